@@ -1,0 +1,63 @@
+"""Who is acting, right now: set where somebody is authenticated, read wherever an act is recorded."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mailbot.lib.ids import new_id
+
+
+class ActorKind(StrEnum):
+    API_KEY = "api_key"
+    USER = "user"
+    SYSTEM = "system"
+    PROVIDER = "provider"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """`name` is the name as it is now: the trail keeps it even when the key or user is renamed or gone."""
+
+    kind: ActorKind
+    id: str = ""
+    name: str = ""
+
+
+NOBODY = Actor(ActorKind.ANONYMOUS)
+
+
+@dataclass(slots=True)
+class ActContext:
+    """What the acts of one request, task or command have in common. `request_id` is the correlation id of the trail."""
+
+    request_id: str = field(default_factory=lambda: new_id("req"))
+    remote_addr: str | None = None
+    actor: Actor = NOBODY
+
+
+_context: ContextVar[ActContext | None] = ContextVar("act_context", default=None)
+
+
+def current() -> ActContext:
+    """The context of this request or task; outside of any, a fresh one in which nobody acts."""
+    return _context.get() or ActContext()
+
+
+@contextmanager
+def acting_in(context: ActContext) -> Iterator[ActContext]:
+    """Make `context` the current one. Threads that asgiref starts see the same object, so an actor set there is seen here."""
+    token = _context.set(context)
+    try:
+        yield context
+    finally:
+        _context.reset(token)
+
+
+@contextmanager
+def acting_as_system(name: str) -> Iterator[ActContext]:
+    """For tasks, commands and servers: `with acting_as_system("inbound worker"):`."""
+    with acting_in(ActContext(actor=Actor(ActorKind.SYSTEM, name, name))) as context:
+        yield context

@@ -1,0 +1,83 @@
+"""The audit trail's one table.
+
+It is django-auditlog's LogEntry with columns of our own, so that registered configuration rows (`auditlog.register`) and acts on
+mail (`audit.record.record`) land side by side. An entry keeps plain ids and no cascading key: it outlives what it speaks of.
+"""
+
+from typing import Any, ClassVar, NoReturn
+
+from auditlog.models import AbstractLogEntry, LogEntryManager
+from django.db import models
+
+from audit.actors import current
+from mailbot.lib.ids import ID_LENGTH, TypeIDField
+
+
+class AppendOnlyError(RuntimeError):
+    """Entries of the trail are written once: no code path may change or remove one."""
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("Audit entries cannot be changed.")
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError("Audit entries cannot be removed.")
+
+
+class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
+    def log_create(self, instance: models.Model, force_log: bool = False, **columns: Any) -> "AuditEntry | None":
+        """Called by django-auditlog for each registered row that changes; fills the columns that are ours."""
+        verb = {0: "created", 1: "updated", 2: "deleted"}.get(columns.get("action", -1), "accessed")
+        object_type = instance._meta.model_name or ""
+        context = current()
+        columns |= {
+            "act": f"{object_type}.{verb}",
+            "object_type": object_type,
+            "account_id": getattr(instance, "account_id", None) or (instance.pk if object_type == "account" else ""),
+            "inbox_id": instance.pk if object_type == "inbox" else getattr(instance, "inbox_id", None) or "",
+            "actor_kind": context.actor.kind,
+            "actor_id": context.actor.id,
+            "actor_name": context.actor.name,
+            "cid": context.request_id,
+            "remote_addr": context.remote_addr,
+        }
+        return super().log_create(instance, force_log=force_log, **columns)  # type: ignore[no-any-return]
+
+
+class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
+    """Who did what to which object, when, from where, under which request."""
+
+    public_id = TypeIDField("audit", primary_key=False, unique=True)
+    act = models.CharField("action", max_length=60)
+    object_type = models.CharField(max_length=40)
+    account_id = models.CharField(max_length=ID_LENGTH, blank=True, default="")
+    inbox_id = models.CharField(max_length=ID_LENGTH, blank=True, default="")
+    actor_kind = models.CharField(max_length=20)
+    actor_id = models.CharField(max_length=150, blank=True, default="")
+    actor_name = models.CharField(max_length=200, blank=True, default="")
+    # auditlog's own actor is a key to User, which a key or a worker is not, and which would change when the user goes.
+    actor = None
+    # An entry must not change because a content type goes: no constraint in the database, no cascade.
+    content_type = models.ForeignKey(
+        "contenttypes.ContentType", on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+
+    objects: ClassVar[AuditEntryManager] = AuditEntryManager()
+
+    class Meta(AbstractLogEntry.Meta):
+        abstract = False
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit entries"
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["account_id", "inbox_id", "-id"], name="audit_by_inbox"),
+        ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk and not self._state.adding:
+            raise AppendOnlyError("Audit entries cannot be changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("Audit entries cannot be removed.")

@@ -1,0 +1,172 @@
+"""Mail on its way across the process boundary: the two queues, and what became of each attempt.
+
+These rows are the queues. The broker only rings: a row whose hint was lost is found by a sweep.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from delivery.outbound.states import SWEPT, State
+from inboxes.models import Account, Inbox, Mode
+from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from threads.models import Message
+
+
+class InboundMailQuerySet(models.QuerySet["InboundMail"]):
+    def due(self, now: datetime | None = None) -> InboundMailQuerySet:
+        """Unfinished mail that nobody holds: new, due for another try, or held by a worker whose lease ran out."""
+        moment = now or timezone.now()
+        return self.filter(
+            Q(state=InboundMail.State.STORED, next_attempt_at__lte=moment)
+            | Q(state=InboundMail.State.PROCESSING, lease_until__lt=moment)
+        )
+
+
+class InboundMail(models.Model):
+    """One delivery as it came in: the raw bytes and the envelope. Committed before the sender gets its 250.
+
+    It may be addressed to inboxes of several accounts, so it is the server's row and no tenant's: the API never reads one except
+    through a message that was made of it.
+    """
+
+    class State(models.TextChoices):
+        STORED = "stored"
+        PROCESSING = "processing"
+        PROCESSED = "processed"
+        REJECTED = "rejected"
+        FAILED = "failed"
+
+    id = TypeIDField("inmail")
+    source = models.CharField(max_length=20, default="smtp")
+    dedupe_key = models.CharField(max_length=100)
+    envelope_sender = models.TextField(blank=True)
+    recipients = models.JSONField(help_text="[{address, tag, inbox_id}]: inboxes as they were found at RCPT")
+    remote_addr = models.CharField(max_length=45, blank=True)
+    helo = models.CharField(max_length=255, blank=True)
+    tls = models.BooleanField(default=False)
+    raw = models.BinaryField()
+    size = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.STORED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    error = models.TextField(blank=True)
+    received_at = models.DateTimeField(default=timezone.now)
+    processed_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[InboundMail]] = InboundMailQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = "inbound mail"
+        verbose_name_plural = "inbound mail"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["source", "dedupe_key"], name="one_row_per_delivery")]
+        indexes = [
+            models.Index(
+                fields=["state", "id"], condition=Q(state__in=["stored", "processing", "failed"]), name="inbound_unfinished"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.envelope_sender or '<>'} → {', '.join(item['address'] for item in self.recipients)}"
+
+
+class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
+    def due(self, now: datetime | None = None) -> OutboundMailQuerySet:
+        return self.filter(state=State.QUEUED, next_attempt_at__lte=now or timezone.now())
+
+    def stranded(self, now: datetime | None = None) -> OutboundMailQuerySet:
+        """Handed to a worker that did not come back within its lease: whether the provider has it is unknown."""
+        return self.filter(state=State.SENDING, lease_until__lt=now or timezone.now())
+
+
+class OutboundMail(models.Model):
+    """One mail that has to leave, for all its recipients, with the bytes and the Message-ID fixed when it was accepted."""
+
+    id = TypeIDField("outmail")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="outbound_mail")
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    envelope_sender = models.TextField()
+    raw = models.BinaryField()
+    track_opens = models.BooleanField(default=False)
+    state = models.CharField(max_length=10, choices=[(state.value, state.value) for state in State], default=State.QUEUED.value)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    provider = models.CharField(max_length=100, blank=True)
+    provider_message_id = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[models.Manager[OutboundMail]] = OutboundMailQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = "outbound mail"
+        verbose_name_plural = "outbound mail"
+        ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["state", "next_attempt_at"],
+                condition=Q(state__in=[state.value for state in SWEPT]),
+                name="outbound_unfinished",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+class Recipient(models.Model):
+    """One address that an outbound mail goes to, and how far it got there."""
+
+    class Kind(models.TextChoices):
+        TO = "to"
+        CC = "cc"
+        BCC = "bcc"
+
+    id = TypeIDField("rcpt")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    mail = models.ForeignKey(OutboundMail, on_delete=models.CASCADE, related_name="recipients")
+    kind = models.CharField(max_length=3, choices=Kind.choices)
+    address = models.TextField()
+    status = models.CharField(max_length=20, choices=Message.Status.choices, default=Message.Status.QUEUED)
+    reason = models.TextField(blank=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class SendAttempt(models.Model):
+    """One try to hand a mail to a provider."""
+
+    id = TypeIDField("attempt")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    mail = models.ForeignKey(OutboundMail, on_delete=models.CASCADE, related_name="send_attempts")
+    number = models.PositiveSmallIntegerField()
+    provider = models.CharField(max_length=100)
+    outcome = models.CharField(max_length=10)
+    detail = models.TextField(blank=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["mail", "number"]
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.outcome}"
+
+
+__all__ = ["ID_LENGTH", "InboundMail", "OutboundMail", "Recipient", "SendAttempt"]

@@ -1,0 +1,28 @@
+"""The states of an outbound mail, written down once, and which moves there are between them."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.SENDING, State.CANCELLED}),
+    # Back to queued only when the provider has surely not taken it: a temporary refusal.
+    State.SENDING: frozenset({State.SENT, State.FAILED, State.BLOCKED, State.QUEUED, State.UNKNOWN}),
+    # Settled by an event of the provider or by an operator, never by a blind retry.
+    State.UNKNOWN: frozenset({State.SENT, State.FAILED, State.QUEUED}),
+}
+FINAL = frozenset({State.SENT, State.FAILED, State.BLOCKED, State.CANCELLED})
+SWEPT = frozenset({State.QUEUED, State.SENDING})
+
+
+def can_move(old: State, new: State) -> bool:
+    return new in MOVES.get(old, frozenset())

@@ -1,0 +1,152 @@
+"""Who may have mail: accounts, the people and keys that act for them, and their inboxes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from mailbot.lib.ids import ID_LENGTH, TypeIDField
+
+
+class Mode(models.TextChoices):
+    """A test key and a live key see two separate worlds; what is made in the sandbox never reaches a provider."""
+
+    TEST = "test"
+    LIVE = "live"
+
+
+class Account(models.Model):
+    """A tenant. Every row that belongs to one carries its id."""
+
+    id = TypeIDField("account")
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A console user's place in an account."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        OPERATOR = "operator"
+        REVIEWER = "reviewer"
+
+    id = TypeIDField("member")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.OPERATOR)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "user"], name="one_membership_per_user")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.account}"
+
+
+class ApiKey(models.Model):
+    """What an agent authenticates with. Only a prefix and the SHA-256 of the key are kept: it is shown once."""
+
+    id = TypeIDField("key")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100, help_text="Which agent or workflow uses it; the audit trail shows this name.")
+    mode = models.CharField(max_length=4, choices=Mode.choices, default=Mode.TEST)
+    inbox = models.ForeignKey(
+        "Inbox",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        help_text="Limits the key to one inbox. Empty: all inboxes of the account in this mode.",
+    )
+    permissions = models.JSONField(default=list, help_text="Rights as in inboxes.permissions.")
+    prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
+    digest = models.CharField("SHA-256", max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def is_usable(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class InboxQuerySet(models.QuerySet["Inbox"]):
+    def accepting_mail(self, now: datetime | None = None) -> InboxQuerySet:
+        """Inboxes whose address takes mail: not deleted and not past their end. A paused inbox still receives."""
+        return self.exclude(status=Inbox.Status.DELETED).filter(
+            Q(expires_at=None) | Q(expires_at__gt=now or timezone.now())
+        )
+
+
+class Inbox(models.Model):
+    """One address with its own messages, threads, events and trail."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        PAUSED = "paused"
+        TRIPPED = "tripped"
+        DELETED = "deleted"
+
+    id = TypeIDField("inbox")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="inboxes")
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    address = models.CharField(max_length=254, help_text="In canonical form; see mailbot.lib.addresses.")
+    local_part = models.CharField(max_length=64)
+    domain = models.CharField(max_length=254)
+    display_name = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
+    status_reason = models.CharField(max_length=500, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    client_id = models.CharField(max_length=200, null=True, blank=True)
+    oversight = models.BooleanField(default=False)
+    daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
+    sends_today = models.PositiveIntegerField(default=0, editable=False)
+    sends_counted_on = models.DateField(null=True, blank=True, editable=False)
+    message_count = models.PositiveIntegerField(default=0, editable=False)
+    thread_count = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects: ClassVar[models.Manager[Inbox]] = InboxQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name_plural = "inboxes"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["address"], condition=~Q(status="deleted"), name="one_living_inbox_per_address"
+            ),
+            models.UniqueConstraint(
+                fields=["account", "mode", "client_id"], condition=~Q(status="deleted"), name="one_inbox_per_client_id"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "mode", "-id"], name="inbox_list"),
+            models.Index(fields=["address", "deleted_at"], name="inbox_address_history"),
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="inbox_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+__all__ = ["ID_LENGTH", "Account", "ApiKey", "Inbox", "InboxQuerySet", "Membership", "Mode"]

@@ -1,0 +1,8 @@
+"""News of inboxes for whoever sits above this app. Sent inside the transaction of the change; a receiver that fails undoes it."""
+
+from django.dispatch import Signal
+
+# Arguments: inbox, event (see threads.events.EventType), data.
+inbox_changed = Signal()
+# Argument: inbox. Whoever holds content of it erases that content now.
+inbox_purged = Signal()

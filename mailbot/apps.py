@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class MailbotConfig(AppConfig):
+    name = "mailbot"
+
+    def ready(self) -> None:
+        from mailbot import checks  # noqa: F401  (importing registers the system checks)
+        from mailbot.lib import lookups  # noqa: F401  (importing registers the lookup)

@@ -1,0 +1,33 @@
+"""System checks: bad configuration is named at start, with what to do, and never found by the first request."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from mailbot.lib.addresses import AddressError, canonical_domain
+
+
+@register()
+def check_secret_key(**_: Any) -> list[CheckMessage]:
+    if settings.SECRET_KEY_IS_SET:
+        return []
+    hint = f"Set MAILBOT_SECRET_KEY (or MAILBOT_SECRET_KEY_FILE), or make {settings.VAR} writable so that one can be kept there."
+    return [Error("There is no secret key.", hint=hint, id="mailbot.E001")]
+
+
+@register()
+def check_domain(**_: Any) -> list[CheckMessage]:
+    try:
+        canonical_domain(settings.MAILBOT_DOMAIN)
+    except AddressError as error:
+        return [Error(str(error), hint="Set MAILBOT_DOMAIN to a host name such as mail.example.com.", id="mailbot.E002")]
+    return []
+
+
+@register()
+def check_smtp_tls(**_: Any) -> list[CheckMessage]:
+    if bool(settings.SMTP_TLS_CERTIFICATE) == bool(settings.SMTP_TLS_KEY):
+        return []
+    hint = "Set both MAILBOT_SMTP_TLS_CERTIFICATE and MAILBOT_SMTP_TLS_KEY (PEM files), or neither."
+    return [Error("STARTTLS needs a certificate and its key; only one is set.", hint=hint, id="mailbot.E003")]

@@ -1,0 +1,208 @@
+"""All settings of mailbot, in one file. Without any configuration it is the embedded profile: SQLite and a folder under `var/`.
+
+Production differs by DATABASE_URL and REDIS_URL. Every name is described in docs/configuration.md.
+"""
+
+import re
+from pathlib import Path
+
+import dj_database_url
+
+from mailbot.lib import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = env.path("MAILBOT_VAR", BASE_DIR / "var")
+VERSION = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]  # type: ignore[index]
+
+# --- Addresses ---------------------------------------------------------------------------------------------------------
+MAILBOT_DOMAIN = env.text("MAILBOT_DOMAIN", "mailbot.localhost").lower()
+MAILBOT_SIMULATOR_DOMAIN = f"simulator.{MAILBOT_DOMAIN}"
+MAILBOT_HOST = env.text("MAILBOT_HOST", "127.0.0.1")
+MAILBOT_PORT = env.number("MAILBOT_PORT", 8000, minimum=1)
+MAILBOT_URL = env.text("MAILBOT_URL", f"http://{MAILBOT_HOST}:{MAILBOT_PORT}").rstrip("/")
+ALLOWED_HOSTS = env.names("MAILBOT_ALLOWED_HOSTS", ["127.0.0.1", "[::1]", ".localhost", MAILBOT_DOMAIN])
+TRUSTED_PROXIES = env.number("MAILBOT_TRUSTED_PROXIES", 0)
+
+# --- Secrets -----------------------------------------------------------------------------------------------------------
+DEBUG = False
+SECRET_KEY = env.kept_secret("MAILBOT_SECRET_KEY", VAR / "secret.key") or "unset: mailbot.E001 refuses to start"
+SECRET_KEY_IS_SET = not SECRET_KEY.startswith("unset:")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MAILBOT_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [MAILBOT_URL]
+
+# --- Applications ------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "auditlog",
+    "mailbot.apps.MailbotConfig",
+    "audit.apps.AuditConfig",
+    "inboxes.apps.InboxesConfig",
+    "threads.apps.ThreadsConfig",
+    "delivery.apps.DeliveryConfig",
+]
+MIDDLEWARE = [
+    "audit.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "audit.middleware.ConsoleActorMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "mailbot.urls"
+ASGI_APPLICATION = "mailbot.asgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+# --- Database ----------------------------------------------------------------------------------------------------------
+DATABASE_URL = env.text("DATABASE_URL")
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": VAR / "mailbot.sqlite3",
+    "OPTIONS": {
+        # DEFERRED transactions fail with "database is locked" when two writers upgrade at once; IMMEDIATE ones queue.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # synchronous=FULL: a 250 is a promise, so the WAL is flushed before we answer. See docs/decisions/0003.
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
+            " PRAGMA mmap_size=134217728; PRAGMA cache_size=-16000; PRAGMA journal_size_limit=67108864;"
+        ),
+    },
+    "TEST": {"NAME": VAR / "test.sqlite3"},
+}
+# Under ASGI each request may run in another thread, so connections are pooled by psycopg and not kept by thread.
+POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": env.number("MAILBOT_DATABASE_POOL", 10, minimum=1), "timeout": 10}}
+DATABASES = {"default": SQLITE}
+if DATABASE_URL:
+    DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL))}
+    DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **POSTGRESQL_OPTIONS}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Tasks and wake-ups ------------------------------------------------------------------------------------------------
+REDIS_URL = env.text("REDIS_URL")
+BROKER_FOLDER = VAR / "broker"
+CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 5}
+    if REDIS_URL
+    else {
+        # The same folder both ways: whoever writes a message is also whom it is for.
+        "data_folder_in": str(BROKER_FOLDER),
+        "data_folder_out": str(BROKER_FOLDER),
+        "control_folder": str(BROKER_FOLDER / "control"),
+        "store_processed": False,
+        "polling_interval": 0.02,
+    }
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "mailbot"
+CELERY_TASK_ACKS_LATE = False  # a hint that is lost is found by the sweep; a hint that runs twice only costs time
+CELERY_TASK_PUBLISH_RETRY = False  # the request must not wait for a broker that is gone
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat.schedule")
+CELERY_BEAT_SCHEDULE = {
+    "sweep-inbound": {"task": "delivery.tasks.process_inbound", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep-outbound": {"task": "delivery.tasks.sweep_outbound", "schedule": 5.0, "options": {"expires": 5}},
+    "expire-inboxes": {"task": "inboxes.tasks.expire_inboxes", "schedule": 15.0, "options": {"expires": 15}},
+}
+WAKEUPS = "threads.wakeups.RedisChannel" if REDIS_URL else "threads.wakeups.DatabaseWatcher"
+
+# --- Mail in -----------------------------------------------------------------------------------------------------------
+SMTP_HOST = env.text("MAILBOT_SMTP_HOST", "127.0.0.1")
+SMTP_PORT = env.number("MAILBOT_SMTP_PORT", 2525, minimum=1)
+SMTP_MAX_SIZE = env.number("MAILBOT_SMTP_MAX_SIZE", 30 * 1024 * 1024, minimum=1024)  # octets
+SMTP_MAX_CONNECTIONS = env.number("MAILBOT_SMTP_MAX_CONNECTIONS", 500, minimum=1)
+SMTP_MAX_RECIPIENTS = env.number("MAILBOT_SMTP_MAX_RECIPIENTS", 100, minimum=1)
+SMTP_IDLE_TIMEOUT = env.number("MAILBOT_SMTP_IDLE_TIMEOUT", 300, minimum=1)  # seconds, RFC 5321 4.5.3.2.7
+SMTP_MAX_QUEUED_OCTETS = env.number("MAILBOT_SMTP_MAX_QUEUED_OCTETS", 256 * 1024 * 1024, minimum=1024)
+SMTP_TLS_CERTIFICATE = env.text("MAILBOT_SMTP_TLS_CERTIFICATE")
+SMTP_TLS_KEY = env.text("MAILBOT_SMTP_TLS_KEY")
+
+# --- Mail out ----------------------------------------------------------------------------------------------------------
+# `console:` prints, `smtp://user:password@host:587/?starttls=true` hands to a smart host; for an ESP set MAILBOT_EMAIL_BACKEND
+# to an Anymail backend and its credentials as ANYMAIL_… (docs/configuration.md).
+EMAIL_RELAY = env.text("MAILBOT_RELAY", "console:")
+EMAIL_BACKEND = env.text("MAILBOT_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+ANYMAIL = env.prefixed("ANYMAIL_")
+vars().update(env.relay(EMAIL_RELAY, timeout=30))
+
+# --- Content -----------------------------------------------------------------------------------------------------------
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": VAR / "storage", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR / "static"
+WHITENOISE_USE_FINDERS = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 40 * 1024 * 1024  # a send with 28 MiB of attachments in base64
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+
+# --- API ---------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["inboxes.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["mailbot.api.permissions.HasRight"],
+    "DEFAULT_PARSER_CLASSES": ["mailbot.api.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["mailbot.api.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "mailbot.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# --- Audit -------------------------------------------------------------------------------------------------------------
+AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
+AUDITLOG_MASK_CALLABLE = "audit.record.masked"  # the default shows the second half of a secret
+AUDITLOG_DISABLE_REMOTE_ADDR = True  # it trusts the first X-Forwarded-For; audit.middleware fills the column
+
+# --- Language, time, log -----------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("MAILBOT_LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        "django.server": {"level": "WARNING"},
+        "mail.log": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
+        "uvicorn.access": {"level": "WARNING"},
+    },
+}

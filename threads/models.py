@@ -1,0 +1,180 @@
+"""What was said: threads, messages, their attachments, and the events that happened to them."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from django.db import models
+from django.utils import timezone
+
+from inboxes.models import Account, Inbox
+from mailbot.lib.ids import ID_LENGTH, TypeIDField
+
+
+class Thread(models.Model):
+    """A conversation, inside one inbox only."""
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        CLOSED = "closed"
+
+    id = TypeIDField("thread")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="threads")
+    subject = models.TextField(blank=True)
+    preview = models.CharField(max_length=200, blank=True)
+    participants = models.JSONField(default=list)
+    labels = models.JSONField(default=list, blank=True)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    message_count = models.PositiveIntegerField(default=0)
+    last_message_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-last_message_at", "-id"]
+        indexes = [models.Index(fields=["inbox", "-last_message_at", "-id"], name="thread_list")]
+
+    def __str__(self) -> str:
+        return self.subject or "(no subject)"
+
+
+class Message(models.Model):
+    """One mail as one inbox has it. The raw bytes stay with delivery, which moved them."""
+
+    class Direction(models.TextChoices):
+        INBOUND = "inbound"
+        OUTBOUND = "outbound"
+
+    class Status(models.TextChoices):
+        RECEIVED = "received"
+        HELD = "held"
+        REJECTED = "rejected"
+        SCHEDULED = "scheduled"
+        AWAITING_APPROVAL = "awaiting_approval"
+        QUEUED = "queued"
+        SENDING = "sending"
+        SENT = "sent"
+        DELIVERED = "delivered"
+        DEFERRED = "deferred"
+        BOUNCED = "bounced"
+        COMPLAINED = "complained"
+        FAILED = "failed"
+        BLOCKED = "blocked"
+        UNKNOWN = "unknown"
+
+    id = TypeIDField("msg")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="messages")
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages")
+    direction = models.CharField(max_length=8, choices=Direction.choices)
+    status = models.CharField(max_length=20, choices=Status.choices)
+    message_id_header = models.TextField(blank=True)
+    # A Message-ID may be longer than a database's index entry: what is looked up is its digest.
+    message_id_digest = models.CharField(max_length=32, blank=True)
+    in_reply_to = models.TextField(blank=True)
+    references = models.JSONField(default=list)
+    subject = models.TextField(blank=True)
+    from_address = models.TextField(blank=True)
+    from_name = models.TextField(blank=True)
+    to = models.JSONField(default=list, help_text="[{name, address}], likewise cc, bcc and reply_to")
+    cc = models.JSONField(default=list)
+    bcc = models.JSONField(default=list)
+    reply_to = models.JSONField(default=list)
+    recipients = models.JSONField(default=list, help_text="outbound: [{address, status, reason}]")
+    headers = models.JSONField(default=list, help_text="[[name, value]]")
+    body_text = models.TextField(blank=True)
+    body_html = models.TextField(blank=True)
+    extracted_text = models.TextField(blank=True)
+    extracted_html = models.TextField(blank=True)
+    preview = models.CharField(max_length=200, blank=True)
+    codes = models.JSONField(default=list)
+    links = models.JSONField(default=list)
+    labels = models.JSONField(default=list, blank=True)
+    flags = models.JSONField(default=list, help_text="degraded, thread_suspect, …")
+    degraded_reason = models.TextField(blank=True)
+    recipient_tag = models.CharField(max_length=64, blank=True, help_text="the +tag of the address it came to")
+    repeat_count = models.PositiveIntegerField(default=0, help_text="how often the same delivery came again")
+    explanation = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict, blank=True)
+    size = models.PositiveIntegerField(default=0, help_text="octets of the raw mail")
+    raw_sha256 = models.CharField(max_length=64, blank=True)
+    source_id = models.CharField(max_length=ID_LENGTH, blank=True, help_text="the InboundMail it was read from")
+    attachment_count = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="the Date header")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["inbox", "-id"], name="message_list"),
+            models.Index(fields=["thread", "id"], name="message_in_thread"),
+            models.Index(fields=["inbox", "message_id_digest"], name="message_by_message_id"),
+            models.Index(fields=["inbox", "raw_sha256"], name="message_by_raw"),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject or "(no subject)"
+
+
+class Attachment(models.Model):
+    """A file that came with or goes with a message; its bytes are in the storage, found by account and SHA-256."""
+
+    id = TypeIDField("att")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
+    position = models.PositiveSmallIntegerField(default=0)
+    filename = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=255)
+    disposition = models.CharField(max_length=10, default="attachment")
+    content_id = models.TextField(blank=True)
+    size = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    storage_name = models.CharField(max_length=255)
+
+    class Meta:
+        ordering = ["message", "position"]
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise RuntimeError("Events are append-only.")
+
+    def delete(self) -> NoReturn:
+        raise RuntimeError("Events are append-only.")
+
+
+class Event(models.Model):
+    """Something that happened. Append-only, and the outbox from which webhooks and streams are fed."""
+
+    id = TypeIDField("evt")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="events")
+    type = models.CharField(max_length=40)
+    thread_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    message_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    recipient = models.TextField(blank=True)
+    data = models.JSONField(default=dict)
+    occurred_at = models.DateTimeField(default=timezone.now)
+    recorded_at = models.DateTimeField(default=timezone.now)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["inbox", "-id"], name="event_by_inbox"),
+            models.Index(fields=["account", "-id"], name="event_by_account"),
+            models.Index(fields=["thread_id", "id"], name="event_by_thread"),
+            models.Index(fields=["message_id", "id"], name="event_by_message"),
+        ]
+
+    def __str__(self) -> str:
+        return self.type
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise RuntimeError("Events are append-only.")
+        super().save(*args, **kwargs)
