@@ -232,8 +232,8 @@ def _attachment(part: Part, parent: str, number: int, cutter: Cutter) -> ParsedA
 
 
 def _disposition(part: Part, parent: str) -> str:
-    shown_inside = not part.disposition and part.content_id and (parent == "related" or part.content_type.startswith(_MEDIA))
-    return "inline" if part.disposition == "inline" or shown_inside else "attachment"
+    referred_to = part.content_id and (parent == "related" or part.content_type.startswith(_MEDIA))
+    return "inline" if part.disposition == "inline" or (referred_to and not part.disposition) else "attachment"
 
 
 def _declared_name(part: Part) -> str:

@@ -140,32 +140,32 @@ class _AddressReader:
         self.finish_mailbox()
         return self.found[:MAX_ADDRESSES]
 
-    def take(self, token: str) -> None:
-        if token in (",", ";"):
+    def take(self, piece: str) -> None:
+        if piece in (",", ";"):
             self.finish_mailbox()
-        elif token == ":":  # what stood before it is the name of a group, or "mailto"
+        elif piece == ":":  # what stood before it is the name of a group, or "mailto"
             self.start_mailbox()
-        elif token == "(":
+        elif piece == "(":
             self.skip_comment()
-        elif token.startswith("<"):
-            self.angle = self.angle or token.strip("<>")
-        elif token.startswith('"') and not token.endswith('"'):
-            self.read_unclosed_quote(token)
-        elif token != ")":
-            self.phrase.append(token)
+        elif piece.startswith("<"):
+            self.angle = self.angle or piece.strip("<>")
+        elif piece.startswith('"') and not piece.endswith('"'):
+            self.read_unclosed_quote(piece)
+        elif piece != ")":
+            self.phrase.append(piece)
 
-    def read_unclosed_quote(self, token: str) -> None:
+    def read_unclosed_quote(self, piece: str) -> None:
         """An unclosed quote reaches to the end of the field; what it swallowed is read again without quotes."""
-        self.tokens = _TOKEN.finditer(token.replace('"', " "))
+        self.tokens = _TOKEN.finditer(piece.replace('"', " "))
 
     def skip_comment(self) -> None:
         depth = 1
         for match in self.tokens:
-            token = match[0]
-            depth += (token == "(") - (token == ")")
+            piece = match[0]
+            depth += (piece == "(") - (piece == ")")
             if not depth:
                 return
-            self.comment.append(token)
+            self.comment.append(piece)
 
     def finish_mailbox(self) -> None:
         phrase = "".join(self.phrase).strip()

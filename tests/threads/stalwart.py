@@ -80,7 +80,8 @@ def _html(parts: list[dict[str, Any]]) -> str:
     bodies = [part["body"] for part in parts]
     if not any("Html" in body for body in bodies):
         return ""
-    pages = (b["Html"].rstrip("\r\n") if "Html" in b else f"<pre>{b['Text']}</pre>" for b in bodies if "Html" in b or "Text" in b)
+    shown = [body for body in bodies if "Html" in body or "Text" in body]
+    pages = [one["Html"].rstrip("\r\n") if "Html" in one else f"<pre>{one['Text']}</pre>" for one in shown]
     return "\n".join(pages).replace("\r\n", "\n").strip()
 
 

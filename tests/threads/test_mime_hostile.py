@@ -182,13 +182,67 @@ class TestHostileMail:
         assert_sound(parse_mail(raw))
 
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(st.sampled_from(
-        [b"\n", b"\r\n", b"\r", b" ", b"\x00", b"\xff", b"\xc3\xa4", b"=?utf-8?q?", b"?=", b"=?x?b?gA==?=", b"(", b")", b'"',
-         b"\\", b"<", b">", b",", b";", b":", b"=", b"*0*", b"a", b"--b", b"--", b"From: ", b"To: ", b"Subject: ", b"Date: ",
-         b"Message-ID: ", b"References: ", b"Content-Type: ", b"multipart/mixed; boundary=b", b"multipart/digest; boundary=b",
-         b"multipart/alternative; boundary=b", b"message/rfc822", b"text/html", b"text/plain; format=flowed", b"; charset=",
-         b"utf-16", b"utf-7", b"iso-2022-jp", b"hz", b"big5", b"\x1b$B", b"Content-Transfer-Encoding: ", b"base64",
-         b"quoted-printable", b"x-uuencode", b"Content-Disposition: ", b"attachment; filename=", b"begin 644 x", b"<p>", b"a@b"]
-    ), max_size=60).map(b"".join))  # fmt: skip
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    b"\n",
+                    b"\r\n",
+                    b"\r",
+                    b" ",
+                    b"\x00",
+                    b"\xff",
+                    b"\xc3\xa4",
+                    b"=?utf-8?q?",
+                    b"?=",
+                    b"=?x?b?gA==?=",
+                    b"(",
+                    b")",
+                    b'"',
+                    b"\\",
+                    b"<",
+                    b">",
+                    b",",
+                    b";",
+                    b":",
+                    b"=",
+                    b"*0*",
+                    b"a",
+                    b"--b",
+                    b"--",
+                    b"From: ",
+                    b"To: ",
+                    b"Subject: ",
+                    b"Date: ",
+                    b"Message-ID: ",
+                    b"References: ",
+                    b"Content-Type: ",
+                    b"multipart/mixed; boundary=b",
+                    b"multipart/digest; boundary=b",
+                    b"multipart/alternative; boundary=b",
+                    b"message/rfc822",
+                    b"text/html",
+                    b"text/plain; format=flowed",
+                    b"; charset=",
+                    b"utf-16",
+                    b"utf-7",
+                    b"iso-2022-jp",
+                    b"hz",
+                    b"big5",
+                    b"\x1b$B",
+                    b"Content-Transfer-Encoding: ",
+                    b"base64",
+                    b"quoted-printable",
+                    b"x-uuencode",
+                    b"Content-Disposition: ",
+                    b"attachment; filename=",
+                    b"begin 644 x",
+                    b"<p>",
+                    b"a@b",
+                ]
+            ),
+            max_size=60,
+        ).map(b"".join)
+    )
     def test_it_survives_any_order_of_pieces(self, raw):
         assert_sound(parse_mail(raw))
