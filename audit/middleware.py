@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.deprecation import MiddlewareMixin
 
 from audit.actors import ActContext, Actor, ActorKind, acting_in, current
 
@@ -30,27 +31,24 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self.answer_async(request)
-        with acting_in(_context_of(request)) as context:
+        with acting_in(context_of(request)) as context:
             return _marked(self.get_response(request), context)  # type: ignore[arg-type]
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        with acting_in(_context_of(request)) as context:
+        with acting_in(context_of(request)) as context:
             return _marked(await self.get_response(request), context)  # type: ignore[misc]
 
 
-class ConsoleActorMiddleware:
+class ConsoleActorMiddleware(MiddlewareMixin):
     """Names the console user who acts. Stands behind Django's AuthenticationMiddleware."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    def process_request(self, request: HttpRequest) -> None:
         if request.user.is_authenticated:
             current().actor = Actor(ActorKind.USER, str(request.user.pk), request.user.get_username())
-        return self.get_response(request)
 
 
-def _context_of(request: HttpRequest) -> ActContext:
+def context_of(request: HttpRequest) -> ActContext:
+    """The context of a request, which gets its `request_id` here."""
     context = ActContext(remote_addr=remote_address(request))
     wanted = request.headers.get("X-Request-Id", "")
     if _USABLE_REQUEST_ID.fullmatch(wanted):

@@ -17,6 +17,10 @@ class AppendOnlyError(RuntimeError):
     """Entries of the trail are written once: no code path may change or remove one."""
 
 
+# Where the vocabulary of the trail says it otherwise than <model>.<verb>.
+ACT_NAMES = {("apikey", "created"): "key.issued", ("apikey", "updated"): "key.updated", ("apikey", "deleted"): "key.deleted"}
+
+
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("Audit entries cannot be changed.")
@@ -32,7 +36,7 @@ class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # t
         object_type = instance._meta.model_name or ""
         context = current()
         columns |= {
-            "act": f"{object_type}.{verb}",
+            "act": ACT_NAMES.get((object_type, verb), f"{object_type}.{verb}"),
             "object_type": object_type,
             "account_id": getattr(instance, "account_id", None) or (instance.pk if object_type == "account" else ""),
             "inbox_id": instance.pk if object_type == "inbox" else getattr(instance, "inbox_id", None) or "",

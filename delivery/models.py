@@ -119,7 +119,7 @@ class OutboundMail(models.Model):
         indexes = [
             models.Index(
                 fields=["state", "next_attempt_at"],
-                condition=Q(state__in=[state.value for state in SWEPT]),
+                condition=Q(state__in=sorted(SWEPT)),
                 name="outbound_unfinished",
             )
         ]

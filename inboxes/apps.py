@@ -3,3 +3,15 @@ from django.apps import AppConfig
 
 class InboxesConfig(AppConfig):
     name = "inboxes"
+
+    def ready(self) -> None:
+        """Configuration rows go into the trail by themselves; counters and secrets are left out by naming what goes in."""
+        from auditlog.registry import auditlog  # needs the applications to be loaded
+
+        from inboxes.models import Account, ApiKey, Inbox, Membership
+
+        configured = ["address", "mode", "display_name", "metadata", "client_id", "oversight", "daily_send_limit", "expires_at"]
+        auditlog.register(Account, include_fields=["name"])
+        auditlog.register(Membership, include_fields=["account", "user", "role"])
+        auditlog.register(ApiKey, include_fields=["name", "mode", "inbox", "permissions", "expires_at"])
+        auditlog.register(Inbox, include_fields=configured)

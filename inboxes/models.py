@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 from django.conf import settings
@@ -125,6 +125,7 @@ class Inbox(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    purged_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects: ClassVar[models.Manager[Inbox]] = InboxQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -147,6 +148,10 @@ class Inbox(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+    def sends_on(self, day: date) -> int:
+        """How many recipients it sent to on that day (UTC); the counter starts anew each day."""
+        return self.sends_today if self.sends_counted_on == day else 0
 
 
 __all__ = ["ID_LENGTH", "Account", "ApiKey", "Inbox", "InboxQuerySet", "Membership", "Mode"]

@@ -3,9 +3,17 @@
 import os
 
 from celery import Celery
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailbot.settings")
 
 app = Celery("mailbot")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@app.on_after_configure.connect
+def make_broker_folders(**_: object) -> None:
+    """The filesystem broker does not make its own folders. With Redis there is nothing to make."""
+    if not settings.REDIS_URL:
+        (settings.BROKER_FOLDER / "control").mkdir(parents=True, exist_ok=True)

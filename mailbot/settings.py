@@ -46,17 +46,17 @@ INSTALLED_APPS = [
     "threads.apps.ThreadsConfig",
     "delivery.apps.DeliveryConfig",
 ]
+# The API passes by all but the first (mailbot.console_middleware).
 MIDDLEWARE = [
     "audit.middleware.RequestContextMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "audit.middleware.ConsoleActorMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "mailbot.console_middleware.SecurityMiddleware",
+    "mailbot.console_middleware.SessionMiddleware",
+    "mailbot.console_middleware.CommonMiddleware",
+    "mailbot.console_middleware.CsrfViewMiddleware",
+    "mailbot.console_middleware.AuthenticationMiddleware",
+    "mailbot.console_middleware.ConsoleActorMiddleware",
+    "mailbot.console_middleware.MessageMiddleware",
+    "mailbot.console_middleware.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "mailbot.urls"
 ASGI_APPLICATION = "mailbot.asgi.application"
@@ -109,7 +109,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Tasks and wake-ups ------------------------------------------------------------------------------------------------
 REDIS_URL = env.text("REDIS_URL")
 BROKER_FOLDER = VAR / "broker"
-CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 5}
     if REDIS_URL
@@ -169,7 +169,6 @@ STORAGES = {
 }
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"
-WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 40 * 1024 * 1024  # a send with 28 MiB of attachments in base64
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 
@@ -181,6 +180,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["mailbot.api.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "mailbot.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
+    "DATETIME_FORMAT": None,  # the renderer writes times, everywhere the same way
 }
 
 # --- Audit -------------------------------------------------------------------------------------------------------------

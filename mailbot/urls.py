@@ -1,8 +1,40 @@
 """Composition root of HTTP: which paths there are, and whose they are."""
 
 from django.contrib import admin
-from django.urls import path
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import include, path, re_path
+from django.views.defaults import page_not_found, server_error
+
+from mailbot.api import errors
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Whether this process is up. It asks nothing of the database: a restart would not mend that one."""
+    return JsonResponse({"status": "ok"})
+
+
+def home(request: HttpRequest) -> HttpResponseRedirect:
+    return HttpResponseRedirect("/admin/")
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/v1/")
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return errors.path_not_found(request) if _is_api(request) else page_not_found(request, exception)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    return errors.server_error(request) if _is_api(request) else server_error(request)
+
 
 urlpatterns = [
+    path("", home),
+    path("healthz", healthz),
     path("admin/", admin.site.urls),
+    path("v1/", include("inboxes.api.urls")),
+    path("v1/", include("threads.api.urls")),
+    path("v1/", include("delivery.api.urls")),
+    re_path(r"^v1/.*$", errors.path_not_found),
 ]

@@ -21,7 +21,7 @@ MOVES: dict[State, frozenset[State]] = {
     State.UNKNOWN: frozenset({State.SENT, State.FAILED, State.QUEUED}),
 }
 FINAL = frozenset({State.SENT, State.FAILED, State.BLOCKED, State.CANCELLED})
-SWEPT = frozenset({State.QUEUED, State.SENDING})
+SWEPT = frozenset({State.QUEUED.value, State.SENDING.value})
 
 
 def can_move(old: State, new: State) -> bool:

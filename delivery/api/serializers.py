@@ -1,0 +1,161 @@
+"""Shapes of sending in /v1."""
+
+import base64
+import binascii
+import re
+from email.utils import getaddresses
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+
+from inboxes.api.serializers import MetadataField
+from mailbot.api.views import StrictSerializer
+from mailbot.lib.addresses import AddressError, canonical
+from threads.api.serializers import MAX_LABELS, LabelField
+from threads.mime import Address
+from threads.mime_names import made_up_name, safe_name
+
+MAX_RECIPIENTS = 100
+MAX_ATTACHMENTS = 100
+MAX_SUBJECT = 990
+MAX_BODY = 5_000_000
+# What we set ourselves, or what would let a caller speak for somebody else.
+RESERVED_HEADERS = frozenset(
+    "from to cc bcc sender reply-to subject date message-id in-reply-to references return-path received mime-version dkim-signature"
+    " resent-from resent-sender resent-to content-type content-transfer-encoding content-disposition".split()
+)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,76}")
+_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+
+
+def one_line(text: str) -> str:
+    """Whatever becomes a header must be one line: a line end would begin a header of the caller's own."""
+    if any(character in text for character in "\r\n\0"):
+        raise serializers.ValidationError("This must be one line: no CR, LF or NUL.")
+    return text
+
+
+class HeaderTextField(serializers.CharField):
+    def to_internal_value(self, data: Any) -> str:
+        return one_line(super().to_internal_value(data))
+
+
+class AddressField(serializers.CharField):
+    """`a@example.com` or `"Name <a@example.com>"` → Address."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=998, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        found = getaddresses([one_line(super().to_internal_value(data))])
+        if len(found) != 1 or not found[0][1]:
+            raise serializers.ValidationError(f"“{data}” is not one address: write a@example.com or Name <a@example.com>.")
+        name, address = found[0]
+        try:
+            canonical(address)
+        except AddressError as error:
+            raise serializers.ValidationError(str(error)) from error
+        if not address.rpartition("@")[0].isascii():
+            raise serializers.ValidationError("A local part outside ASCII cannot be sent to: few servers take it (RFC 6531).")
+        return Address(name, address)
+
+
+class AddressesField(serializers.ListField):
+    """One address or a list of them."""
+
+    child = AddressField()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_RECIPIENTS, **options)
+
+    def to_internal_value(self, data: Any) -> tuple[Address, ...]:
+        return tuple(super().to_internal_value([data] if isinstance(data, str) else data))
+
+
+class Base64Field(serializers.CharField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, allow_blank=True, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return base64.b64decode("".join(super().to_internal_value(data).split()), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise serializers.ValidationError("This is not base64.") from error
+
+
+class AttachmentBody(StrictSerializer):
+    filename = HeaderTextField(max_length=255)
+    content_type = HeaderTextField(max_length=255, required=False, default="application/octet-stream")
+    content = Base64Field(required=False)
+    content_id = HeaderTextField(max_length=200, required=False, default="")
+    url = serializers.CharField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "url" in attrs:
+            raise serializers.ValidationError({"url": "This server does not fetch attachments: send the bytes in content."})
+        if "content" not in attrs:
+            raise serializers.ValidationError({"content": "This is required: the file in base64."})
+        kind = attrs["content_type"].partition(";")[0].strip().lower()
+        if not _CONTENT_TYPE.fullmatch(kind):
+            raise serializers.ValidationError({"content_type": "This is not a media type such as application/pdf."})
+        content_id = attrs["content_id"].strip()
+        if content_id and not content_id.startswith("<"):
+            content_id = f"<{content_id}>"
+        return {**attrs, "content_type": kind, "filename": safe_name(attrs["filename"]) or made_up_name(kind, 1), "content_id": content_id}
+
+
+class HeadersField(serializers.DictField):
+    child = serializers.CharField(max_length=2000)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        headers = super().to_internal_value(data)
+        if len(headers) > 50:
+            raise serializers.ValidationError("These are more than 50 headers.")
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise serializers.ValidationError(f"“{name[:80]}” is not a header name.")
+            if name.lower() in RESERVED_HEADERS:
+                raise serializers.ValidationError(f"“{name}” is set by the server and cannot be given.")
+            one_line(value)
+        return headers
+
+
+class ContentBody(StrictSerializer):
+    """What a new mail, a reply and a forward have in common."""
+
+    body_text = serializers.CharField(max_length=MAX_BODY, required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
+    body_html = serializers.CharField(max_length=MAX_BODY, required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
+    cc = AddressesField(required=False, allow_null=True)
+    bcc = AddressesField(required=False, allow_null=True)
+    attachments = AttachmentBody(many=True, required=False, allow_null=True)
+    headers = HeadersField(required=False, allow_null=True)
+    labels = serializers.ListField(child=LabelField(), max_length=MAX_LABELS, required=False, allow_null=True)
+    metadata = MetadataField(required=False, allow_null=True)
+    track_opens = serializers.BooleanField(required=False, allow_null=True)
+
+    def validate_attachments(self, value: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        files = value or []
+        if len(files) > MAX_ATTACHMENTS:
+            raise serializers.ValidationError(f"These are more than {MAX_ATTACHMENTS} attachments.")
+        if sum(len(file["content"]) for file in files) > settings.SMTP_MAX_SIZE * 3 // 4:
+            raise serializers.ValidationError("Together they are larger than a mail may be.")
+        return files
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in attrs.items() if value is not None}
+
+
+class SendBody(ContentBody):
+    to = AddressesField(allow_empty=False)
+    subject = HeaderTextField(max_length=MAX_SUBJECT, required=False, allow_blank=True, allow_null=True)
+    reply_to = AddressesField(required=False, allow_null=True)
+    send_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class ReplyBody(ContentBody):
+    reply_all = serializers.BooleanField(required=False, default=False)
+
+
+class ForwardBody(ContentBody):
+    to = AddressesField(allow_empty=False)

@@ -1,0 +1,93 @@
+"""POST /v1/inboxes/{inbox_id}/messages, …/reply, …/forward, and the raw bytes of a message."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
+from delivery.outbound.compose import OutgoingAttachment
+from delivery.outbound.queue import Blocked, Draft, queue_mail
+from delivery.outbound.replies import NobodyToReplyTo, forward_draft, reply_draft
+from delivery.raw import RawGone, raw_of
+from inboxes.models import Inbox
+from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND
+from mailbot.api.errors import ApiError, Code, invalid
+from mailbot.api.views import data
+from threads.api.views import MessageScopedView, MessagesView, as_download, represent_message
+from threads.models import Message
+
+
+def draft_from(body: dict[str, Any]) -> Draft:
+    """A validated body as a Draft; names that are not a draft's are left out."""
+    files = tuple(
+        OutgoingAttachment(file["filename"], file["content_type"], file["content"], file["content_id"])
+        for file in body.get("attachments", [])
+    )
+    lists = {name: tuple(body[name]) for name in ("to", "cc", "bcc", "reply_to", "labels") if name in body}
+    plain = ("subject", "body_text", "body_html", "headers", "metadata", "send_at", "track_opens")
+    return Draft(**{"to": (), **lists}, attachments=files, **{name: body[name] for name in plain if name in body})
+
+
+class SendingView(MessageScopedView):
+    def accepted(self, inbox: Inbox, draft: Draft, parent: Message | None = None) -> Response:
+        """202 with the queued message, or the reason why not."""
+        if not draft.recipients:
+            raise invalid("to", "There is no recipient.")
+        try:
+            message = queue_mail(inbox, draft, parent)
+        except Blocked as blocked:
+            raise ApiError(Code.BLOCKED, str(blocked), fix=blocked.fix, reason=blocked.reason) from blocked
+        except ValueError as error:
+            raise invalid("headers", str(error)) from error
+        return data(represent_message(message), status=202)
+
+
+class SendMessagesView(SendingView, MessagesView):
+    """GET|POST /inboxes/{inbox_id}/messages: the list of threads.api, and sending"""
+
+    needs = {"GET": MESSAGES_READ, "POST": MESSAGES_SEND}  # noqa: RUF012
+
+    def post(self, request: Request, inbox_id: str) -> Response:
+        inbox = self.get_inbox(inbox_id)
+        return self.accepted(inbox, draft_from(self.body(SendBody, request)))
+
+
+class ReplyView(SendingView):
+    """POST …/messages/{message_id}/reply"""
+
+    needs = MESSAGES_SEND
+
+    def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        parent = self.get_message(inbox_id, message_id)
+        body = self.body(ReplyBody, request)
+        try:
+            draft = reply_draft(parent.inbox, parent, draft_from(body), reply_all=body["reply_all"])
+        except NobodyToReplyTo as error:
+            raise invalid("message_id", str(error), "Send a new message to the address you mean.") from error
+        return self.accepted(parent.inbox, draft, parent)
+
+
+class ForwardView(SendingView):
+    """POST …/messages/{message_id}/forward"""
+
+    needs = MESSAGES_SEND
+
+    def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        parent = self.get_message(inbox_id, message_id)
+        return self.accepted(parent.inbox, forward_draft(parent, draft_from(self.body(ForwardBody, request))), parent)
+
+
+class RawView(MessageScopedView):
+    """GET …/messages/{message_id}/raw: byte for byte as it came, or as it leaves"""
+
+    needs = MESSAGES_READ
+
+    def get(self, request: Request, inbox_id: str, message_id: str) -> HttpResponse:
+        message = self.get_message(inbox_id, message_id)
+        try:
+            raw = raw_of(message)
+        except RawGone as error:
+            raise ApiError(Code.GONE, "The raw mail is no longer kept.", fix="Read the message itself.") from error
+        return as_download(HttpResponse(raw, content_type="message/rfc822"), f"{message.pk}.eml")

@@ -1,0 +1,35 @@
+"""Taking work off a queue that is a table: the row is claimed by a conditional UPDATE, and held by a lease.
+
+No lock and no transaction is held while the work is done, and it works the same on SQLite and PostgreSQL. The token fences off a
+worker that was stopped past its lease: what it writes afterwards is written `WHERE lease_token = <its own>` and meets no row.
+Source: Gray and Cheriton, "Leases" (1989).
+"""
+
+import secrets
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.utils import timezone
+
+Row = TypeVar("Row", bound=Model)
+
+
+def claim(due: QuerySet[Row], row_id: str, *, state: str, lease: timedelta) -> Row | None:
+    """Take the due row `row_id` for `lease`, or None if somebody else has it or it is not due."""
+    taken = claim_many(due.filter(pk=row_id), state=state, lease=lease, limit=1)
+    return taken[0] if taken else None
+
+
+def claim_many(due: QuerySet[Row], *, state: str, lease: timedelta, limit: int) -> list[Row]:
+    """Take up to `limit` due rows, oldest first, all under one new token.
+
+    The condition is checked again by the UPDATE itself: of two workers that chose the same rows each gets those it was first at.
+    """
+    token = secrets.token_hex(16)
+    chosen = list(due.order_by("pk").values_list("pk", flat=True)[:limit])
+    if not chosen:
+        return []
+    columns: dict[str, Any] = {"state": state, "lease_token": token, "lease_until": timezone.now() + lease}
+    due.filter(pk__in=chosen).update(**columns)
+    return list(due.model._default_manager.filter(pk__in=chosen, lease_token=token).order_by("pk"))

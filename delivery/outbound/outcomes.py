@@ -1,0 +1,35 @@
+"""What became of one try to hand a mail over, and what is heard of it afterwards."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from threads.events import EventType
+
+
+class Result(StrEnum):
+    SENT = "sent"
+    TEMPORARY = "temporary"  # surely not taken; try again
+    PERMANENT = "permanent"  # surely not taken; trying again would not help
+    UNKNOWN = "unknown"  # may have been taken: never tried again blindly
+    BLOCKED = "blocked"  # refused by a rule of ours before anything was handed over
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """News of one recipient, from a provider or from the sandbox."""
+
+    event: EventType
+    recipient: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    result: Result
+    detail: str = ""
+    provider_message_id: str = ""
+    reports: tuple[Report, ...] = ()
+
+    @classmethod
+    def sent(cls, provider_message_id: str = "", reports: tuple[Report, ...] = ()) -> "Outcome":
+        return cls(Result.SENT, provider_message_id=provider_message_id, reports=reports)

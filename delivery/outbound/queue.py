@@ -1,0 +1,176 @@
+"""Taking a mail from the API into the queue: message, outbound row, recipients and event in one transaction, or nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from delivery.models import OutboundMail, Recipient
+from delivery.outbound.compose import OutgoingAttachment, compose
+from inboxes.models import Inbox
+from mailbot.lib.addresses import comparable
+from mailbot.lib.hints import ring_on_commit
+from mailbot.lib.ids import new_id
+from threads import attachments as files
+from threads.conversation import file_outgoing
+from threads.mime import Address, ParsedAttachment, ParsedMail
+from threads.models import Message
+from threads.reading import MailContent, content_of, message_id_digest
+
+SEND_TASK = "delivery.tasks.send_outbound"
+
+
+class Blocked(Exception):
+    """The send is refused by a rule of ours; `reason` is its name, `fix` what the caller can do."""
+
+    def __init__(self, reason: str, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.reason, self.fix = reason, fix
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A mail as its author wants it."""
+
+    to: tuple[Address, ...]
+    cc: tuple[Address, ...] = ()
+    bcc: tuple[Address, ...] = ()
+    reply_to: tuple[Address, ...] = ()
+    subject: str = ""
+    body_text: str = ""
+    body_html: str = ""
+    attachments: tuple[OutgoingAttachment, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    send_at: datetime | None = None
+    track_opens: bool = False
+
+    @property
+    def recipients(self) -> list[tuple[str, Address]]:
+        """(kind, address), each address once: who is in To needs no second copy for being in Cc."""
+        named = [("to", a) for a in self.to] + [("cc", a) for a in self.cc] + [("bcc", a) for a in self.bcc]
+        return list({comparable(address.address): (kind, address) for kind, address in reversed(named)}.values())[::-1]
+
+
+def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Message:
+    """File the mail and queue it for all its recipients. Raises Blocked, or ValueError for what no header can hold.
+
+    What takes time (the storage, composing) happens before the transaction.
+    """
+    now = timezone.now()
+    message = _message(inbox, draft, now)
+    composed = compose(message, draft.attachments, draft.headers, now)
+    message.size, message.headers = len(composed.raw), composed.headers
+    files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
+    with transaction.atomic():
+        _take_from_allowance(inbox, len(draft.recipients), now.date())
+        file_outgoing(inbox, message, _attachment_rows(message, draft), parent)
+        mail = OutboundMail.objects.create(
+            account_id=inbox.account_id,
+            inbox=inbox,
+            message=message,
+            mode=inbox.mode,
+            envelope_sender=inbox.address,
+            raw=composed.raw,
+            track_opens=draft.track_opens,
+            next_attempt_at=draft.send_at or now,
+        )
+        Recipient.objects.bulk_create(
+            Recipient(account_id=inbox.account_id, mail=mail, kind=kind, address=address.address, status=message.status)
+            for kind, address in draft.recipients
+        )
+        ring_on_commit(SEND_TASK)
+    return message
+
+
+def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
+    status = Message.Status.SCHEDULED if draft.send_at and draft.send_at > now else Message.Status.QUEUED
+    message_id = f"<{new_id('m')}@{inbox.domain}>"
+    columns = _read(draft, inbox).columns() | {
+        "message_id_header": message_id,
+        "message_id_digest": message_id_digest(message_id),
+        "in_reply_to": draft.references[-1] if draft.references else "",
+        "references": list(draft.references),
+        "sent_at": now,
+        "attachment_count": len(draft.attachments),
+    }
+    return Message(
+        **columns,
+        account_id=inbox.account_id,
+        inbox=inbox,
+        direction=Message.Direction.OUTBOUND,
+        status=status,
+        recipients=[{"address": address.address, "status": status.value, "reason": ""} for _, address in draft.recipients],
+        labels=list(draft.labels),
+        metadata=draft.metadata,
+        created_at=now,
+    )
+
+
+def _read(draft: Draft, inbox: Inbox) -> MailContent:
+    """What the author wrote, seen as a mail that came in would be: preview, new words, links."""
+    return content_of(
+        ParsedMail(
+            message_id="",
+            in_reply_to=(),
+            references=(),
+            subject=draft.subject,
+            sent_at=None,
+            sender=Address(inbox.display_name, inbox.address),
+            to=draft.to,
+            cc=draft.cc,
+            bcc=draft.bcc,
+            reply_to=draft.reply_to,
+            headers=tuple(draft.headers.items()),
+            body_text=draft.body_text,
+            body_html=draft.body_html,
+            attachments=(),
+            degraded="",
+            flags=(),
+        )
+    )
+
+
+def _attachment_rows(message: Message, draft: Draft) -> Sequence[Any]:
+    parsed = [
+        ParsedAttachment(
+            filename=attachment.filename,
+            content_type=attachment.content_type,
+            content=attachment.content,
+            content_id=attachment.content_id,
+            disposition="inline" if attachment.content_id else "attachment",
+        )
+        for attachment in draft.attachments
+    ]
+    return files.attachment_rows(message, parsed)
+
+
+def _take_from_allowance(inbox: Inbox, recipients: int, today: date) -> None:
+    """Count the recipients, under the inbox's lock: two sends at once cannot both take the last place."""
+    current = Inbox.objects.select_for_update(no_key=True).get(pk=inbox.pk)
+    why_not_send(current)
+    sent = current.sends_on(today)
+    if current.daily_send_limit is not None and sent + recipients > current.daily_send_limit:
+        message = f"The daily limit of {current.daily_send_limit} recipients is reached ({sent} today)."
+        raise Blocked("daily_send_limit", message, "Send it tomorrow (UTC), or raise daily_send_limit.")
+    same_day = current.sends_counted_on == today
+    Inbox.objects.filter(pk=inbox.pk).update(
+        sends_today=F("sends_today") + recipients if same_day else recipients, sends_counted_on=today
+    )
+
+
+def why_not_send(inbox: Inbox) -> None:
+    """Raises Blocked when the inbox itself may not send now."""
+    if inbox.status == Inbox.Status.DELETED:
+        raise Blocked("inbox_deleted", "This inbox is deleted.", "Send from another inbox.")
+    if inbox.status != Inbox.Status.ACTIVE:
+        fix = "Resume it with POST /v1/inboxes/{id}/resume, or ask an operator."
+        raise Blocked(f"inbox_{inbox.status}", f"This inbox is {inbox.status}: {inbox.status_reason or 'no reason given'}.", fix)
+
+

@@ -1,0 +1,71 @@
+"""Who an answer goes to and what it says of what it answers."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from delivery.outbound.compose import OutgoingAttachment, forward_subject, references_for_reply, reply_subject
+from delivery.outbound.queue import Draft
+from inboxes.models import Inbox
+from mailbot.lib.addresses import comparable
+from threads.attachments import content_of
+from threads.mime import Address
+from threads.models import Message
+
+
+class NobodyToReplyTo(ValueError):
+    """The message names no address that an answer could go to."""
+
+
+def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool) -> Draft:
+    """`draft` completed to a reply to `parent`: recipients, subject and the whole chain of References.
+
+    An answer to a mail goes to its Reply-To or From; a second mail after one of our own goes to whom the first went.
+    """
+    us = {comparable(inbox.address)}
+    to = _addresses(parent.reply_to) or (Address(parent.from_name, parent.from_address),)
+    if parent.direction == Message.Direction.OUTBOUND:
+        to = _addresses(parent.to)
+    to = _without(to, set()) if parent.direction == Message.Direction.OUTBOUND else (_without(to, us) or _without(to, set()))
+    if not to:
+        raise NobodyToReplyTo("This message has no usable From or Reply-To address.")
+    others = _addresses([*parent.to, *parent.cc]) if reply_all else ()
+    cc = _without((*draft.cc, *others), us | {comparable(address.address) for address in to})
+    return replace(draft, to=to, cc=cc, subject=reply_subject(parent.subject), references=tuple(references_for_reply(parent)))
+
+
+def forward_draft(parent: Message, draft: Draft) -> Draft:
+    """`draft` with the message behind it: a header block, its text, and its files."""
+    told = "\n".join(
+        [
+            "---------- Forwarded message ----------",
+            f"From: {_shown(parent.from_name, parent.from_address)}",
+            f"Date: {parent.sent_at or parent.created_at:%a, %d %b %Y %H:%M:%S %z}",
+            f"Subject: {parent.subject}",
+            f"To: {', '.join(_shown(item['name'], item['address']) for item in parent.to)}",
+        ]
+    )
+    files = [
+        OutgoingAttachment(item.filename, item.content_type, content_of(item), item.content_id) for item in parent.attachments.all()
+    ]
+    return replace(
+        draft,
+        subject=forward_subject(parent.subject),
+        body_text=f"{draft.body_text}\n\n{told}\n\n{parent.body_text}".lstrip("\n"),
+        body_html="",
+        attachments=(*draft.attachments, *files),
+        references=tuple(references_for_reply(parent)),
+    )
+
+
+def _addresses(people: Iterable[dict[str, str]]) -> tuple[Address, ...]:
+    return tuple(Address(item["name"], item["address"]) for item in people)
+
+
+def _without(addresses: Iterable[Address], left_out: set[str]) -> tuple[Address, ...]:
+    """Each address once, in order, without those that are left out or empty."""
+    first = {comparable(address.address): address for address in reversed(list(addresses)) if "@" in address.address}
+    return tuple(address for key, address in reversed(first.items()) if key not in left_out)
+
+
+def _shown(name: str, address: str) -> str:
+    return f"{name} <{address}>" if name else address

@@ -1,0 +1,149 @@
+"""Handing queued mail to its provider: at most once, whatever dies and whoever calls."""
+
+import logging
+import random
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.record import Act, record
+from delivery.claims import claim
+from delivery.models import OutboundMail, SendAttempt
+from delivery.outbound.outcomes import Outcome, Report, Result
+from delivery.outbound.providers import provider_for
+from delivery.outbound.queue import Blocked, why_not_send
+from delivery.outbound.states import State, can_move
+from delivery.outbound.tracking import apply_reports
+from threads.events import EventType
+
+log = logging.getLogger(__name__)
+
+SEND_LEASE = timedelta(minutes=5)
+# When a mail that was refused for now is tried again; spread over a day, then it has failed.
+RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
+JITTER = 0.2
+
+STATE_AFTER: dict[Result, State] = {
+    Result.SENT: State.SENT,
+    Result.TEMPORARY: State.QUEUED,
+    Result.PERMANENT: State.FAILED,
+    Result.UNKNOWN: State.UNKNOWN,
+    Result.BLOCKED: State.BLOCKED,
+}
+EVENT_AFTER: dict[State, EventType] = {
+    State.SENT: EventType.MESSAGE_SENT,
+    State.QUEUED: EventType.MESSAGE_DEFERRED,
+    State.FAILED: EventType.MESSAGE_FAILED,
+    State.UNKNOWN: EventType.MESSAGE_UNKNOWN,
+    State.BLOCKED: EventType.MESSAGE_BLOCKED,
+}
+ACT_AFTER: dict[State, Act] = {
+    State.SENT: Act.MESSAGE_SENT,
+    State.FAILED: Act.MESSAGE_FAILED,
+    State.BLOCKED: Act.MESSAGE_FAILED,
+    State.UNKNOWN: Act.MESSAGE_UNKNOWN,
+}
+
+
+def send_due_mail(limit: int = 100) -> int:
+    """Send what is due, oldest first; how many rows were tried."""
+    due = list(OutboundMail.objects.due().order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])  # type: ignore[attr-defined]
+    for mail_id in due:
+        send_outbound_mail(mail_id)
+    return len(due)
+
+
+def send_outbound_mail(mail_id: str) -> None:
+    """Hand one queued mail to its provider, at most once.
+
+    Safe to call at any time, from any process, more than once: the claim decides. Raises nothing of the provider's; the outcome
+    is on the row.
+    """
+    mail = claim(OutboundMail.objects.due(), mail_id, state=State.SENDING, lease=SEND_LEASE)  # type: ignore[attr-defined]
+    if mail is None:  # another worker has it, or it is not due
+        return
+    started_at = timezone.now()
+    if blocked := _why_blocked(mail):
+        return settle(mail, blocked, "mailbot", started_at)
+    provider = provider_for(mail)
+    outcome = provider.send(mail, list(mail.recipients.all()))  # no transaction is open during I/O
+    settle(mail, outcome, provider.name, started_at)
+
+
+def _why_blocked(mail: OutboundMail) -> Outcome | None:
+    try:
+        why_not_send(mail.inbox)
+    except Blocked as blocked:
+        return Outcome(Result.BLOCKED, blocked.reason)
+    return None
+
+
+def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: object) -> None:
+    """Write the outcome, fenced: only while our lease is the current one. Then what the provider already said of recipients."""
+    number = mail.attempts + 1
+    state = STATE_AFTER[outcome.result]
+    if state is State.QUEUED and number > len(RETRY_AFTER):
+        state = State.FAILED
+    with transaction.atomic():
+        columns = {"state": state, "attempts": number, "provider": provider, "error": outcome.detail[:2000], **_after(state, number)}
+        ours = OutboundMail.objects.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token)
+        if not ours.update(provider_message_id=outcome.provider_message_id, lease_token="", lease_until=None, **columns):
+            log.warning("Outbound mail %s: our lease is over, the outcome %s is not written.", mail.pk, outcome.result)
+            return
+        _note_attempt(mail, number, outcome, provider, started_at)
+        _tell(mail, state, outcome)
+
+
+def _after(state: State, number: int) -> dict[str, object]:
+    now = timezone.now()
+    if state is State.QUEUED:
+        pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+        return {"next_attempt_at": now + pause}
+    return {} if state is State.UNKNOWN else {"finished_at": now}
+
+
+def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: object) -> None:
+    SendAttempt.objects.create(
+        account_id=mail.account_id,
+        mail=mail,
+        number=number,
+        provider=provider,
+        outcome=outcome.result.value,
+        detail=outcome.detail,
+        started_at=started_at,
+    )
+
+
+def _tell(mail: OutboundMail, state: State, outcome: Outcome) -> None:
+    """The events of this step for every recipient, and the trail."""
+    addresses = [recipient.address for recipient in mail.recipients.all()]
+    reports = [Report(EVENT_AFTER[state], address, outcome.detail[:500]) for address in addresses]
+    apply_reports(mail, [*reports, *outcome.reports])
+    if act := ACT_AFTER.get(state):
+        changes = {"recipients": addresses, "subject": mail.message.subject, "detail": outcome.detail[:500]}
+        record(act, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)
+
+
+def give_up_stranded(limit: int = 100) -> int:
+    """A mail whose worker did not come back within its lease is unknown: perhaps the provider has it. How many there were."""
+    stranded = list(OutboundMail.objects.stranded().order_by("pk")[:limit])  # type: ignore[attr-defined]
+    for mail in stranded:
+        settle(mail, Outcome(Result.UNKNOWN, "The worker that was sending it did not come back."), mail.provider, mail.lease_until)
+    return len(stranded)
+
+
+@transaction.atomic
+def settle_unknown(mail: OutboundMail, state: State, reason: str) -> bool:
+    """An operator's decision on an unknown mail: SENT (it arrived), FAILED (it did not) or QUEUED (send it again)."""
+    if not can_move(State.UNKNOWN, state):
+        raise ValueError(f"An unknown mail cannot become {state}.")
+    columns: dict[str, object] = {"next_attempt_at": timezone.now()} if state is State.QUEUED else {"finished_at": timezone.now()}
+    if not OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN).update(state=state, error=reason, **columns):
+        return False
+    changes = {"state": [State.UNKNOWN.value, state.value], "reason": reason}
+    record(Act.MESSAGE_SETTLED, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)
+    if state is not State.QUEUED:
+        addresses = [recipient.address for recipient in mail.recipients.all()]
+        apply_reports(mail, [Report(EVENT_AFTER[state], address, reason) for address in addresses])
+    return True

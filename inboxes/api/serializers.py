@@ -1,0 +1,104 @@
+"""Shapes of /v1/inboxes."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from inboxes.models import Inbox
+from mailbot.api.pagination import PageQuery
+from mailbot.api.views import StrictSerializer
+
+MAX_METADATA = 16 * 1024
+
+
+class MetadataField(serializers.JSONField):
+    """A JSON object of at most 16 kB, for the caller's own use."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("This must be an object.")
+        text = str(value)
+        if len(text) > MAX_METADATA or "\\x00" in text:
+            raise serializers.ValidationError("This is longer than 16 kB, or has a NUL character in it.")
+        return value
+
+
+class InboxBody(StrictSerializer):
+    """`username` and `email_prefix` are the same thing, so are `display_name` and `name`: two clients, two spellings."""
+
+    username = serializers.CharField(max_length=64, required=False, allow_blank=True, allow_null=True)
+    email_prefix = serializers.CharField(max_length=64, required=False, allow_blank=True, allow_null=True)
+    domain = serializers.CharField(max_length=254, required=False, allow_blank=True, allow_null=True)
+    display_name = serializers.CharField(max_length=200, required=False, allow_blank=True, allow_null=True)
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True, allow_null=True)
+    metadata = MetadataField(required=False, allow_null=True)
+    client_id = serializers.CharField(max_length=200, required=False, allow_null=True)
+    expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
+    daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
+    oversight = serializers.BooleanField(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in attrs.items() if value is not None}
+        _same(given, "username", "email_prefix")
+        _same(given, "display_name", "name")
+        return given
+
+
+class InboxPatch(StrictSerializer):
+    display_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    metadata = MetadataField(required=False)
+    daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
+    oversight = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        _same(attrs, "display_name", "name")
+        return attrs
+
+
+def _same(given: dict[str, Any], name: str, other: str) -> None:
+    """Fold the second spelling into the first."""
+    value = given.pop(other, None)
+    if value is None:
+        return
+    if given.get(name, value) != value:
+        raise serializers.ValidationError({other: [f"“{name}” and “{other}” are the same thing, but their values differ."]})
+    given[name] = value
+
+
+class ReasonBody(StrictSerializer):
+    reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
+
+
+class InboxQuery(PageQuery):
+    status = serializers.ChoiceField(choices=Inbox.Status.choices, required=False)
+
+
+class DeleteQuery(serializers.Serializer[Any]):
+    purge = serializers.BooleanField(default=False)
+
+
+class InboxSerializer(serializers.ModelSerializer[Inbox]):
+    username = serializers.CharField(source="local_part")
+    permissions = serializers.SerializerMethodField()
+    sends_today = serializers.SerializerMethodField()
+    reputation = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Inbox
+        fields = (
+            "id account_id address username display_name domain status status_reason permissions daily_send_limit sends_today"
+            " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
+        ).split()
+
+    def get_permissions(self, inbox: Inbox) -> list[str]:
+        """What the calling key may do here."""
+        return list(self.context["key"].permissions)
+
+    def get_sends_today(self, inbox: Inbox) -> int:
+        return inbox.sends_on(self.context["today"])
+
+    def get_reputation(self, inbox: Inbox) -> None:
+        """Filled once the server keeps a sending record."""
+        return None

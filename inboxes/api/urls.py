@@ -1,0 +1,12 @@
+from django.urls import path
+
+from inboxes.api.audit_log import InboxAuditLogView
+from inboxes.api.views import InboxesView, InboxStateView, InboxView
+
+urlpatterns = [
+    path("audit-log", InboxAuditLogView.as_view()),
+    path("inboxes", InboxesView.as_view()),
+    path("inboxes/<str:inbox_id>", InboxView.as_view()),
+    path("inboxes/<str:inbox_id>/pause", InboxStateView.as_view(action="pause")),
+    path("inboxes/<str:inbox_id>/resume", InboxStateView.as_view(action="resume")),
+]

@@ -1,0 +1,202 @@
+"""The life of an inbox: made by one call, paused, resumed, ended."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from audit.record import Act, record
+from inboxes.models import Account, Inbox
+from inboxes.naming import RESERVED, candidates, random_local_part
+from inboxes.signals import inbox_changed, inbox_purged
+from mailbot.lib.addresses import CanonicalAddress, canonical_domain, canonical_local_part
+
+ADDRESS_REST = timedelta(days=90)
+MAX_RANDOM_TRIES = 20
+
+
+class AddressTaken(Exception):
+    """Somebody has the address, or had it so lately that mail for him may still come. `suggestions` are free ones."""
+
+    def __init__(self, address: str, suggestions: list[str]) -> None:
+        super().__init__(f"{address} is taken.")
+        self.address, self.suggestions = address, suggestions
+
+
+class AddressRefused(ValueError):
+    """The address cannot be had here at all; `field` says which part is wrong."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRequest:
+    """What a caller asks for. No local part: a readable random one. No domain: the server's own."""
+
+    local_part: str = ""
+    domain: str = ""
+    display_name: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    client_id: str | None = None
+    expires_in: int | None = None
+    daily_send_limit: int | None = None
+    oversight: bool = False
+
+
+def create_inbox(account: Account, mode: str, wanted: InboxRequest) -> tuple[Inbox, bool]:
+    """Make an inbox; `(inbox, False)` is the one that the same client_id made before.
+
+    Raises AddressTaken, AddressRefused, or mailbot.lib.addresses.AddressError.
+    """
+    if existing := _made_before(account, mode, wanted.client_id):
+        return existing, False
+    try:
+        with transaction.atomic():
+            return _insert(account, mode, wanted, _choose_address(account, wanted)), True
+    except IntegrityError:
+        # Lost a race: against a twin with our client_id, or against somebody who took the address this moment.
+        if existing := _made_before(account, mode, wanted.client_id):
+            return existing, False
+        raise AddressTaken(wanted.local_part, suggestions(account, wanted.local_part, _domain(wanted.domain))) from None
+
+
+def _made_before(account: Account, mode: str, client_id: str | None) -> Inbox | None:
+    if client_id is None:
+        return None
+    living = Inbox.objects.exclude(status=Inbox.Status.DELETED)
+    return living.filter(account=account, mode=mode, client_id=client_id).first()
+
+
+def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
+    domain = _domain(wanted.domain)
+    if not wanted.local_part:
+        return _free_random_address(account, domain)
+    name, tag = canonical_local_part(wanted.local_part)
+    if tag or "+" in wanted.local_part:
+        raise AddressRefused("username", "A “+” is not possible: what stands behind it is a tag, and mail for it comes to the base inbox.")
+    if name in RESERVED:
+        raise AddressRefused("username", f"“{name}” is reserved for whoever runs the domain.")
+    address = CanonicalAddress(name, domain)
+    if _taken(account, [address.address]):
+        raise AddressTaken(address.address, suggestions(account, name, domain))
+    return address
+
+
+def _domain(wanted: str) -> str:
+    domain = canonical_domain(wanted or settings.MAILBOT_DOMAIN)
+    if domain != canonical_domain(settings.MAILBOT_DOMAIN):
+        raise AddressRefused("domain", f"“{domain}” is not a domain of this server. Leave it out to use {settings.MAILBOT_DOMAIN}.")
+    return domain
+
+
+def _free_random_address(account: Account, domain: str) -> CanonicalAddress:
+    for _ in range(MAX_RANDOM_TRIES):
+        address = CanonicalAddress(random_local_part(), domain)
+        if not _taken(account, [address.address]):
+            return address
+    raise AddressTaken(address.address, [])
+
+
+def _taken(account: Account, addresses: Iterable[str]) -> set[str]:
+    """Those that a living inbox has, or that another account had within the last 90 days: its mail must not reach a new owner."""
+    resting = Q(status=Inbox.Status.DELETED, deleted_at__gt=timezone.now() - ADDRESS_REST) & ~Q(account=account)
+    rows = Inbox.objects.filter(address__in=list(addresses)).filter(~Q(status=Inbox.Status.DELETED) | resting)
+    return set(rows.values_list("address", flat=True))
+
+
+def suggestions(account: Account, local_part: str, domain: str) -> list[str]:
+    """Three free addresses near to one that is taken."""
+    near = [f"{name}@{domain}" for name in candidates(local_part)]
+    taken = _taken(account, near)
+    return [address for address in near if address not in taken][:3]
+
+
+def _insert(account: Account, mode: str, wanted: InboxRequest, address: CanonicalAddress) -> Inbox:
+    now = timezone.now()
+    inbox = Inbox.objects.create(
+        account=account,
+        mode=mode,
+        address=address.address,
+        local_part=address.local_part,
+        domain=address.domain,
+        display_name=wanted.display_name,
+        metadata=wanted.metadata,
+        client_id=wanted.client_id,
+        daily_send_limit=wanted.daily_send_limit,
+        oversight=wanted.oversight,
+        created_at=now,
+        expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
+    )
+    _announce(inbox, "inbox.created", {"address": inbox.address})
+    return inbox
+
+
+def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
+    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at). The trail shows old and new."""
+    for name, value in changes.items():
+        setattr(inbox, name, value)
+    with transaction.atomic():
+        inbox.save(update_fields=list(changes))
+    return inbox
+
+
+def pause(inbox: Inbox, reason: str) -> Inbox:
+    """Stop its sending. Mail still comes in. Safe to repeat."""
+    return _move(inbox, [Inbox.Status.ACTIVE, Inbox.Status.TRIPPED], Inbox.Status.PAUSED, Act.INBOX_PAUSED, reason)
+
+
+def resume(inbox: Inbox, reason: str) -> Inbox:
+    return _move(inbox, [Inbox.Status.PAUSED, Inbox.Status.TRIPPED], Inbox.Status.ACTIVE, Act.INBOX_RESUMED, reason)
+
+
+def delete_inbox(inbox: Inbox, reason: str = "", act: Act = Act.INBOX_DELETED) -> Inbox:
+    """End it: the address refuses mail from now on, what it holds stays readable. Safe to repeat."""
+    living = [status for status in Inbox.Status if status is not Inbox.Status.DELETED]
+    return _move(inbox, living, Inbox.Status.DELETED, act, reason, deleted_at=timezone.now())
+
+
+@transaction.atomic
+def purge_inbox(inbox: Inbox) -> Inbox:
+    """End it and erase what it holds, at once. The trail stays, and says so."""
+    delete_inbox(inbox, "purged")
+    inbox.purged_at = timezone.now()
+    Inbox.objects.filter(pk=inbox.pk).update(purged_at=inbox.purged_at)
+    record(Act.INBOX_PURGED, inbox, account_id=inbox.account_id, inbox_id=inbox.pk)
+    inbox_purged.send(Inbox, inbox=inbox)
+    return inbox
+
+
+def expire_inboxes() -> int:
+    """End every inbox whose time is over; how many there were."""
+    over = Inbox.objects.exclude(status=Inbox.Status.DELETED).filter(expires_at__lte=timezone.now())
+    expired = [delete_inbox(inbox, "expired", Act.INBOX_EXPIRED) for inbox in over[:500]]
+    return len(expired)
+
+
+@transaction.atomic
+def _move(inbox: Inbox, old: list[Inbox.Status], new: Inbox.Status, act: Act, reason: str, **columns: Any) -> Inbox:
+    before = inbox.status
+    columns |= {"status": new, "status_reason": reason}
+    if Inbox.objects.filter(pk=inbox.pk, status__in=old).update(**columns):
+        for name, value in columns.items():
+            setattr(inbox, name, value)
+        changes = {"status": [before, new.value], "reason": reason}
+        record(act, inbox, account_id=inbox.account_id, inbox_id=inbox.pk, changes=changes)
+        _announce(inbox, f"inbox.{EVENT_OF[new]}", {"reason": reason})
+    else:
+        inbox.refresh_from_db()
+    return inbox
+
+
+EVENT_OF = {Inbox.Status.PAUSED: "paused", Inbox.Status.ACTIVE: "resumed", Inbox.Status.DELETED: "deleted"}
+
+
+def _announce(inbox: Inbox, event: str, data: dict[str, Any]) -> None:
+    inbox_changed.send(Inbox, inbox=inbox, event=event, data=data)

@@ -1,0 +1,40 @@
+"""Which inbox an address leads to. RCPT, the webhooks of providers and the sandbox all ask here, and only here."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from inboxes.models import Inbox
+from mailbot.lib.addresses import AddressError, CanonicalAddress, canonical
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedInbox:
+    """An inbox that accepts mail now. `mode` is one of `inboxes.models.Mode`."""
+
+    inbox_id: str
+    account_id: str
+    address: str
+    mode: str
+
+
+def find_inboxes(addresses: Iterable[CanonicalAddress]) -> dict[str, RoutedInbox]:
+    """The inboxes that accept mail for these addresses, by canonical address without tag, in one query.
+
+    An address that leads nowhere (unknown, deleted, expired, of another domain) is absent: all are the same to a
+    stranger, who must not learn which addresses once existed.
+    """
+    wanted = {address.address for address in addresses}
+    if not wanted:
+        return {}
+    found = Inbox.objects.accepting_mail().filter(address__in=wanted)
+    columns = found.order_by().values_list("pk", "account_id", "address", "mode")
+    return {address: RoutedInbox(pk, account_id, address, mode) for pk, account_id, address, mode in columns}
+
+
+def find_inbox(address: str) -> RoutedInbox | None:
+    """The inbox that accepts mail for `address`, in any spelling; None when there is none, or it is no address."""
+    try:
+        wanted = canonical(address)
+    except AddressError:
+        return None
+    return find_inboxes([wanted]).get(wanted.address)

@@ -1,0 +1,76 @@
+"""Lists: pages by number for everybody, cursors for those who read deep."""
+
+import base64
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Model, Q, QuerySet
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from mailbot.api.errors import invalid
+from mailbot.api.renderers import timestamp
+
+EXACT_TOTAL = 10_000
+
+
+class PageQuery(serializers.Serializer[Any]):
+    """`?page&limit`, or `?cursor&limit`."""
+
+    page = serializers.IntegerField(min_value=1, max_value=1_000_000, default=1)
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=50)
+    cursor = serializers.CharField(required=False, max_length=500)
+
+
+def paginated(
+    queryset: QuerySet[Any], query: dict[str, Any], represent: Callable[[list[Any]], Any], order: tuple[str, ...] = ("-id",)
+) -> Response:
+    """One page of `queryset` in the envelope `{data, meta: {page, limit, total, next_cursor}}`.
+
+    `order` names columns whose combination is unique (its last is the id). A cursor holds their values in the last row of a page,
+    so that a deep page costs what the first does; `total` is exact up to 10,000.
+    """
+    limit, page = query["limit"], query["page"]
+    total = queryset.order_by()[: EXACT_TOTAL + 1].count()
+    rows = queryset.order_by(*order)
+    if cursor := query.get("cursor"):
+        rows = rows.filter(_after(decoded(cursor, order), order))[: limit + 1]
+    else:
+        rows = rows[(page - 1) * limit : page * limit + 1]
+    found = list(rows)
+    next_cursor = encoded(found[limit - 1], order) if len(found) > limit else None
+    meta = {"page": page, "limit": limit, "total": min(total, EXACT_TOTAL), "next_cursor": next_cursor}
+    if total > EXACT_TOTAL:
+        meta["total_is_exact"] = False
+    return Response({"data": represent(found[:limit]), "meta": meta})
+
+
+def encoded(row: Model, order: Iterable[str]) -> str:
+    values = [getattr(row, name.removeprefix("-")) for name in order]
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps(plain).encode()).decode().rstrip("=")
+
+
+def decoded(cursor: str, order: tuple[str, ...]) -> list[Any]:
+    """The values in a cursor. A cursor only says where to go on in a list that is scoped anyway, so it needs no signature."""
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if len(values) != len(order) or not all(isinstance(value, str) and "\0" not in value for value in values):
+            raise ValueError("not a cursor of this list")
+        return [datetime.fromisoformat(value) if name.endswith("_at") else value for value, name in zip(values, order, strict=True)]
+    except (ValueError, TypeError) as error:
+        raise invalid("cursor", "This is not a cursor of this list.", "Use meta.next_cursor as it was given.") from error
+
+
+def _after(values: list[Any], order: tuple[str, ...]) -> Q:
+    condition = Q()
+    for position, name in enumerate(order):
+        column = name.removeprefix("-")
+        equal = {order[i].removeprefix("-"): values[i] for i in range(position)}
+        condition |= Q(**equal, **{f"{column}__{'lt' if name.startswith('-') else 'gt'}": values[position]})
+    return condition
+
+
+__all__ = ["PageQuery", "paginated", "timestamp"]

@@ -1,0 +1,34 @@
+"""Whether the key that calls may do what the view needs."""
+
+from typing import Any, Protocol
+
+from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.permissions import BasePermission
+
+
+class Principal(Protocol):
+    """What the kernel has to know of an API key (inboxes.models.ApiKey is one)."""
+
+    pk: str
+    account_id: str
+    inbox_id: str | None
+    mode: str
+    permissions: list[str]
+
+
+def require(principal: Principal | None, right: str) -> None:
+    """Raises NotAuthenticated without a key and PermissionDenied without the right."""
+    if principal is None:
+        raise NotAuthenticated("This path needs an API key.")
+    if right not in principal.permissions:
+        raise PermissionDenied(f"This key lacks the right “{right}”.")
+
+
+class HasRight(BasePermission):
+    """Each view says in `needs` which right a call takes, as one name or by method."""
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        needs = view.needs if isinstance(view.needs, str) else view.needs.get(request.method)
+        if needs is not None:
+            require(request.auth, needs)
+        return True

@@ -1,0 +1,72 @@
+"""The base of every view of /v1."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar, cast
+
+from django.db.models import Model, QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from mailbot.api.errors import not_found, unknown_fields
+from mailbot.api.permissions import Principal
+
+Row = TypeVar("Row", bound=Model)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A body or query in which an unknown name is an error that names the nearest known one."""
+
+    unknown_is: ClassVar[str] = "field"
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := unknown_fields(data, self.fields, self.unknown_is)):
+            raise serializers.ValidationError(unknown)
+        return super().to_internal_value(data)
+
+
+def data(value: Any, status: int = 200) -> Response:
+    """One object in the envelope."""
+    return Response({"data": value}, status=status)
+
+
+def read_query(parameters: Mapping[str, str], serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """The query, validated. An empty parameter counts as absent: a client writes None that way."""
+    given = {name: value for name, value in parameters.items() if value != ""}
+    checked = serializer(data=given)
+    if unknown := unknown_fields(given, checked.fields, "query parameter"):
+        raise serializers.ValidationError(unknown)
+    checked.is_valid(raise_exception=True)
+    return cast(dict[str, Any], checked.validated_data)
+
+
+class TenantView(APIView):
+    """A view that acts for one account: all it may touch comes out of `scoped`."""
+
+    needs: ClassVar[str | dict[str, str]]
+
+    @property
+    def key(self) -> Principal:
+        return cast(Principal, self.request.auth)
+
+    def scoped(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
+        """Only what the key may see: its account's rows of its mode, and only its own inbox's when it is limited to one."""
+        key = self.key
+        rows = queryset.filter(account_id=key.account_id, inbox__mode=key.mode)
+        return rows.filter(inbox_id=key.inbox_id) if key.inbox_id else rows
+
+    def one(self, queryset: QuerySet[Row], row_id: str) -> Row:
+        """The row by its id, within `scoped`; 404 otherwise, whether it exists elsewhere or not."""
+        row = self.scoped(queryset).filter(pk=row_id).first()
+        if row is None:
+            raise not_found()
+        return row
+
+    def body(self, serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+        checked = serializer(data=request.data, context={"key": self.key})
+        checked.is_valid(raise_exception=True)
+        return cast(dict[str, Any], checked.validated_data)
+
+    def query(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        return read_query(self.request.query_params.dict(), serializer)

@@ -1,0 +1,90 @@
+"""What can stand in the way of a start, found before anything is started, and said in one line each."""
+
+import errno
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.core import checks
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+
+class CannotStart(Exception):
+    """Something that the user has to change first. The message says what, in whole sentences."""
+
+
+def check_folder() -> None:
+    """Raises CannotStart unless files can be written below MAILBOT_VAR, which is made when it is absent."""
+    folder: Path = settings.VAR
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CannotStart(
+            f"mailbot cannot write to {folder} ({error.strerror}). Set MAILBOT_VAR to a folder where it may."
+        ) from error
+
+
+def check_ports() -> None:
+    """Raises CannotStart unless both ports can be bound: children that find it out later die with a traceback."""
+    web, smtp = (settings.MAILBOT_HOST, settings.MAILBOT_PORT), (settings.SMTP_HOST, settings.SMTP_PORT)
+    if settings.MAILBOT_PORT == settings.SMTP_PORT:
+        raise CannotStart(
+            f"MAILBOT_PORT and MAILBOT_SMTP_PORT are both {settings.SMTP_PORT}. Set one of them to another."
+        )
+    _check_port(*web, "web", "MAILBOT_HOST", "MAILBOT_PORT")
+    _check_port(*smtp, "SMTP", "MAILBOT_SMTP_HOST", "MAILBOT_SMTP_PORT")
+
+
+def _check_port(host: str, port: int, use: str, host_name: str, port_name: str) -> None:
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As the servers do: connections of an earlier run that are still in TIME_WAIT are no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError) as error:
+        raise CannotStart(_why_not_bound(error, f"{host}:{port}", use, host_name, port_name)) from error
+
+
+def _why_not_bound(error: Exception, address: str, use: str, host_name: str, port_name: str) -> str:
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return f"The {use} port {address} is taken. Stop what listens there, or set {port_name} to a free port."
+        case errno.EACCES:
+            return f"The {use} port {address} needs more rights. Set {port_name} to a port above 1023."
+        case None:
+            return f"The {use} port {address} is no port. Set {port_name} to a number from 1 to 65535."
+        case _:
+            return f"The {use} address {address} is none of this machine ({error}). Set {host_name} to one that is."
+
+
+def check_settings() -> None:
+    """Raises CannotStart with every serious finding of Django's system checks, one line each."""
+    if lines := list(_findings()):
+        raise CannotStart("\n".join(lines))
+
+
+def _findings() -> Iterator[str]:
+    for finding in checks.run_checks():
+        if finding.is_serious() and not finding.is_silenced():
+            yield " ".join(filter(None, [str(finding.msg), finding.hint, f"({finding.id})"])).replace("\n", " ")
+
+
+def migrate_if_needed() -> None:
+    """Brings the database up to date. Raises CannotStart when it cannot be reached.
+
+    The starter does it, once, before the children: four processes that migrate at once would be in each other's way.
+    """
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0, interactive=False)
+    except DatabaseError as error:
+        reason = str(error).strip().replace("\n", " ")
+        raise CannotStart(f"mailbot cannot use its database: {reason}. DATABASE_URL says which one it is.") from error

@@ -1,0 +1,199 @@
+"""/v1/inboxes/{inbox_id}/messages and /threads, and /v1/events: reading and labelling."""
+
+from typing import Any
+from urllib.parse import quote
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inboxes.api.views import InboxScopedView
+from inboxes.models import Inbox
+from inboxes.permissions import EVENTS_READ, MESSAGES_READ, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE
+from mailbot.api.errors import invalid, not_found
+from mailbot.api.pagination import decoded, encoded, paginated
+from mailbot.api.views import data
+from threads.api.serializers import (
+    EventQuery,
+    EventSerializer,
+    LabelsBody,
+    MessageQuery,
+    MessageSerializer,
+    ThreadPageQuery,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSerializer,
+)
+from threads.attachments import content_of
+from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed
+from threads.labels import change_thread, replace_labels
+from threads.models import Event, Message, Thread
+
+MESSAGES_IN_A_THREAD = 200
+# What a browser may show by itself; everything else is a download.
+SHOWN_INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+def represent_messages(messages: list[Message]) -> Any:
+    return MessageSerializer(messages, many=True).data
+
+
+def represent_message(message: Message) -> Any:
+    return MessageSerializer(message).data
+
+
+class MessageScopedView(InboxScopedView):
+    """A view of what one inbox holds."""
+
+    def messages(self, inbox: Inbox) -> QuerySet[Message]:
+        return Message.objects.filter(inbox=inbox, account_id=self.key.account_id).prefetch_related("attachments")
+
+    def get_message(self, inbox_id: str, message_id: str) -> Message:
+        message = self.messages(self.get_inbox(inbox_id)).filter(pk=message_id).first()
+        if message is None:
+            raise not_found()
+        return message
+
+    def narrowed(self, rows: QuerySet[Any], filters: dict[str, Any], query: dict[str, Any]) -> QuerySet[Any]:
+        try:
+            return narrowed(rows, filters, query)
+        except BadMoment as error:
+            raise invalid("after" if "after" in query else "before", str(error)) from error
+
+
+class MessagesView(MessageScopedView):
+    """GET /inboxes/{inbox_id}/messages, newest first"""
+
+    needs = {"GET": MESSAGES_READ}  # noqa: RUF012
+
+    def get(self, request: Request, inbox_id: str) -> Response:
+        inbox = self.get_inbox(inbox_id)
+        query = self.query(MessageQuery)
+        return paginated(self.narrowed(self.messages(inbox), MESSAGE_FILTERS, query), query, represent_messages)
+
+
+class MessageView(MessageScopedView):
+    """GET /inboxes/{inbox_id}/messages/{message_id}"""
+
+    needs = MESSAGES_READ
+
+    def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        return data(represent_message(self.get_message(inbox_id, message_id)))
+
+
+class ExplainView(MessageScopedView):
+    """GET …/messages/{message_id}/explain: why this thread, which checks, which labels"""
+
+    needs = MESSAGES_READ
+
+    def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        message = self.get_message(inbox_id, message_id)
+        told = {"message_id": message.pk, "thread_id": message.thread_id, "flags": message.flags, "labels": message.labels}
+        return data({**message.explanation, **told, "repeat_count": message.repeat_count})
+
+
+class LabelsView(MessageScopedView):
+    """PUT …/messages/{message_id}/labels"""
+
+    needs = MESSAGES_WRITE
+
+    def put(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        message = self.get_message(inbox_id, message_id)
+        return data(represent_message(replace_labels(message, self.body(LabelsBody, request)["labels"])))
+
+
+class AttachmentView(MessageScopedView):
+    """GET …/messages/{message_id}/attachments/{attachment_id}: the bytes, as a download that no browser runs"""
+
+    needs = MESSAGES_READ
+
+    def get(self, request: Request, inbox_id: str, message_id: str, attachment_id: str) -> HttpResponse:
+        attachment = self.get_message(inbox_id, message_id).attachments.filter(pk=attachment_id).first()
+        if attachment is None:
+            raise not_found()
+        shown = attachment.content_type in SHOWN_INLINE
+        response = HttpResponse(content_of(attachment), content_type=attachment.content_type if shown else "application/octet-stream")
+        return as_download(response, attachment.filename)
+
+
+def as_download(response: HttpResponse, filename: str) -> HttpResponse:
+    """Headers under which foreign content is harmless in a browser. The name is in both forms of RFC 6266."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in filename)
+    response["Content-Disposition"] = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+class ThreadsView(MessageScopedView):
+    """GET /inboxes/{inbox_id}/threads, latest activity first"""
+
+    needs = THREADS_READ
+
+    def get(self, request: Request, inbox_id: str) -> Response:
+        inbox = self.get_inbox(inbox_id)
+        query = self.query(ThreadQuery)
+        threads = self.narrowed(Thread.objects.filter(inbox=inbox), THREAD_FILTERS, query)
+        return paginated(threads, query, lambda rows: ThreadSerializer(rows, many=True).data, ("-last_message_at", "-id"))
+
+
+class ThreadView(MessageScopedView):
+    """GET|PATCH /inboxes/{inbox_id}/threads/{thread_id}"""
+
+    needs = {"GET": THREADS_READ, "PATCH": THREADS_WRITE}  # noqa: RUF012
+
+    def get_thread(self, inbox_id: str, thread_id: str) -> Thread:
+        thread = Thread.objects.filter(inbox=self.get_inbox(inbox_id), pk=thread_id).first()
+        if thread is None:
+            raise not_found()
+        return thread
+
+    def get(self, request: Request, inbox_id: str, thread_id: str) -> Response:
+        return data(self.with_messages(self.get_thread(inbox_id, thread_id)))
+
+    def with_messages(self, thread: Thread) -> dict[str, Any]:
+        """Oldest first, 200 at a time; `messages_cursor` leads to the next ones (`?cursor=`)."""
+        messages = thread.messages.prefetch_related("attachments").order_by("pk")
+        if cursor := self.query(ThreadPageQuery).get("cursor"):
+            messages = messages.filter(pk__gt=decoded(cursor, ("id",))[0])
+        found = list(messages[: MESSAGES_IN_A_THREAD + 1])
+        more = len(found) > MESSAGES_IN_A_THREAD
+        shown = found[:MESSAGES_IN_A_THREAD]
+        cursor = encoded(shown[-1], ("id",)) if more else None
+        return {**ThreadSerializer(thread).data, "messages": represent_messages(shown), "messages_cursor": cursor}
+
+    def patch(self, request: Request, inbox_id: str, thread_id: str) -> Response:
+        thread = self.get_thread(inbox_id, thread_id)
+        changes = self.body(ThreadPatch, request)
+        return data(ThreadSerializer(change_thread(thread, changes) if changes else thread).data)
+
+
+class ThreadEventsView(ThreadView):
+    """GET /inboxes/{inbox_id}/threads/{thread_id}/events, newest first"""
+
+    needs = EVENTS_READ
+
+    def get(self, request: Request, inbox_id: str, thread_id: str) -> Response:
+        thread = self.get_thread(inbox_id, thread_id)
+        query = self.query(EventQuery)
+        events = Event.objects.filter(inbox_id=thread.inbox_id, thread_id=thread.pk)
+        return paginated(self.narrowed(events, EVENT_FILTERS, query), query, represent_events)
+
+
+class EventsView(MessageScopedView):
+    """GET /events, newest first"""
+
+    needs = EVENTS_READ
+
+    def get(self, request: Request) -> Response:
+        query = self.query(EventQuery)
+        return paginated(self.narrowed(self.scoped(Event.objects.all()), EVENT_FILTERS, query), query, represent_events)
+
+
+def represent_events(events: list[Event]) -> Any:
+    return EventSerializer(events, many=True).data
+
+
+__all__ = ["MessageScopedView", "MessagesView", "as_download", "represent_message", "represent_messages"]

@@ -1,0 +1,71 @@
+"""What can happen to a message, a thread or an inbox, and how it is written down."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from django.utils import timezone
+
+from threads.models import Event
+
+
+class EventType(StrEnum):
+    MESSAGE_RECEIVED = "message.received"
+    MESSAGE_HELD = "message.held"
+    MESSAGE_REJECTED = "message.rejected"
+    MESSAGE_QUEUED = "message.queued"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_DELIVERED = "message.delivered"
+    MESSAGE_DEFERRED = "message.deferred"
+    MESSAGE_BOUNCED = "message.bounced"
+    MESSAGE_COMPLAINED = "message.complained"
+    MESSAGE_OPENED = "message.opened"
+    MESSAGE_CLICKED = "message.clicked"
+    MESSAGE_UNSUBSCRIBED = "message.unsubscribed"
+    MESSAGE_FAILED = "message.failed"
+    MESSAGE_BLOCKED = "message.blocked"
+    MESSAGE_UNKNOWN = "message.unknown"
+    THREAD_CREATED = "thread.created"
+    THREAD_CLAIMED = "thread.claimed"
+    THREAD_RELEASED = "thread.released"
+    INBOX_CREATED = "inbox.created"
+    INBOX_PAUSED = "inbox.paused"
+    INBOX_RESUMED = "inbox.resumed"
+    INBOX_TRIPPED = "inbox.tripped"
+    INBOX_DELETED = "inbox.deleted"
+    DOMAIN_VERIFIED = "domain.verified"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event before it is written."""
+
+    type: EventType
+    account_id: str
+    inbox_id: str
+    thread_id: str = ""
+    message_id: str = ""
+    recipient: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    occurred_at: datetime | None = None
+
+
+def record_events(news: Iterable[News]) -> list[Event]:
+    """Write events in one INSERT, in the caller's transaction: the row is the outbox."""
+    now = timezone.now()
+    return Event.objects.bulk_create(
+        Event(
+            account_id=item.account_id,
+            inbox_id=item.inbox_id,
+            type=item.type.value,
+            thread_id=item.thread_id,
+            message_id=item.message_id,
+            recipient=item.recipient,
+            data=item.data,
+            occurred_at=item.occurred_at or now,
+            recorded_at=now,
+        )
+        for item in news
+    )

@@ -1,0 +1,79 @@
+"""The plain filters of lists: each takes a value from the query and narrows a queryset."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from mailbot.lib.addresses import comparable
+from mailbot.lib.ids import is_id
+
+Rows = QuerySet[Any]
+
+
+class BadMoment(ValueError):
+    """The text is neither an id nor a time."""
+
+
+def read_moment(text: str, prefix: str) -> str | datetime:
+    """An id of that kind, or a time (RFC 3339; without an offset it is UTC). Raises BadMoment."""
+    if is_id(text, prefix):
+        return text
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except ValueError as error:
+        raise BadMoment(f"“{text}” is neither an id ({prefix}_…) nor a time such as 2026-11-24T10:00:00Z.") from error
+
+
+def _moment(prefix: str, column: str, operator: str) -> Callable[[Rows, str], Rows]:
+    def narrowed(rows: Rows, text: str) -> Rows:
+        moment = read_moment(text, prefix)
+        name = column if isinstance(moment, datetime) else "pk"
+        return rows.filter(**{f"{name}__{operator}": moment})
+
+    return narrowed
+
+
+def _address(column: str) -> Callable[[Rows, str], Rows]:
+    return lambda rows, text: rows.filter(**{f"{column}__icontains": text.strip()})
+
+
+MESSAGE_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
+    "direction": lambda rows, value: rows.filter(direction=value),
+    "thread_id": lambda rows, value: rows.filter(thread_id=value),
+    "from": _address("from_address"),
+    "to": lambda rows, value: rows.filter(Q(to__icontains=value.strip()) | Q(cc__icontains=value.strip())),
+    "subject": lambda rows, value: rows.filter(subject__icontains=value),
+    "label": lambda rows, value: rows.filter(labels__has_item=value),
+    "status": lambda rows, value: rows.filter(status=value),
+    "after": _moment("msg", "created_at", "gt"),
+    "before": _moment("msg", "created_at", "lt"),
+    "has_attachment": lambda rows, value: rows.filter(attachment_count__gt=0) if value else rows.filter(attachment_count=0),
+}
+THREAD_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
+    "label": lambda rows, value: rows.filter(labels__has_item=value),
+    "participant": lambda rows, value: rows.filter(participants__has_item=comparable(value)),
+    "subject": lambda rows, value: rows.filter(subject__icontains=value),
+    "status": lambda rows, value: rows.filter(status=value),
+    "after": _moment("thread", "last_message_at", "gt"),
+    "before": _moment("thread", "last_message_at", "lt"),
+}
+EVENT_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
+    "thread_id": lambda rows, value: rows.filter(thread_id=value),
+    "inbox_id": lambda rows, value: rows.filter(inbox_id=value),
+    "message_id": lambda rows, value: rows.filter(message_id=value),
+    "type": lambda rows, value: rows.filter(type=value),
+    "after": _moment("evt", "occurred_at", "gt"),
+}
+
+
+def narrowed(rows: Rows, filters: dict[str, Callable[[Rows, Any], Rows]], query: dict[str, Any]) -> Rows:
+    """Apply every filter that the query names. Raises BadMoment."""
+    for name, value in query.items():
+        if name in filters and value is not None:
+            rows = filters[name](rows, value)
+    return rows
+
+

@@ -1,0 +1,86 @@
+"""Which thread a mail belongs to. Only ids count, and only those of the inbox that it was addressed to.
+
+RFC 5322 3.6.4: In-Reply-To names the parent, References the line of ancestors. The subject alone never joins two mails: strangers
+write "Invoice" too. A known id alone is not enough either: whoever has seen one could push a mail into a conversation that he
+takes no part in, so the sender must be one of its participants.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailbot.lib.addresses import comparable
+from threads.mime import ParsedMail
+from threads.reading import message_id_digest
+
+MAX_ANCESTORS = 30  # looked up per mail: the nearest ones, and the root
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMessage:
+    """A message that the inbox has, as far as matching needs it."""
+
+    id: str
+    thread_id: str
+    outbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`thread_id` None: a new thread. The rest says why, for people (`…/explain`)."""
+
+    thread_id: str | None
+    rule: str
+    matched_header: str = ""
+    matched_id: str = ""
+    matched_message: str = ""
+    suspect_thread: str = ""
+
+    @property
+    def is_suspect(self) -> bool:
+        return bool(self.suspect_thread)
+
+    def explained(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "reason": REASONS[self.rule],
+            "matched_header": self.matched_header,
+            "matched_message_id_header": self.matched_id,
+            "matched_message": self.matched_message,
+            "suspect_thread": self.suspect_thread,
+        }
+
+
+REASONS = {
+    "reply": "Its In-Reply-To or References name a message of this inbox, and the sender takes part in that thread.",
+    "no_ancestors": "It names no earlier message, so it begins a thread of its own. The subject alone never joins threads.",
+    "unknown_ancestors": "The messages that it names are not in this inbox, so it begins a thread of its own.",
+    "sender_takes_no_part": (
+        "It names a message of this inbox, but its sender takes no part in that thread: it begins a thread of its own, flagged thread_suspect."
+    ),
+    "composed": "It was written here as a new mail.",
+    "reply_by_api": "It was written here as a reply to a message of this thread.",
+}
+
+
+def ancestors(parsed: ParsedMail) -> list[tuple[str, str]]:
+    """(header, Message-ID) of the mails it answers, nearest first, without its own id (a loop) and without doubles."""
+    named = [("In-Reply-To", name) for name in parsed.in_reply_to]
+    named += [("References", name) for name in reversed(parsed.references)]
+    first_mention = {name: header for header, name in reversed(named) if name != parsed.message_id}
+    ordered = [(header, name) for header, name in named if first_mention.get(name) == header]
+    unique = list(dict.fromkeys(ordered))
+    return unique if len(unique) <= MAX_ANCESTORS else [*unique[: MAX_ANCESTORS - 1], unique[-1]]
+
+
+def decide(parsed: ParsedMail, known: Mapping[str, KnownMessage], participants: Mapping[str, Iterable[str]]) -> Decision:
+    """`known`: this inbox's messages by the digest of their Message-ID. `participants`: by thread id."""
+    named = ancestors(parsed)
+    if not named:
+        return Decision(None, "no_ancestors")
+    for header, name in named:
+        if parent := known.get(message_id_digest(name)):
+            if comparable(parsed.sender.address) in participants[parent.thread_id]:
+                return Decision(parent.thread_id, "reply", header, name, parent.id)
+            return Decision(None, "sender_takes_no_part", header, name, parent.id, suspect_thread=parent.thread_id)
+    return Decision(None, "unknown_ancestors")

@@ -1,0 +1,6 @@
+"""News of content for whoever sits above this app. Sent inside the transaction of the change."""
+
+from django.dispatch import Signal
+
+# Arguments: inbox, source_ids (the InboundMail rows that its messages were read from).
+content_erased = Signal()
