@@ -1,0 +1,181 @@
+"""Taking mail in: the raw bytes and the envelope become a row, committed, before anybody is told that we have it.
+
+SMTP, the webhooks of providers and the sandbox all come through here. What the mail says is read later, by the
+worker.
+"""
+
+import hashlib
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.utils import timezone
+
+from delivery.models import InboundMail
+from inboxes.models import Inbox
+from mailbot.lib import hints
+
+log = logging.getLogger(__name__)
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_FULL = frozenset({"53100", "SQLITE_FULL"})  # PostgreSQL's disk_full, SQLite's result code 13
+_MAX_DEDUPE_KEY = 100
+_HINT_PAUSE = 0.02  # seconds
+
+
+class StorageError(Exception):
+    """Nothing of the batch is promised: the sender must keep its mail and try again."""
+
+
+class StorageFull(StorageError):
+    """The database has no room left."""
+
+
+class Outcome(Enum):
+    """STORED is the only one after which a sender may be told that we have the mail."""
+
+    STORED = auto()
+    NO_LONGER_HERE = auto()  # every inbox it was addressed to is gone by now: a permanent failure
+    UNSTORABLE = auto()  # the database takes other mail but not this one; logged
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRecipient:
+    """An inbox that the mail is addressed to: the canonical address without its tag, the tag, and where that led."""
+
+    address: str
+    tag: str
+    inbox_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMail:
+    """One delivery, not stored yet.
+
+    `dedupe_key` names the delivery within its `source`: a second one with the same key counts as stored and changes
+    nothing. A provider's webhook uses the provider's id; SMTP has no such thing and makes a fresh one.
+    """
+
+    source: str
+    dedupe_key: str
+    envelope_sender: str  # empty for the null sender
+    recipients: tuple[InboundRecipient, ...]
+    raw: bytes
+    remote_addr: str = ""
+    helo: str = ""
+    tls: bool = False
+    received_at: datetime = field(default_factory=timezone.now)
+
+
+def store_inbound_mail(mails: Sequence[ReceivedMail]) -> list[Outcome]:
+    """Store these deliveries in one transaction and say for each what became of it. Then ring for the worker.
+
+    Raises StorageFull or another StorageError when the database cannot take anything. One mail that it will not take
+    does not hold up the others: they are then stored one by one.
+    """
+    try:
+        return _store(mails)
+    except (OperationalError, InterfaceError) as error:
+        raise (StorageFull if is_full(error) else StorageError)(str(error)) from error
+    except Exception:
+        if len(mails) > 1:
+            return [outcome for mail in mails for outcome in store_inbound_mail([mail])]
+        log.exception("The database does not take a mail of %d octets by %s", len(mails[0].raw), mails[0].source)
+        return [Outcome.UNSTORABLE]
+
+
+def is_full(error: DatabaseError | InterfaceError) -> bool:
+    """Whether the database says that its disk is full."""
+    cause = error.__cause__
+    return getattr(cause, "sqlstate", None) in _FULL or getattr(cause, "sqlite_errorname", None) in _FULL
+
+
+def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
+    with transaction.atomic():
+        open_inboxes = _open_inboxes(mails)
+        still_here = [_still_here(mail, open_inboxes) for mail in mails]
+        rows = [_row(mail, recipients) for mail, recipients in zip(mails, still_here, strict=True) if recipients]
+        if rows:
+            InboundMail.objects.bulk_create(rows, ignore_conflicts=True)
+            transaction.on_commit(doorbell.ring, robust=True)
+    return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in still_here]
+
+
+def _open_inboxes(mails: Iterable[ReceivedMail]) -> set[str]:
+    wanted = {recipient.inbox_id for mail in mails for recipient in mail.recipients}
+    return set(Inbox.objects.accepting_mail().filter(pk__in=wanted).order_by().values_list("pk", flat=True))
+
+
+def _still_here(mail: ReceivedMail, open_inboxes: set[str]) -> list[InboundRecipient]:
+    """An inbox may have been deleted between RCPT and the end of DATA."""
+    return [recipient for recipient in mail.recipients if recipient.inbox_id in open_inboxes]
+
+
+def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
+    return InboundMail(
+        source=mail.source,
+        dedupe_key=_dedupe_key(mail.dedupe_key),
+        envelope_sender=storable(mail.envelope_sender),
+        recipients=[
+            {"address": storable(recipient.address), "tag": storable(recipient.tag), "inbox_id": recipient.inbox_id}
+            for recipient in recipients
+        ],
+        remote_addr=storable(mail.remote_addr)[:45],
+        helo=storable(mail.helo)[:255],
+        tls=mail.tls,
+        raw=mail.raw,
+        size=len(mail.raw),
+        sha256=hashlib.sha256(mail.raw).hexdigest(),
+        received_at=mail.received_at,
+    )
+
+
+def _dedupe_key(key: str) -> str:
+    clean = storable(key)
+    return clean if len(clean) <= _MAX_DEDUPE_KEY else hashlib.sha256(clean.encode()).hexdigest()
+
+
+def storable(text: str) -> str:
+    """`text` without what PostgreSQL refuses: NUL and lone surrogates become U+FFFD."""
+    return text if text.isprintable() else _UNSTORABLE.sub("\ufffd", text)
+
+
+class Doorbell:
+    """Rings for a task from a thread of its own, so that a broker that hangs holds up no 250.
+
+    There is one place for a wish: rings that come while one is under way become one. Each is followed by a short
+    pause, because under load a hint per batch would cost more than the batch; the worker reads rows until there are
+    none.
+    """
+
+    def __init__(self, task: str) -> None:
+        self._task = task
+        self._wanted = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def ring(self) -> None:
+        """Returns at once and never raises for the broker's sake."""
+        self._wanted.set()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():  # a forked child has none of its parent's threads
+                self._thread = threading.Thread(target=self._answer, name=f"doorbell {self._task}", daemon=True)
+                self._thread.start()
+
+    def _answer(self) -> None:
+        while self._wanted.wait():
+            self._wanted.clear()
+            try:
+                hints.ring(self._task)
+            except Exception:
+                log.exception("Ringing for %s failed. The sweep will find the work.", self._task)
+            time.sleep(_HINT_PAUSE)
+
+
+doorbell = Doorbell("delivery.tasks.process_inbound")
