@@ -16,7 +16,7 @@ _UNSAFE = {"punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefine
 _UNSAFE |= {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "zlib_codec"}
 _KNOWN = {name: codec for name, codec in aliases.items() if codec not in _UNSAFE}
 _KNOWN |= {codec: codec for codec in _KNOWN.values()}
-_KNOWN |= {f"iso_8859_{n}": f"iso8859_{n}" for n in range(1, 17) if n != 12}
+_KNOWN |= {f"iso_8859_{n}": f"iso8859_{n}" for n in range(2, 17) if n != 12}
 _KNOWN |= {f"windows_{n}": f"cp{n}" for n in (874, *range(1250, 1259))}
 _KNOWN |= {
     # Real mail labels the superset with the name of the subset; the WHATWG Encoding Standard reads them alike.
