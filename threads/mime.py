@@ -66,7 +66,7 @@ def _mail(
         message_id=message_id(first.get("message-id", "")),
         in_reply_to=message_ids(first.get("in-reply-to", "")),
         references=message_ids(first.get("references", "")),
-        subject=header_text(first.get("subject", "")),
+        subject=next((value for name, value in decoded if name.lower() == "subject"), ""),
         sent_at=sent_at(first.get("date", "")),
         sender=next(iter(mailboxes["from"]), NOBODY),
         to=mailboxes["to"],

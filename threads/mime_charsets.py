@@ -20,10 +20,12 @@ _KNOWN |= {f"iso_8859_{n}": f"iso8859_{n}" for n in range(2, 17) if n != 12}
 _KNOWN |= {f"windows_{n}": f"cp{n}" for n in (874, *range(1250, 1259))}
 _KNOWN |= {
     # Real mail labels the superset with the name of the subset; the WHATWG Encoding Standard reads them alike.
-    "gb2312": "gb18030", "gbk": "gb18030", "x_gbk": "gb18030", "ks_c_5601_1987": "cp949", "euc_kr": "cp949",
-    "shift_jis": "cp932", "x_sjis": "cp932", "sjis": "cp932", "iso_8859_8_i": "iso8859_8", "x_mac_roman": "mac_roman",
-    "unicode_1_1_utf_7": "utf_7", "iso_8859_8_e": "iso8859_8", "cp_850": "cp850", "tis_620": "tis_620",
-    "utf_8": "utf_8", "utf8": "utf_8", "koi8_r": "koi8_r", "koi8_u": "koi8_u", "big5": "big5hkscs",
+    "gb2312": "gb18030", "gbk": "gb18030", "x_gbk": "gb18030", "cp936": "gb18030", "big5": "big5hkscs",
+    "ks_c_5601_1987": "cp949", "euc_kr": "cp949",
+    "shift_jis": "cp932", "x_sjis": "cp932", "sjis": "cp932", "windows_31j": "cp932",
+    # Labels that Python does not know, and codecs that are no alias of anything.
+    "x_mac_roman": "mac_roman", "x_mac_cyrillic": "mac_cyrillic", "unicode_1_1_utf_7": "utf_7",
+    "iso_8859_8_i": "iso8859_8", "iso_8859_8_e": "iso8859_8", "cp_850": "cp850", "koi8_u": "koi8_u",
 }  # fmt: skip
 _LATIN1 = "latin_1"
 _STRUCTURE = str.maketrans("-. :", "____")

@@ -18,8 +18,6 @@ MAX_ADDRESSES = 1_000
 MAX_REFERENCES = 100
 MAX_MESSAGE_ID = 998  # RFC 5322 section 2.1.1: no line is longer
 
-# The look-behind lets a run of blanks be tried at its start only; without it, a long run costs quadratic time.
-_FOLD = re.compile(r"(?<![ \t])[ \t]*+(?:\r?\n[ \t]*+)+")
 _CONTROL = re.compile("[\x01-\x1f\x7f\x85\u2028\u2029]+")
 # The text may hold a stray "?" or "=", as broken encoders leave it, but not the beginning of another encoded word.
 _ENCODED_WORD = re.compile(
@@ -30,12 +28,19 @@ _MESSAGE_ID = re.compile(r"<([^<>]+)>")
 
 def header_text(value: str) -> str:
     """A raw field body (ASCII with escaped bytes, folded) as one decoded line without control characters."""
+    if value.isprintable() and "=?" not in value:  # most fields are; neither folds nor escaped bytes are printable
+        return value.strip()
     if "\n" in value:
-        value = _FOLD.sub(" ", value)
+        value = unfolded(value)
     value = decode_words(value) if "=?" in value else _with_bytes_read(value)
     if value.isprintable():
         return value.strip()
     return _CONTROL.sub(" ", safe_text(value)).strip()
+
+
+def unfolded(value: str) -> str:
+    """A field body on one line, a single blank where it was folded (RFC 5322 section 2.2.3)."""
+    return " ".join(filter(None, [line.strip(" \t\r") for line in value.split("\n")]))
 
 
 def _with_bytes_read(value: str) -> str:
@@ -112,7 +117,7 @@ def addresses(value: str) -> tuple[Address, ...]:
     simple = _SIMPLE.fullmatch(value) or _BARE.fullmatch(value)
     if simple:
         return (_simple_address(simple),)
-    return tuple(_AddressReader(_FOLD.sub(" ", value)).read())
+    return tuple(_AddressReader(unfolded(value)).read())
 
 
 def _simple_address(match: re.Match[str]) -> Address:
@@ -220,7 +225,7 @@ def message_id(value: str) -> str:
 def sent_at(value: str) -> datetime | None:
     """A raw Date field in UTC, None when unreadable (RFC 5322 section 3.3, obsolete forms included)."""
     try:
-        parts = parsedate_tz(_FOLD.sub(" ", value[:200]))
+        parts = parsedate_tz(unfolded(value[:200]))
         if parts is None:
             return None
         year, month, day, hour, minute, second = parts[:6]

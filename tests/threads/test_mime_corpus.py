@@ -33,7 +33,7 @@ FLOORS = {
 DIFFERENT_ON_PURPOSE = {
     "example13.eml": "blanks before the colon of a header field (RFC 5322 section 4.5): read, not taken for the body",
     "raw_email4.eml": "cut off: the last line break of an unclosed part is its own, not that of a missing delimiter",
-    "lhost-apachejames-01.eml": "a multipart without boundary: the line break before the outer delimiter is not its own",
+    "lhost-apachejames-01.eml": "a multipart without boundary: the outer delimiter owns the line break before it",
 }
 
 
