@@ -1,0 +1,68 @@
+"""GET /v1/audit-log"""
+
+import pytest
+
+from audit.models import AppendOnlyError, AuditEntry
+from inboxes.keys import revoke_key
+from inboxes.permissions import AGENT
+from tests.cast import Caller, run_workers
+from tests.mailing import deliver, mail
+
+
+class TestAuditLog:
+    def test_it_tells_who_did_what_in_an_inbox(self, alice: Caller, bob: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(Subject="Help"), inbox)
+        bob.post(f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply", {"body_text": "secret words"})
+        run_workers()
+        alice.post(f"/v1/inboxes/{inbox.pk}/pause", {"reason": "lunch"})
+        answer = alice.get("/v1/audit-log", inbox_id=inbox.pk)
+        told = [(entry["action"], entry["actor"]["kind"], entry["actor"]["name"]) for entry in reversed(answer.json()["data"])]
+        assert told == [
+            ("inbox.created", "api_key", "Alice"),
+            ("message.received", "anonymous", ""),
+            ("message.queued", "api_key", "Bob"),
+            ("message.sent", "system", "worker"),
+            ("inbox.paused", "api_key", "Alice"),
+        ]
+        assert b"secret words" not in answer.content
+
+    def test_it_carries_the_id_of_the_request(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        answer = alice.client.post(f"/v1/inboxes/{inbox.pk}/pause", "{}", content_type="application/json", headers={"X-Request-Id": "trace-0123456789"})
+        assert answer.headers["X-Request-Id"] == "trace-0123456789"
+        assert alice.get("/v1/audit-log", inbox_id=inbox.pk).json()["data"][0]["request_id"] == "trace-0123456789"
+
+    def test_it_filters(self, alice: Caller, bob: Caller) -> None:
+        inbox = alice.create_inbox()
+        bob.post(f"/v1/inboxes/{inbox.pk}/pause")
+        for query, expected in [
+            ({"action": "inbox.paused"}, ["inbox.paused"]),
+            ({"actor": bob.key.pk, "inbox_id": inbox.pk}, ["inbox.paused"]),
+            ({"actor": "Bob"}, ["inbox.paused"]),
+            ({"to": "2020-01-01T00:00:00Z"}, []),
+        ]:
+            assert [entry["action"] for entry in alice.get("/v1/audit-log", **query).json()["data"]] == expected
+
+    def test_it_keeps_accounts_modes_and_inboxes_apart(self, alice: Caller, charlie: Caller) -> None:
+        inbox = alice.create_inbox()
+        assert charlie.get("/v1/audit-log", inbox_id=inbox.pk).json()["data"] == []
+        assert alice.with_key(mode="live").get("/v1/audit-log", inbox_id=inbox.pk).json()["data"] == []
+        limited = alice.with_key(inbox=alice.create_inbox())
+        assert {entry["inbox_id"] for entry in limited.get("/v1/audit-log").json()["data"]} == {limited.key.inbox_id}
+
+    def test_it_takes_the_right_to_read_it(self, alice: Caller) -> None:
+        assert alice.with_key(permissions=AGENT).get("/v1/audit-log").status_code == 403
+
+    def test_it_records_keys_without_their_secrets(self, alice: Caller) -> None:
+        other = alice.with_key()
+        revoke_key(other.key)
+        entries = alice.get("/v1/audit-log").json()["data"]
+        assert [entry["action"] for entry in entries][:2] == ["key.revoked", "key.issued"]
+        assert other.secret not in str(entries)
+
+    def test_it_can_only_grow(self, alice: Caller) -> None:
+        entry = AuditEntry.objects.all()[0]
+        for attempt in (entry.save, entry.delete, AuditEntry.objects.all().delete, lambda: AuditEntry.objects.update(act="x")):
+            with pytest.raises(AppendOnlyError):
+                attempt()

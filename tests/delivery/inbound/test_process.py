@@ -1,0 +1,111 @@
+"""From stored deliveries to messages, however bad the mail and however many workers."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from audit.actors import acting_as_system
+from delivery.claims import claim_many
+from delivery.inbound import process
+from delivery.inbound.process import LEASE, RETRY_AFTER, process_inbound, retry_failed
+from delivery.models import InboundMail
+from tests.cast import Caller, run_workers
+from tests.mailing import mail, store
+from threads.reading import read_mail
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail whose subject is POISON breaks whoever reads it."""
+
+    def read(raw: bytes) -> Any:
+        if b"POISON" in raw:
+            raise RuntimeError("poisoned")
+        return read_mail(raw)
+
+    monkeypatch.setattr(process, "read_mail", read)
+
+
+class TestBatches:
+    def test_it_keeps_the_order_of_arrival(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        for number in range(5):
+            store(mail(Subject=str(number)), inbox)
+        assert process_inbound(limit=2) == 2
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["4", "3", "2", "1", "0"]
+
+    def test_it_does_not_let_one_bad_mail_stop_the_others(self, alice: Caller, poison: None) -> None:
+        inbox = alice.create_inbox()
+        for subject in ("one", "POISON", "two"):
+            store(mail(Subject=subject), inbox)
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["two", "one"]
+        bad = InboundMail.objects.get(state="stored")
+        assert (bad.attempts, bad.error) == (1, "RuntimeError: poisoned")
+
+    def test_it_keeps_a_bad_mail_as_failed_and_gives_it_another_chance(
+        self, alice: Caller, poison: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        store(mail(Subject="POISON"), inbox)
+        for _ in range(len(RETRY_AFTER) + 1):
+            run_workers()
+            InboundMail.objects.update(next_attempt_at=timezone.now())
+        bad = InboundMail.objects.get()
+        assert bad.state == "failed"
+        assert b"POISON" in bytes(bad.raw)
+        monkeypatch.setattr(process, "read_mail", read_mail)
+        run_workers()
+        assert alice.messages(inbox) == []
+        with acting_as_system("operator"):
+            assert retry_failed([bad]) == 1
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["POISON"]
+
+    def test_it_blames_no_mail_for_trouble_of_the_database(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+
+        def fail(*_: object) -> None:
+            raise OperationalError("gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(process, "file_incoming", fail)
+            with pytest.raises(OperationalError):
+                process_inbound()
+        assert InboundMail.objects.get().attempts == 0
+        InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        run_workers()
+        assert len(alice.messages(inbox)) == 1
+
+
+class TestLeases:
+    def test_it_takes_over_what_a_dead_worker_held(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+        claim_many(InboundMail.objects.due(), state="processing", lease=LEASE, limit=10)  # type: ignore[attr-defined]
+        assert process_inbound() == 0
+        InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert process_inbound() == 1
+        assert len(alice.messages(inbox)) == 1
+
+    def test_it_files_nothing_twice_when_its_lease_was_lost(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+
+        def slowly(raw: bytes) -> Any:
+            monkeypatch.setattr(process, "read_mail", read_mail)
+            InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+            assert process_inbound() == 1
+            return read_mail(raw)
+
+        monkeypatch.setattr(process, "read_mail", slowly)
+        process_inbound()
+        (message,) = alice.messages(inbox)
+        assert message["repeat_count"] == 0
+        assert alice.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["message_count"] == 1
+        assert InboundMail.objects.get().state == "processed"
