@@ -41,14 +41,13 @@ class HeaderTextField(serializers.CharField):
         return one_line(super().to_internal_value(data))
 
 
-class AddressField(serializers.CharField):
+class AddressField(serializers.Field[Address, Any, Any, Any]):
     """`a@example.com` or `"Name <a@example.com>"` → Address."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=998, **options)
+    text = HeaderTextField(max_length=998)
 
-    def to_internal_value(self, data: Any) -> Any:
-        found = getaddresses([one_line(super().to_internal_value(data))])
+    def to_internal_value(self, data: Any) -> Address:
+        found = getaddresses([self.text.run_validation(data)])
         if len(found) != 1 or not found[0][1]:
             raise serializers.ValidationError(f"“{data}” is not one address: write a@example.com or Name <a@example.com>.")
         name, address = found[0]
@@ -73,13 +72,12 @@ class AddressesField(serializers.ListField):
         return tuple(super().to_internal_value([data] if isinstance(data, str) else data))
 
 
-class Base64Field(serializers.CharField):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, allow_blank=True, **options)
+class Base64Field(serializers.Field[bytes, Any, Any, Any]):
+    text = serializers.CharField(trim_whitespace=False, allow_blank=True)
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: Any) -> bytes:
         try:
-            return base64.b64decode("".join(super().to_internal_value(data).split()), validate=True)
+            return base64.b64decode("".join(self.text.run_validation(data).split()), validate=True)
         except (binascii.Error, ValueError) as error:
             raise serializers.ValidationError("This is not base64.") from error
 

@@ -12,22 +12,34 @@ from threads.events import EventType, News, record_events
 from threads.models import Message
 from threads.wakeups import wake_on_commit
 
-# How far along each status is. What comes later in the life of a mail wins over what is heard later.
-RANK: dict[str, int] = {
-    status: rank
-    for rank, status in enumerate(
-        ["scheduled", "awaiting_approval", "queued", "sending", "unknown", "sent", "deferred", "delivered", "bounced", "blocked", "failed", "complained"]
-    )
+Status = Message.Status
+_ON_THE_WAY = frozenset({Status.SCHEDULED, Status.AWAITING_APPROVAL, Status.QUEUED, Status.SENDING, Status.UNKNOWN})
+# Which statuses of a recipient each one may follow: what is heard late or twice never takes a recipient back. Deferred and sent
+# follow each other, because a mail that was put off by us is sent later, and one that was sent is put off by others.
+FOLLOWS: dict[str, frozenset[str]] = {
+    Status.UNKNOWN: _ON_THE_WAY | {Status.DEFERRED},
+    Status.BLOCKED: _ON_THE_WAY | {Status.DEFERRED},
+    Status.SENT: _ON_THE_WAY | {Status.DEFERRED},
+    Status.DEFERRED: _ON_THE_WAY | {Status.SENT},
+    Status.FAILED: _ON_THE_WAY | {Status.DEFERRED, Status.SENT},
+    Status.DELIVERED: _ON_THE_WAY | {Status.DEFERRED, Status.SENT, Status.FAILED},
+    Status.BOUNCED: _ON_THE_WAY | {Status.DEFERRED, Status.SENT, Status.FAILED, Status.DELIVERED},
+    Status.COMPLAINED: frozenset(Status) - {Status.COMPLAINED},
 }
+# A message with several recipients shows what most needs to be seen: the last of these that one of them has.
+SHOWN_FIRST_TO_LAST = (
+    *(Status.SCHEDULED, Status.AWAITING_APPROVAL, Status.QUEUED, Status.SENDING, Status.SENT, Status.DELIVERED),
+    *(Status.DEFERRED, Status.UNKNOWN, Status.BLOCKED, Status.FAILED, Status.BOUNCED, Status.COMPLAINED),
+)
 STATUS_OF: dict[EventType, str] = {
-    EventType.MESSAGE_SENT: Message.Status.SENT,
-    EventType.MESSAGE_DELIVERED: Message.Status.DELIVERED,
-    EventType.MESSAGE_DEFERRED: Message.Status.DEFERRED,
-    EventType.MESSAGE_BOUNCED: Message.Status.BOUNCED,
-    EventType.MESSAGE_COMPLAINED: Message.Status.COMPLAINED,
-    EventType.MESSAGE_FAILED: Message.Status.FAILED,
-    EventType.MESSAGE_BLOCKED: Message.Status.BLOCKED,
-    EventType.MESSAGE_UNKNOWN: Message.Status.UNKNOWN,
+    EventType.MESSAGE_SENT: Status.SENT,
+    EventType.MESSAGE_DELIVERED: Status.DELIVERED,
+    EventType.MESSAGE_DEFERRED: Status.DEFERRED,
+    EventType.MESSAGE_BOUNCED: Status.BOUNCED,
+    EventType.MESSAGE_COMPLAINED: Status.COMPLAINED,
+    EventType.MESSAGE_FAILED: Status.FAILED,
+    EventType.MESSAGE_BLOCKED: Status.BLOCKED,
+    EventType.MESSAGE_UNKNOWN: Status.UNKNOWN,
 }
 
 
@@ -56,14 +68,14 @@ def _news(mail: OutboundMail, report: Report) -> News:
 
 def move_forward(recipient: Recipient, report: Report) -> None:
     status = STATUS_OF.get(report.event)
-    if status is None or RANK[status] <= RANK[recipient.status]:
+    if status is None or recipient.status not in FOLLOWS[status]:
         return
     recipient.status, recipient.reason, recipient.updated_at = status, report.reason, timezone.now()
     recipient.save(update_fields=["status", "reason", "updated_at"])
 
 
 def show_on_message(mail: OutboundMail, recipients: list[Recipient]) -> None:
-    """The message shows each recipient, and as its own status that of the one who is furthest along."""
+    """The message shows each recipient, and one status for all."""
     shown = [{"address": r.address, "status": str(r.status), "reason": r.reason} for r in sorted(recipients, key=lambda r: r.pk)]
-    status = max((str(recipient.status) for recipient in recipients), key=RANK.__getitem__, default=Message.Status.QUEUED)
+    status = max((Status(recipient.status) for recipient in recipients), key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED)
     Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)
