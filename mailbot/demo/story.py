@@ -1,0 +1,242 @@
+"""Three agents, one customer, one mail that only the right agent may see; then an address that lives for a minute.
+
+Each step asserts what it shows. The first thing that is not so ends the story with one line and exit code 1.
+"""
+
+import logging
+import secrets
+import smtplib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from mailbot.demo.clients import Agent, Correspondent, Inbox, Refused, Server, body, read
+from mailbot.demo.page import Page
+from mailbot.demo.server import NoServer, server_to_use
+
+CUSTOMER = ("Carol Customer", "carol@shop.example")
+SERVICE = ("Some Service", "no-reply@service.example")
+QUESTION = "Thank you. Can I pay in two parts?"
+AGENTS = ("support", "onboarding", "billing")
+PATIENCE = 15.0  # seconds for what the server does in the background
+Found = TypeVar("Found")
+
+# The thread as billing's events tell it: our mail, the customer's answer, our reply.
+EVENTS = (
+    "thread.created message.queued message.sent message.delivered message.received"
+    " message.queued message.sent message.delivered"
+).split()
+TRAIL = {
+    "inbox.created": "made the inbox {inbox}",
+    "message.queued": "wrote “{subject}” to {to}",
+    "message.sent": "handed “{subject}” over",
+    "message.received": "took in “{subject}” from {from}",
+    "inbox.deleted": "deleted the inbox",
+}
+
+
+class Mismatch(Exception):
+    """Something is not as the story says. The message says what, and what was there instead."""
+
+
+def tell(manage: Path, kept: Path) -> int:
+    """Tell it on the server that runs, or on one of our own. The exit code."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of each request between our lines
+    page = Page()
+    page.title("mailbot: e-mail inboxes for agents", "Everything below happens now, over HTTP and SMTP.")
+    try:
+        with server_to_use(manage, kept) as (server, is_ours):
+            started = "a server started for this demo" if is_ours else "the server that runs"
+            page.say(f"API {server.url} · SMTP {server.smtp_host}:{server.smtp_port} ({started})")
+            Story(server, page).tell()
+            if not is_ours:
+                page.say(f"The three inboxes are still there: look at them at {server.url}/admin/.")
+    except (Mismatch, Refused, NoServer) as error:
+        page.failed(str(error))
+        return 1
+    except (httpx.HTTPError, smtplib.SMTPException, OSError) as error:
+        page.failed(f"The server could not be spoken to: {type(error).__name__}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+class Story:
+    def __init__(self, server: Server, page: Page) -> None:
+        self.agent = Agent(server)
+        self.customer = Correspondent(server, *CUSTOMER)
+        self.service = Correspondent(server, *SERVICE)
+        self.page = page
+        self.inboxes: dict[str, Inbox] = {}
+
+    @property
+    def billing(self) -> Inbox:
+        return self.inboxes["billing"]
+
+    def tell(self) -> None:
+        try:
+            self.make_inboxes()
+            invoice = self.send_invoice()
+            answer = self.customer_answers(invoice)
+            self.only_billing_sees_it(invoice, answer)
+            self.billing_replies(answer)
+            self.show_events(answer)
+            self.show_trail()
+            self.use_an_ephemeral_inbox()
+        finally:
+            self.agent.close()
+
+    # --- The steps ---------------------------------------------------------------------------------------------------
+
+    def make_inboxes(self) -> None:
+        self.page.chapter(1, "Three agents, an inbox each: one call makes one")
+        run = secrets.token_hex(2)  # so that the story can be told again on the same server
+        for name in AGENTS:
+            self.inboxes[name] = self.agent.create_inbox(username=f"{name}-{run}", display_name=name.capitalize())
+        self.page.table(["agent", "address"], [(name, inbox.address) for name, inbox in self.inboxes.items()])
+        self.check(len({inbox.address for inbox in self.inboxes.values()}) == 3, "three inboxes", self.inboxes)
+
+    def send_invoice(self) -> dict[str, Any]:
+        self.page.chapter(2, "Billing writes to a customer")
+        invoice: dict[str, Any] = self.agent.post(
+            f"{self.billing.path}/messages",
+            to=f"{CUSTOMER[0]} <{CUSTOMER[1]}>",
+            subject="Invoice 2041",
+            body_text="Hello Carol,\n\nplease find invoice 2041 over 120.00 EUR below.\n\n-- \nBilling\n",
+        )
+        self.check(invoice["status"] == "queued", "202: queued, with its Message-ID fixed", invoice["status"])
+        self.delivered(invoice, "delivered (a test key reaches nobody: the sandbox captures it and says so)")
+        return invoice
+
+    def customer_answers(self, invoice: dict[str, Any]) -> dict[str, Any]:
+        self.page.chapter(3, "Carol answers, while billing waits")
+        mail = self.customer.answer(self.agent.raw(self.billing, invoice["id"]), QUESTION)
+        self.show_mail("Carol sends, by SMTP", mail, "From", "To", "Subject", "In-Reply-To", "References")
+        message, after = self.arrival(self.billing, lambda: self.customer.send(mail, self.billing.address))
+        self.page.seen(f"the open wait of billing was answered {after * 1000:.0f} ms after the server said 250")
+        text = message["extracted_text"]
+        self.check(text == QUESTION, f"extracted_text has the new words only: “{QUESTION}”", text)
+        return message
+
+    def only_billing_sees_it(self, invoice: dict[str, Any], answer: dict[str, Any]) -> None:
+        self.page.chapter(4, "Only billing sees it, in its thread")
+        for name in AGENTS:
+            received = self.agent.get(f"{self.inboxes[name].path}/messages", direction="inbound")
+            expected = [answer["id"]] if name == "billing" else []
+            ids = [message["id"] for message in received]
+            self.check(ids == expected, f"{name} has {len(expected) or 'no'} message{'' if expected else 's'}", ids)
+        thread_id = answer["thread_id"]
+        self.check(thread_id == invoice["thread_id"], "it is in the thread of the invoice", thread_id)
+        told = self.agent.get(f"{self.billing.path}/messages/{answer['id']}/explain")["thread"]
+        self.check(told["matched_message"] == invoice["id"], f"why: {told['reason']}", told)
+
+    def billing_replies(self, answer: dict[str, Any]) -> None:
+        self.page.chapter(5, "Billing replies; the customer's copy")
+        path = f"{self.billing.path}/messages/{answer['id']}/reply"
+        reply = self.agent.post(path, body_text="Of course: 60.00 EUR now, 60.00 EUR in May.\n")
+        self.delivered(reply, "delivered")
+        copy = read(self.agent.raw(self.billing, reply["id"]))
+        self.show_mail("Carol reads", copy, "From", "To", "Subject", "Message-ID", "In-Reply-To", "References")
+        parent, chain = str(copy["In-Reply-To"]), str(copy["References"]).split()
+        self.check(parent == answer["message_id_header"], "In-Reply-To names her mail", parent)
+        whole = [*answer["references"], answer["message_id_header"]]
+        self.check(chain == whole, "References names the whole chain: the invoice, then her answer", chain)
+        self.check(self.billing.address in str(copy["From"]), "it comes from billing's own address", copy["From"])
+
+    def show_events(self, answer: dict[str, Any]) -> None:
+        self.page.chapter(6, "What happened, as events of the thread")
+        events = self.agent.get(f"{self.billing.path}/threads/{answer['thread_id']}/events")[::-1]
+        self.page.table(["time", "event", "about"], [(clock(e["occurred_at"]), e["type"], about(e)) for e in events])
+        types = [event["type"] for event in events]
+        self.check(types == EVENTS, "each step is there, once and in order", types)
+
+    def show_trail(self) -> None:
+        self.page.chapter(7, "Who did what, as the audit trail of the inbox tells it")
+        entries = self.agent.get("/v1/audit-log", inbox_id=self.billing.id)[::-1]
+        self.page.table(
+            ["time", "who", "what"],
+            [(clock(entry["occurred_at"]), who(entry), deed(entry, self.billing)) for entry in entries],
+        )
+        acts = [entry["action"] for entry in entries]
+        expected = "inbox.created message.queued message.sent message.received message.queued message.sent".split()
+        self.check(acts == expected, "every act has an entry, with its actor and request id", acts)
+
+    def use_an_ephemeral_inbox(self) -> None:
+        self.page.chapter(8, "An inbox for one verification mail")
+        inbox = self.agent.create_inbox(expires_in=300)
+        self.page.say(f"{inbox.address}: random, gone in five minutes at the latest")
+        code = str(100_000 + secrets.randbelow(900_000))
+        mail = self.service.write(inbox.address, "Confirm your address", f"Your verification code is {code}.\n")
+        message, after = self.arrival(inbox, lambda: self.service.send(mail, inbox.address), has_code=True)
+        codes = message["codes"]
+        self.check(codes == [code], f"the wait was answered after {after * 1000:.0f} ms, with codes = {codes}", codes)
+        deleted = self.agent.delete(inbox.path)
+        self.check(deleted["status"] == "deleted", "deleted", deleted["status"])
+        said = self.service.try_recipient(inbox.address)
+        self.check(said.startswith("550 5.1.1 "), f"RCPT TO:<{inbox.address}> → {said}", said)
+
+    # --- What the steps are made of ----------------------------------------------------------------------------------
+
+    def check(self, is_so: bool, claim: str, seen: object) -> None:
+        if not is_so:
+            raise Mismatch(f"This should be so: {claim}. But there was: {seen}")
+        self.page.seen(claim)
+
+    def arrival(self, inbox: Inbox, send: Callable[[], None], **query: Any) -> tuple[dict[str, Any], float]:
+        """Open a wait on `inbox`, then `send`; the message, and how many seconds it came after the server's 250."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(lambda: (self.agent.wait_for_message(inbox, **query), time.monotonic()))
+            time.sleep(0.3)  # the wait is open by now; if not, it looks back a minute and answers all the same
+            send()
+            accepted = time.monotonic()
+            message, answered = waiting.result()
+        return message, max(0.0, answered - accepted)
+
+    def delivered(self, message: dict[str, Any], claim: str) -> None:
+        path = f"{self.billing.path}/messages/{message['id']}"
+        status = eventually(lambda: self.agent.get(path)["status"], lambda status: status == "delivered")
+        self.check(status == "delivered", claim, status)
+
+    def show_mail(self, title: str, mail: EmailMessage, *names: str) -> None:
+        """With these headers. A chain of ids has a line for each, as it has in the mail."""
+        headers = [(name, str(mail[name])) for name in names]
+        self.page.mail(title, [(name, value.replace("> <", ">\n  <")) for name, value in headers], body(mail))
+
+
+def eventually(look: Callable[[], Found], is_good: Callable[[Found], bool]) -> Found:
+    """Look until it is good or PATIENCE is over; the last thing seen."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_good(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def clock(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%H:%M:%S.%f}"[:-3]
+
+
+def about(event: dict[str, Any]) -> str:
+    data = event["data"]
+    parts = [data["reason"]] if data.get("reason") else [event["recipient"], data.get("from"), data.get("subject")]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def who(entry: dict[str, Any]) -> str:
+    kinds = {"api_key": "key “{}”", "system": "{}"}
+    kind = kinds.get(str(entry["actor"]["kind"]), "{}")
+    return kind.format(entry["actor"]["name"])
+
+
+def deed(entry: dict[str, Any], inbox: Inbox) -> str:
+    told = {name: ", ".join(value) if isinstance(value, list) else value for name, value in entry["changes"].items()}
+    try:
+        return TRAIL.get(entry["action"], entry["action"]).format(inbox=inbox.address, **told)
+    except (KeyError, TypeError):
+        return str(entry["action"])
