@@ -35,7 +35,8 @@ class Page:
         self._marked(Text("✓", style="green"), text)
 
     def failed(self, text: str) -> None:
-        self._marked(Text("✗", style="bold red"), text)
+        """One line however long, so that a log or a search has all of it."""
+        self._console.print(Text(f"{' ' * INDENT}✗ ", style="bold red").append(text, style="default"), soft_wrap=True)
 
     def mail(self, title: str, headers: Iterable[tuple[str, str]], text: str) -> None:
         """Headers as they stand in the mail, folded where they are, and the text."""

@@ -235,8 +235,10 @@ def who(entry: dict[str, Any]) -> str:
 
 
 def deed(entry: dict[str, Any], inbox: Inbox) -> str:
-    told = {name: ", ".join(value) if isinstance(value, list) else value for name, value in entry["changes"].items()}
-    try:
-        return TRAIL.get(entry["action"], entry["action"]).format(inbox=inbox.address, **told)
-    except (KeyError, TypeError):
-        return str(entry["action"])
+    action = str(entry["action"])
+    told = {name: as_text(value) for name, value in entry["changes"].items()}
+    return TRAIL[action].format(inbox=inbox.address, **told) if action in TRAIL else action
+
+
+def as_text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
