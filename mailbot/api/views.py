@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from mailbot.api.errors import not_found, unknown_fields
 from mailbot.api.permissions import Principal
+from mailbot.lib.ids import ID_LENGTH
 
 Row = TypeVar("Row", bound=Model)
 
@@ -41,6 +42,11 @@ def read_query(parameters: Mapping[str, str], serializer: type[serializers.Seria
     return cast(dict[str, Any], checked.validated_data)
 
 
+def is_plain_id(value: str) -> bool:
+    """Whether an id in a path can be looked up at all: PostgreSQL raises on a NUL, and no id of ours is long or odd."""
+    return len(value) <= ID_LENGTH and value.isascii() and value.replace("_", "").isalnum()
+
+
 class TenantView(APIView):
     """A view that acts for one account: all it may touch comes out of `scoped`."""
 
@@ -49,6 +55,11 @@ class TenantView(APIView):
     @property
     def key(self) -> Principal:
         return cast(Principal, self.request.auth)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not all(is_plain_id(value) for value in kwargs.values()):
+            raise not_found()
 
     def scoped(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
         """Only what the key may see: its account's rows of its mode, and only its own inbox's when it is limited to one."""

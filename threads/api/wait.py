@@ -28,7 +28,7 @@ from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import FIX_UNAVAILABLE, ApiError, Code, as_api_error, invalid, log, not_found
 from mailbot.api.permissions import require
 from mailbot.api.renderers import dumps, timestamp
-from mailbot.api.views import read_query
+from mailbot.api.views import is_plain_id, read_query
 from threads.api.views import represent_message
 from threads.filters import BadMoment, read_moment
 from threads.models import Message
@@ -120,7 +120,7 @@ def _admit(authorization: str, inbox_id: str) -> tuple[ApiKey, Inbox]:
     key = authenticated(authorization)
     require(key, MESSAGES_READ)
     assert key is not None
-    inbox = visible_inboxes(key).filter(pk=inbox_id).first()
+    inbox = visible_inboxes(key).filter(pk=inbox_id).first() if is_plain_id(inbox_id) else None
     if inbox is None:
         raise not_found()
     return key, inbox

@@ -115,7 +115,8 @@ class TestMessage:
         assert alice.get(f"/v1/inboxes/{inbox.pk}/messages/{message}{suffix}").status_code == 200
         assert charlie.get(f"/v1/inboxes/{inbox.pk}/messages/{message}{suffix}").status_code == 404
         assert alice.get(f"/v1/inboxes/{other.pk}/messages/{message}{suffix}").status_code == 404
-        assert alice.get(f"/v1/inboxes/{inbox.pk}/messages/{new_id('msg')}{suffix}").status_code == 404
+        for unheard_of in (new_id("msg"), "%00", "x" * 1000, "%F0%9F%92%A9"):
+            assert alice.get(f"/v1/inboxes/{inbox.pk}/messages/{unheard_of}{suffix}").status_code == 404
 
     def test_it_gives_the_raw_bytes_as_they_came(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
