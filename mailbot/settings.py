@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 
 import dj_database_url
+import django_stubs_ext
 
 from mailbot.lib import env
+
+django_stubs_ext.monkeypatch()  # Django's generics take [Type] when they run, too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = env.path("MAILBOT_VAR", BASE_DIR / "var")
