@@ -91,7 +91,7 @@ def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
 
 def _domain(wanted: str) -> str:
     domain = canonical_domain(wanted or settings.MAILBOT_DOMAIN)
-    if domain != canonical_domain(settings.MAILBOT_DOMAIN):
+    if domain != settings.MAILBOT_DOMAIN:
         raise AddressRefused("domain", f"“{domain}” is not a domain of this server. Leave it out to use {settings.MAILBOT_DOMAIN}.")
     return domain
 

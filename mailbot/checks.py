@@ -4,8 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
-
-from mailbot.lib.addresses import AddressError, canonical_domain
+from django.db import connection
 
 
 @register()
@@ -17,12 +16,11 @@ def check_secret_key(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_domain(**_: Any) -> list[CheckMessage]:
-    try:
-        canonical_domain(settings.MAILBOT_DOMAIN)
-    except AddressError as error:
-        return [Error(str(error), hint="Set MAILBOT_DOMAIN to a host name such as mail.example.com.", id="mailbot.E002")]
-    return []
+def check_wakeups(**_: Any) -> list[CheckMessage]:
+    if settings.REDIS_URL or connection.vendor == "sqlite":
+        return []
+    hint = "Set REDIS_URL too: without Redis, wake-ups between processes go through the SQLite file, which is not there."
+    return [Error("DATABASE_URL is set and REDIS_URL is not.", hint=hint, id="mailbot.E002")]
 
 
 @register()

@@ -18,7 +18,7 @@ VAR = env.path("MAILBOT_VAR", BASE_DIR / "var")
 VERSION = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]  # type: ignore[index]
 
 # --- Addresses ---------------------------------------------------------------------------------------------------------
-MAILBOT_DOMAIN = env.text("MAILBOT_DOMAIN", "mailbot.localhost").lower()
+MAILBOT_DOMAIN = env.domain("MAILBOT_DOMAIN", "mailbot.localhost")
 MAILBOT_SIMULATOR_DOMAIN = f"simulator.{MAILBOT_DOMAIN}"
 MAILBOT_HOST = env.text("MAILBOT_HOST", "127.0.0.1")
 MAILBOT_PORT = env.number("MAILBOT_PORT", 8000, minimum=1)
@@ -183,6 +183,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["mailbot.api.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "mailbot.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS tells nothing: the API has a documentation
     "DATETIME_FORMAT": None,  # the renderer writes times, everywhere the same way
 }
 

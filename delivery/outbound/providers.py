@@ -3,6 +3,9 @@
 import smtplib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.encoders import encode_base64
+from email.message import Message as ParsedMessage
+from email.mime.base import MIMEBase
 from email.parser import BytesParser
 from email.policy import default as modern_policy
 from typing import Any, Protocol
@@ -12,9 +15,10 @@ from django.conf import settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
 
 from delivery.models import OutboundMail, Recipient
-from delivery.outbound.outcomes import Outcome, Result
+from delivery.outbound.outcomes import Outcome, Report, Result
 from delivery.outbound.sandbox import Sandbox
 from inboxes.models import Mode
+from threads.events import EventType
 
 # Headers that Anymail takes from the message object itself.
 OWN_HEADERS = frozenset({"from", "to", "cc", "bcc", "subject", "reply-to", "mime-version", "content-type", "content-transfer-encoding"})
@@ -70,7 +74,15 @@ class DjangoBackend:
         finally:
             _close(backend)
         status = getattr(message, "anymail_status", None)
-        return Outcome.sent(str(getattr(status, "message_id", None) or ""))
+        return Outcome.sent(str(getattr(status, "message_id", None) or ""), refusals(message))
+
+
+def refusals(message: Any) -> tuple[Report, ...]:
+    """Recipients that were refused while others were taken. There is no second try for them: the mail has left."""
+    refused: dict[str, tuple[int, bytes]] = getattr(message, "refused", {})
+    return tuple(
+        Report(EventType.MESSAGE_BOUNCED, address, f"{code} {text.decode('utf-8', 'replace')}") for address, (code, text) in refused.items()
+    )
 
 
 def _close(backend: Any) -> None:
@@ -98,10 +110,21 @@ def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> Emai
     if html:
         message.attach_alternative(html.get_content(), "text/html")
     for part in parsed.iter_attachments():
-        message.attach(part)  # type: ignore[arg-type]
+        message.attach(_attachment(part))
     if mail.track_opens:
         message.track_opens = True  # type: ignore[attr-defined]
     return message
+
+
+def _attachment(part: ParsedMessage) -> MIMEBase:
+    """With its headers, so that the disposition and the Content-ID of an inline image stay."""
+    attached = MIMEBase(part.get_content_maintype(), part.get_content_subtype())
+    attached.set_payload(part.get_payload(decode=True))
+    encode_base64(attached)
+    attached.add_header("Content-Disposition", part.get_content_disposition() or "attachment", filename=part.get_filename() or "")
+    if content_id := part.get("Content-ID"):
+        attached["Content-ID"] = str(content_id)
+    return attached
 
 
 def outcome_of(error: Exception) -> Outcome:

@@ -18,10 +18,25 @@ class MetadataField(serializers.JSONField):
         value = super().to_internal_value(data)
         if not isinstance(value, dict):
             raise serializers.ValidationError("This must be an object.")
-        text = str(value)
-        if len(text) > MAX_METADATA or "\\x00" in text:
-            raise serializers.ValidationError("This is longer than 16 kB, or has a NUL character in it.")
+        if len(str(value)) > MAX_METADATA:
+            raise serializers.ValidationError("This is longer than 16 kB.")
+        if _holds_nul(value):
+            raise serializers.ValidationError("This has a NUL character in it, which cannot be stored.")
         return value
+
+
+def _holds_nul(value: Any) -> bool:
+    """Without recursion: the depth is the caller's."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            pending += item
+        elif isinstance(item, str) and "\0" in item:
+            return True
+    return False
 
 
 class InboxBody(StrictSerializer):

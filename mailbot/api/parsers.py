@@ -13,7 +13,8 @@ class JSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
-        body = stream.read()
+        # Not from the stream: the request's own body property holds DATA_UPLOAD_MAX_MEMORY_SIZE against it.
+        body = parser_context["request"].body
         if not body.strip():
             return {}
         try:

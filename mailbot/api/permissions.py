@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from rest_framework.exceptions import NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 
 
@@ -25,10 +25,12 @@ def require(principal: Principal | None, right: str) -> None:
 
 
 class HasRight(BasePermission):
-    """Each view says in `needs` which right a call takes, as one name or by method."""
+    """Each view says in `needs` which right a call takes, as one name or by method. HEAD is a GET without its body."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
-        needs = view.needs if isinstance(view.needs, str) else view.needs.get(request.method)
-        if needs is not None:
-            require(request.auth, needs)
+        method = "GET" if request.method == "HEAD" else request.method
+        needs = view.needs if isinstance(view.needs, str) else view.needs.get(method)
+        if needs is None:
+            raise MethodNotAllowed(request.method)
+        require(request.auth, needs)
         return True

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from mailbot.lib.addresses import AddressError, canonical_domain
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -54,6 +56,15 @@ def names(name: str, default: list[str]) -> list[str]:
 def path(name: str, default: Path) -> Path:
     """A folder or file, made absolute; `~` is expanded."""
     return Path(text(name, str(default))).expanduser().absolute()
+
+
+def domain(name: str, default: str) -> str:
+    """A host name in lower-case A-labels, as addresses are stored."""
+    value = text(name, default)
+    try:
+        return canonical_domain(value)
+    except AddressError as error:
+        raise ImproperlyConfigured(f"{name}={value}: {error} Set it to a host name such as mail.example.com.") from error
 
 
 def kept_secret(name: str, file: Path) -> str:
@@ -100,7 +111,7 @@ def relay(url: str, *, timeout: int) -> dict[str, object]:
     if parts.scheme not in ("smtp", "smtps"):
         return {}
     return {
-        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_BACKEND": "delivery.outbound.smart_host.SmartHostBackend",
         "EMAIL_HOST": parts.hostname or "localhost",
         "EMAIL_PORT": parts.port or (465 if parts.scheme == "smtps" else 25),
         "EMAIL_HOST_USER": unquote(parts.username or ""),
