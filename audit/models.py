@@ -18,7 +18,11 @@ class AppendOnlyError(RuntimeError):
 
 
 # Where the vocabulary of the trail says it otherwise than <model>.<verb>.
-ACT_NAMES = {("apikey", "created"): "key.issued", ("apikey", "updated"): "key.updated", ("apikey", "deleted"): "key.deleted"}
+ACT_NAMES = {
+    ("apikey", "created"): "key.issued",
+    ("apikey", "updated"): "key.updated",
+    ("apikey", "deleted"): "key.deleted",
+}
 
 
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
@@ -69,7 +73,7 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
 
     objects: ClassVar[AuditEntryManager] = AuditEntryManager()
 
-    class Meta(AbstractLogEntry.Meta):
+    class Meta(AbstractLogEntry.Meta):  # type: ignore[misc]
         abstract = False
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"

@@ -39,17 +39,22 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One act, before it is written. `subject` is what was acted upon."""
+    """One act, before it is written. `subject` is what was acted upon, None when that is no row."""
 
     act: Act
-    subject: models.Model
+    subject: models.Model | None
     account_id: str
     inbox_id: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
 
 
 def record(
-    act: Act, subject: models.Model, *, account_id: str, inbox_id: str = "", changes: dict[str, Any] | None = None
+    act: Act,
+    subject: models.Model | None,
+    *,
+    account_id: str,
+    inbox_id: str = "",
+    changes: dict[str, Any] | None = None,
 ) -> None:
     """Write one entry, in the caller's transaction: an act and its entry exist together or not at all.
 
@@ -65,9 +70,7 @@ def record_many(entries: Iterable[Entry]) -> None:
         AuditEntry(
             act=entry.act,
             action=AuditEntry.Action.ACCESS,
-            object_pk=entry.subject.pk,
-            object_repr=str(entry.subject)[:200],
-            object_type=entry.subject._meta.model_name or "",
+            **_about(entry.subject),
             account_id=entry.account_id,
             inbox_id=entry.inbox_id,
             changes=entry.changes,
@@ -79,6 +82,16 @@ def record_many(entries: Iterable[Entry]) -> None:
         )
         for entry in entries
     )
+
+
+def _about(subject: models.Model | None) -> dict[str, str]:
+    if subject is None:
+        return {"object_pk": "", "object_repr": "", "object_type": ""}
+    return {
+        "object_pk": str(subject.pk),
+        "object_repr": str(subject)[:200],
+        "object_type": subject._meta.model_name or "",
+    }
 
 
 def masked(value: str) -> str:

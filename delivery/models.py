@@ -6,7 +6,6 @@ These rows are the queues. The broker only rings: a row whose hint was lost is f
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -62,7 +61,7 @@ class InboundMail(models.Model):
     received_at = models.DateTimeField(default=timezone.now)
     processed_at = models.DateTimeField(null=True, blank=True)
 
-    objects: ClassVar[models.Manager[InboundMail]] = InboundMailQuerySet.as_manager()  # type: ignore[assignment]
+    objects = InboundMailQuerySet.as_manager()
 
     class Meta:
         verbose_name = "inbound mail"
@@ -71,7 +70,9 @@ class InboundMail(models.Model):
         constraints = [models.UniqueConstraint(fields=["source", "dedupe_key"], name="one_row_per_delivery")]
         indexes = [
             models.Index(
-                fields=["state", "id"], condition=Q(state__in=["stored", "processing", "failed"]), name="inbound_unfinished"
+                fields=["state", "id"],
+                condition=Q(state__in=["stored", "processing", "failed"]),
+                name="inbound_unfinished",
             )
         ]
 
@@ -99,7 +100,9 @@ class OutboundMail(models.Model):
     envelope_sender = models.TextField()
     raw = models.BinaryField()
     track_opens = models.BooleanField(default=False)
-    state = models.CharField(max_length=10, choices=[(state.value, state.value) for state in State], default=State.QUEUED.value)
+    state = models.CharField(
+        max_length=10, choices=[(state.value, state.value) for state in State], default=State.QUEUED.value
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.CharField(max_length=32, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
@@ -110,7 +113,7 @@ class OutboundMail(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
-    objects: ClassVar[models.Manager[OutboundMail]] = OutboundMailQuerySet.as_manager()  # type: ignore[assignment]
+    objects = OutboundMailQuerySet.as_manager()
 
     class Meta:
         verbose_name = "outbound mail"

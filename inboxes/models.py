@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
@@ -59,7 +58,9 @@ class ApiKey(models.Model):
 
     id = TypeIDField("key")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100, help_text="Which agent or workflow uses it; the audit trail shows this name.")
+    name = models.CharField(
+        max_length=100, help_text="Which agent or workflow uses it; the audit trail shows this name."
+    )
     mode = models.CharField(max_length=4, choices=Mode.choices, default=Mode.TEST)
     inbox = models.ForeignKey(
         "Inbox",
@@ -127,7 +128,7 @@ class Inbox(models.Model):
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     purged_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects: ClassVar[models.Manager[Inbox]] = InboxQuerySet.as_manager()  # type: ignore[assignment]
+    objects = InboxQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "inboxes"

@@ -1,6 +1,6 @@
 """The life of an inbox: made by one call, paused, resumed, ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -80,7 +80,10 @@ def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
         return _free_random_address(account, domain)
     name, tag = canonical_local_part(wanted.local_part)
     if tag or "+" in wanted.local_part:
-        raise AddressRefused("username", "A “+” is not possible: what stands behind it is a tag, and mail for it comes to the base inbox.")
+        raise AddressRefused(
+            "username",
+            "A “+” is not possible: what stands behind it is a tag, and mail for it comes to the base inbox.",
+        )
     if name in RESERVED:
         raise AddressRefused("username", f"“{name}” is reserved for whoever runs the domain.")
     address = CanonicalAddress(name, domain)
@@ -92,7 +95,9 @@ def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
 def _domain(wanted: str) -> str:
     domain = canonical_domain(wanted or settings.MAILBOT_DOMAIN)
     if domain != settings.MAILBOT_DOMAIN:
-        raise AddressRefused("domain", f"“{domain}” is not a domain of this server. Leave it out to use {settings.MAILBOT_DOMAIN}.")
+        raise AddressRefused(
+            "domain", f"“{domain}” is not a domain of this server. Leave it out to use {settings.MAILBOT_DOMAIN}."
+        )
     return domain
 
 
@@ -181,7 +186,7 @@ def expire_inboxes() -> int:
 
 
 @transaction.atomic
-def _move(inbox: Inbox, old: list[Inbox.Status], new: Inbox.Status, act: Act, reason: str, **columns: Any) -> Inbox:
+def _move(inbox: Inbox, old: Sequence[Inbox.Status], new: Inbox.Status, act: Act, reason: str, **columns: Any) -> Inbox:
     before = inbox.status
     columns |= {"status": new, "status_reason": reason}
     if Inbox.objects.filter(pk=inbox.pk, status__in=old).update(**columns):

@@ -19,7 +19,9 @@ def check_secret_key(**_: Any) -> list[CheckMessage]:
 def check_wakeups(**_: Any) -> list[CheckMessage]:
     if settings.REDIS_URL or connection.vendor == "sqlite":
         return []
-    hint = "Set REDIS_URL too: without Redis, wake-ups between processes go through the SQLite file, which is not there."
+    hint = (
+        "Set REDIS_URL too: without Redis, wake-ups between processes go through the SQLite file, which is not there."
+    )
     return [Error("DATABASE_URL is set and REDIS_URL is not.", hint=hint, id="mailbot.E002")]
 
 

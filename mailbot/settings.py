@@ -102,11 +102,13 @@ SQLITE = {
     "TEST": {"NAME": VAR / "test.sqlite3"},
 }
 # Under ASGI each request may run in another thread, so connections are pooled by psycopg and not kept by thread.
-POSTGRESQL_OPTIONS = {"pool": {"min_size": 1, "max_size": env.number("MAILBOT_DATABASE_POOL", 10, minimum=1), "timeout": 10}}
+POSTGRESQL_OPTIONS = {
+    "pool": {"min_size": 1, "max_size": env.number("MAILBOT_DATABASE_POOL", 10, minimum=1), "timeout": 10}
+}
 DATABASES = {"default": SQLITE}
 if DATABASE_URL:
     DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL))}
-    DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **POSTGRESQL_OPTIONS}
+    DATABASES["default"].setdefault("OPTIONS", {}).update(POSTGRESQL_OPTIONS)  # type: ignore[attr-defined]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Tasks and wake-ups ------------------------------------------------------------------------------------------------

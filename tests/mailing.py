@@ -16,7 +16,11 @@ def mail(**headers: Any) -> bytes:
     message = EmailMessage()
     body, html = headers.pop("body", "Hello\n"), headers.pop("html", None)
     attachments = headers.pop("attachments", {})
-    defaults = {"From": "Customer <customer@example.com>", "Subject": "A question", "Message_ID": f"<{secrets.token_hex(8)}@example.com>"}
+    defaults = {
+        "From": "Customer <customer@example.com>",
+        "Subject": "A question",
+        "Message_ID": f"<{secrets.token_hex(8)}@example.com>",
+    }
     for name, value in {**defaults, **headers}.items():
         if value is not None:
             message[name.replace("_", "-")] = value

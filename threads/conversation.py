@@ -73,12 +73,18 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
 
 
 def _set_up(mails: Sequence[Incoming]) -> Desk:
-    inboxes = Inbox.objects.select_for_update(no_key=True).filter(pk__in={mail.inbox_id for mail in mails}).order_by("pk")
+    inboxes = (
+        Inbox.objects.select_for_update(no_key=True).filter(pk__in={mail.inbox_id for mail in mails}).order_by("pk")
+    )
     desk = Desk({inbox.pk: inbox for inbox in inboxes if inbox.purged_at is None})
     _look_up_ancestors(desk, mails)
     since = timezone.now() - REPEAT_WINDOW
-    earlier = Message.objects.filter(inbox_id__in=desk.inboxes, raw_sha256__in={mail.raw_sha256 for mail in mails}, created_at__gte=since)
-    desk.by_raw = {(inbox, raw): pk for pk, inbox, raw in earlier.order_by("-id").values_list("pk", "inbox_id", "raw_sha256")}
+    earlier = Message.objects.filter(
+        inbox_id__in=desk.inboxes, raw_sha256__in={mail.raw_sha256 for mail in mails}, created_at__gte=since
+    )
+    desk.by_raw = {
+        (inbox, raw): pk for pk, inbox, raw in earlier.order_by("-id").values_list("pk", "inbox_id", "raw_sha256")
+    }
     return desk
 
 
@@ -89,10 +95,14 @@ def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
         return
     found = Message.objects.filter(inbox_id__in=desk.inboxes, message_id_digest__in=digests)
     # Where an id is there twice, what we sent wins over what came in, and the older over the newer: dict keeps the last one set.
-    for row in found.order_by("direction", "-id").values("pk", "inbox_id", "thread_id", "direction", "message_id_digest"):
+    for row in found.order_by("direction", "-id").values(
+        "pk", "inbox_id", "thread_id", "direction", "message_id_digest"
+    ):
         message = KnownMessage(row["pk"], row["thread_id"], row["direction"] == Message.Direction.OUTBOUND)
         desk.known[row["inbox_id"]][row["message_id_digest"]] = message
-    threads = Thread.objects.filter(pk__in={message.thread_id for known in desk.known.values() for message in known.values()})
+    threads = Thread.objects.filter(
+        pk__in={message.thread_id for known in desk.known.values() for message in known.values()}
+    )
     desk.threads = {thread.pk: thread for thread in threads}
 
 
@@ -108,7 +118,13 @@ def _file(desk: Desk, mail: Incoming) -> None:
     message = _incoming_message(inbox, mail, decision)
     _enter_thread(desk, inbox, message, decision, mail.content.participants)
     desk.by_raw[inbox.pk, mail.raw_sha256] = message.pk
-    _note(desk, message, EventType.MESSAGE_RECEIVED, Act.MESSAGE_RECEIVED, {"from": message.from_address, "subject": message.subject})
+    _note(
+        desk,
+        message,
+        EventType.MESSAGE_RECEIVED,
+        Act.MESSAGE_RECEIVED,
+        {"from": message.from_address, "subject": message.subject},
+    )
     desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
 
 
@@ -149,7 +165,9 @@ def _new_thread(desk: Desk, inbox: Inbox, message: Message) -> Thread:
     thread = Thread(account_id=inbox.account_id, inbox=inbox, subject=message.subject, created_at=message.created_at)
     desk.threads[thread.pk] = thread
     desk.new_threads.append(thread)
-    desk.news.append(News(EventType.THREAD_CREATED, inbox.account_id, inbox.pk, thread.pk, data={"subject": message.subject}))
+    desk.news.append(
+        News(EventType.THREAD_CREATED, inbox.account_id, inbox.pk, thread.pk, data={"subject": message.subject})
+    )
     return thread
 
 

@@ -1,5 +1,8 @@
 """Erasing what an inbox holds. Events and the trail stay: they say that it happened and hold no content."""
 
+from collections.abc import Iterable
+from functools import partial
+
 from django.core.files.storage import default_storage
 from django.db import transaction
 
@@ -19,4 +22,9 @@ def erase_content(inbox: Inbox) -> None:
     inbox.message_count = inbox.thread_count = 0
     content_erased.send(Inbox, inbox=inbox, source_ids=sources)
     needed = set(Attachment.objects.filter(storage_name__in=names).values_list("storage_name", flat=True))
-    transaction.on_commit(lambda: [default_storage.delete(name) for name in names - needed])
+    transaction.on_commit(partial(_delete_files, names - needed))
+
+
+def _delete_files(names: Iterable[str]) -> None:
+    for name in names:
+        default_storage.delete(name)

@@ -50,7 +50,9 @@ MESSAGE_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
     "status": lambda rows, value: rows.filter(status=value),
     "after": _moment("msg", "created_at", "gt"),
     "before": _moment("msg", "created_at", "lt"),
-    "has_attachment": lambda rows, value: rows.filter(attachment_count__gt=0) if value else rows.filter(attachment_count=0),
+    "has_attachment": lambda rows, value: (
+        rows.filter(attachment_count__gt=0) if value else rows.filter(attachment_count=0)
+    ),
 }
 THREAD_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
     "label": lambda rows, value: rows.filter(labels__has_item=value),
@@ -75,5 +77,3 @@ def narrowed(rows: Rows, filters: dict[str, Callable[[Rows, Any], Rows]], query:
         if name in filters and value is not None:
             rows = filters[name](rows, value)
     return rows
-
-

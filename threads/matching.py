@@ -56,7 +56,8 @@ REASONS = {
     "no_ancestors": "It names no earlier message, so it begins a thread of its own. The subject alone never joins threads.",
     "unknown_ancestors": "The messages that it names are not in this inbox, so it begins a thread of its own.",
     "sender_takes_no_part": (
-        "It names a message of this inbox, but its sender takes no part in that thread: it begins a thread of its own, flagged thread_suspect."
+        "It names a message of this inbox, but its sender takes no part in that thread: it begins a thread of its own,"
+        " flagged thread_suspect."
     ),
     "composed": "It was written here as a new mail.",
     "reply_by_api": "It was written here as a reply to a message of this thread.",
@@ -73,7 +74,9 @@ def ancestors(parsed: ParsedMail) -> list[tuple[str, str]]:
     return unique if len(unique) <= MAX_ANCESTORS else [*unique[: MAX_ANCESTORS - 1], unique[-1]]
 
 
-def decide(parsed: ParsedMail, known: Mapping[str, KnownMessage], participants: Mapping[str, Iterable[str]]) -> Decision:
+def decide(
+    parsed: ParsedMail, known: Mapping[str, KnownMessage], participants: Mapping[str, Iterable[str]]
+) -> Decision:
     """`known`: this inbox's messages by the digest of their Message-ID. `participants`: by thread id."""
     named = ancestors(parsed)
     if not named:

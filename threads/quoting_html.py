@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 
 import nh3
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 from lxml import html as lxml_html
 
 MAX_HTML = 300_000
@@ -116,7 +116,7 @@ def _starts_older_mail(element: etree._Element) -> bool:
     if element.get("id", "").removeprefix("x_") in _CUT_IDS or _is_signature_mark(element):
         return True
     if element.tag == "div" and _HEADER_BORDER.search(element.get("style", "")[:500]):
-        return bool(_HEADER_TEXT.match("".join(islice(element.itertext(), 5))))
+        return bool(_HEADER_TEXT.match("".join(map(str, islice(element.itertext(), 5)))))
     if not _may_start_older_mail(element):
         return False
     return len(set(_HEADER_WORD.findall(_text_around(element)))) >= 3
@@ -138,7 +138,7 @@ def _text_around(element: etree._Element) -> str:
         if node is None:
             break
         for near in (node, *islice(node.itersiblings(), 12)):
-            pieces += [*islice(near.itertext(), 30), near.tail or "", "\n"]
+            pieces += [*map(str, islice(near.itertext(), 30)), near.tail or "", "\n"]
         node = node.getparent()
     return "\n".join(piece[:200] for piece in pieces)
 
@@ -182,7 +182,7 @@ def _announcement_before(quote: etree._Element) -> tuple[etree._Element, str] | 
         return None
     if (before.tail or "").strip():
         return (before, "tail") if _announces(before.tail or "") else None
-    text = "".join(before.itertext())
+    text = "".join(map(str, before.itertext()))
     return (before, "text") if len(text) < MAX_ANNOUNCEMENT and _announces(text) else None
 
 

@@ -60,7 +60,11 @@ class MailContent:
 
     def flags(self) -> list[str]:
         cut = len(self.parsed.body_text) > MAX_BODY or len(self.parsed.body_html) > MAX_BODY
-        return [*(["degraded"] if self.parsed.degraded else []), *self.parsed.flags, *(["body_truncated"] if cut else [])]
+        return [
+            *(["degraded"] if self.parsed.degraded else []),
+            *self.parsed.flags,
+            *(["body_truncated"] if cut else []),
+        ]
 
 
 def read_mail(raw: bytes) -> MailContent:

@@ -98,7 +98,7 @@ class DatabaseWatcher:
         rows = database.execute("SELECT rowid, inbox_id FROM threads_event WHERE rowid > ?", (newest,)).fetchall()
         if rows:
             wake({inbox_id for _, inbox_id in rows})
-        return max([newest, *(rowid for rowid, _ in rows)])
+        return max([newest, *(int(rowid) for rowid, _ in rows)])
 
 
 @cache

@@ -55,7 +55,8 @@ class AuditLogView(TenantView):
     needs = AUDIT_READ
 
     def entries(self) -> QuerySet[AuditEntry]:
-        return AuditEntry.objects.filter(account_id=self.key.account_id)
+        entries: QuerySet[AuditEntry] = AuditEntry.objects.filter(account_id=self.key.account_id)
+        return entries
 
     def get(self, request: Request) -> Response:
         query = self.query(AuditQuery)

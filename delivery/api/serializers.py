@@ -49,14 +49,18 @@ class AddressField(serializers.Field[Address, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> Address:
         found = getaddresses([self.text.run_validation(data)])
         if len(found) != 1 or not found[0][1]:
-            raise serializers.ValidationError(f"“{data}” is not one address: write a@example.com or Name <a@example.com>.")
+            raise serializers.ValidationError(
+                f"“{data}” is not one address: write a@example.com or Name <a@example.com>."
+            )
         name, address = found[0]
         try:
             canonical(address)
         except AddressError as error:
             raise serializers.ValidationError(str(error)) from error
         if not address.rpartition("@")[0].isascii():
-            raise serializers.ValidationError("A local part outside ASCII cannot be sent to: few servers take it (RFC 6531).")
+            raise serializers.ValidationError(
+                "A local part outside ASCII cannot be sent to: few servers take it (RFC 6531)."
+            )
         return Address(name, address)
 
 
@@ -68,8 +72,8 @@ class AddressesField(serializers.ListField):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=MAX_RECIPIENTS, **options)
 
-    def to_internal_value(self, data: Any) -> tuple[Address, ...]:
-        return tuple(super().to_internal_value([data] if isinstance(data, str) else data))
+    def to_internal_value(self, data: Any) -> list[Address]:
+        return super().to_internal_value([data] if isinstance(data, str) else data)
 
 
 class Base64Field(serializers.Field[bytes, Any, Any, Any]):
@@ -91,7 +95,9 @@ class AttachmentBody(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "url" in attrs:
-            raise serializers.ValidationError({"url": "This server does not fetch attachments: send the bytes in content."})
+            raise serializers.ValidationError(
+                {"url": "This server does not fetch attachments: send the bytes in content."}
+            )
         if "content" not in attrs:
             raise serializers.ValidationError({"content": "This is required: the file in base64."})
         kind = attrs["content_type"].partition(";")[0].strip().lower()
@@ -100,7 +106,12 @@ class AttachmentBody(StrictSerializer):
         content_id = attrs["content_id"].strip()
         if content_id and not content_id.startswith("<"):
             content_id = f"<{content_id}>"
-        return {**attrs, "content_type": kind, "filename": safe_name(attrs["filename"]) or made_up_name(kind, 1), "content_id": content_id}
+        return {
+            **attrs,
+            "content_type": kind,
+            "filename": safe_name(attrs["filename"]) or made_up_name(kind, 1),
+            "content_id": content_id,
+        }
 
 
 class HeadersField(serializers.DictField):
@@ -122,8 +133,12 @@ class HeadersField(serializers.DictField):
 class ContentBody(StrictSerializer):
     """What a new mail, a reply and a forward have in common."""
 
-    body_text = serializers.CharField(max_length=MAX_BODY, required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
-    body_html = serializers.CharField(max_length=MAX_BODY, required=False, allow_blank=True, allow_null=True, trim_whitespace=False)
+    body_text = serializers.CharField(
+        max_length=MAX_BODY, required=False, allow_blank=True, allow_null=True, trim_whitespace=False
+    )
+    body_html = serializers.CharField(
+        max_length=MAX_BODY, required=False, allow_blank=True, allow_null=True, trim_whitespace=False
+    )
     cc = AddressesField(required=False, allow_null=True)
     bcc = AddressesField(required=False, allow_null=True)
     attachments = AttachmentBody(many=True, required=False, allow_null=True)

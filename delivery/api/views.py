@@ -25,9 +25,11 @@ def draft_from(body: dict[str, Any]) -> Draft:
         OutgoingAttachment(file["filename"], file["content_type"], file["content"], file["content_id"])
         for file in body.get("attachments", [])
     )
-    lists = {name: tuple(body[name]) for name in ("to", "cc", "bcc", "reply_to", "labels") if name in body}
     plain = ("subject", "body_text", "body_html", "headers", "metadata", "send_at", "track_opens")
-    return Draft(**{"to": (), **lists}, attachments=files, **{name: body[name] for name in plain if name in body})
+    lists = ("cc", "bcc", "reply_to", "labels")
+    given: dict[str, Any] = {name: body[name] for name in plain if name in body}
+    given |= {name: tuple(body[name]) for name in lists if name in body}
+    return Draft(to=tuple(body.get("to", ())), attachments=files, **given)
 
 
 class SendingView(MessageScopedView):
@@ -47,7 +49,7 @@ class SendingView(MessageScopedView):
 class SendMessagesView(SendingView, MessagesView):
     """GET|POST /inboxes/{inbox_id}/messages: the list of threads.api, and sending"""
 
-    needs = {"GET": MESSAGES_READ, "POST": MESSAGES_SEND}  # noqa: RUF012
+    needs = {"GET": MESSAGES_READ, "POST": MESSAGES_SEND}
 
     def post(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)

@@ -29,7 +29,7 @@ RETRY_AFTER = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5)
 
 def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
-    mails = claim_many(InboundMail.objects.due(), state=InboundMail.State.PROCESSING, lease=LEASE, limit=limit)  # type: ignore[attr-defined]
+    mails = claim_many(InboundMail.objects.due(), state=InboundMail.State.PROCESSING, lease=LEASE, limit=limit)
     if mails:
         _process(mails)
     return len(mails)
@@ -44,7 +44,9 @@ def _process(mails: Sequence[InboundMail]) -> None:
     except Exception as error:
         if len(mails) == 1:
             return _put_back(mails[0], error)
-        log.warning("A batch of %d mails failed (%s: %s); each is tried alone.", len(mails), type(error).__name__, error)
+        log.warning(
+            "A batch of %d mails failed (%s: %s); each is tried alone.", len(mails), type(error).__name__, error
+        )
         for mail in mails:
             _process([mail])
 

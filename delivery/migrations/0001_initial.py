@@ -6,106 +6,208 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('inboxes', '0001_initial'),
-        ('threads', '0001_initial'),
+        ("inboxes", "0001_initial"),
+        ("threads", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='InboundMail',
+            name="InboundMail",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('source', models.CharField(default='smtp', max_length=20)),
-                ('dedupe_key', models.CharField(max_length=100)),
-                ('envelope_sender', models.TextField(blank=True)),
-                ('recipients', models.JSONField(help_text='[{address, tag, inbox_id}]: inboxes as they were found at RCPT')),
-                ('remote_addr', models.CharField(blank=True, max_length=45)),
-                ('helo', models.CharField(blank=True, max_length=255)),
-                ('tls', models.BooleanField(default=False)),
-                ('raw', models.BinaryField()),
-                ('size', models.PositiveIntegerField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('stored', 'Stored'), ('processing', 'Processing'), ('processed', 'Processed'), ('rejected', 'Rejected'), ('failed', 'Failed')], default='stored', max_length=12)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('lease_token', models.CharField(blank=True, max_length=32)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('next_attempt_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('error', models.TextField(blank=True)),
-                ('received_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('processed_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("source", models.CharField(default="smtp", max_length=20)),
+                ("dedupe_key", models.CharField(max_length=100)),
+                ("envelope_sender", models.TextField(blank=True)),
+                (
+                    "recipients",
+                    models.JSONField(help_text="[{address, tag, inbox_id}]: inboxes as they were found at RCPT"),
+                ),
+                ("remote_addr", models.CharField(blank=True, max_length=45)),
+                ("helo", models.CharField(blank=True, max_length=255)),
+                ("tls", models.BooleanField(default=False)),
+                ("raw", models.BinaryField()),
+                ("size", models.PositiveIntegerField()),
+                ("sha256", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("stored", "Stored"),
+                            ("processing", "Processing"),
+                            ("processed", "Processed"),
+                            ("rejected", "Rejected"),
+                            ("failed", "Failed"),
+                        ],
+                        default="stored",
+                        max_length=12,
+                    ),
+                ),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("lease_token", models.CharField(blank=True, max_length=32)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("next_attempt_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("error", models.TextField(blank=True)),
+                ("received_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("processed_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'verbose_name': 'inbound mail',
-                'verbose_name_plural': 'inbound mail',
-                'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('state__in', ['stored', 'processing', 'failed'])), fields=['state', 'id'], name='inbound_unfinished')],
-                'constraints': [models.UniqueConstraint(fields=('source', 'dedupe_key'), name='one_row_per_delivery')],
+                "verbose_name": "inbound mail",
+                "verbose_name_plural": "inbound mail",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ["stored", "processing", "failed"])),
+                        fields=["state", "id"],
+                        name="inbound_unfinished",
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("source", "dedupe_key"), name="one_row_per_delivery")],
             },
         ),
         migrations.CreateModel(
-            name='OutboundMail',
+            name="OutboundMail",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('mode', models.CharField(choices=[('test', 'Test'), ('live', 'Live')], max_length=4)),
-                ('envelope_sender', models.TextField()),
-                ('raw', models.BinaryField()),
-                ('track_opens', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('queued', 'queued'), ('sending', 'sending'), ('sent', 'sent'), ('failed', 'failed'), ('blocked', 'blocked'), ('unknown', 'unknown'), ('cancelled', 'cancelled')], default='queued', max_length=10)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('lease_token', models.CharField(blank=True, max_length=32)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('next_attempt_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('provider', models.CharField(blank=True, max_length=100)),
-                ('provider_message_id', models.TextField(blank=True)),
-                ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('inbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='outbound_mail', to='inboxes.inbox')),
-                ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='threads.message')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("mode", models.CharField(choices=[("test", "Test"), ("live", "Live")], max_length=4)),
+                ("envelope_sender", models.TextField()),
+                ("raw", models.BinaryField()),
+                ("track_opens", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "queued"),
+                            ("sending", "sending"),
+                            ("sent", "sent"),
+                            ("failed", "failed"),
+                            ("blocked", "blocked"),
+                            ("unknown", "unknown"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="queued",
+                        max_length=10,
+                    ),
+                ),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("lease_token", models.CharField(blank=True, max_length=32)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("next_attempt_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("provider", models.CharField(blank=True, max_length=100)),
+                ("provider_message_id", models.TextField(blank=True)),
+                ("error", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "inbox",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="outbound_mail", to="inboxes.inbox"
+                    ),
+                ),
+                (
+                    "message",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="threads.message"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'outbound mail',
-                'verbose_name_plural': 'outbound mail',
-                'ordering': ['-id'],
+                "verbose_name": "outbound mail",
+                "verbose_name_plural": "outbound mail",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Recipient',
+            name="Recipient",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('kind', models.CharField(choices=[('to', 'To'), ('cc', 'Cc'), ('bcc', 'Bcc')], max_length=3)),
-                ('address', models.TextField()),
-                ('status', models.CharField(choices=[('received', 'Received'), ('held', 'Held'), ('rejected', 'Rejected'), ('scheduled', 'Scheduled'), ('awaiting_approval', 'Awaiting Approval'), ('queued', 'Queued'), ('sending', 'Sending'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('deferred', 'Deferred'), ('bounced', 'Bounced'), ('complained', 'Complained'), ('failed', 'Failed'), ('blocked', 'Blocked'), ('unknown', 'Unknown')], default='queued', max_length=20)),
-                ('reason', models.TextField(blank=True)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('mail', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='recipients', to='delivery.outboundmail')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("kind", models.CharField(choices=[("to", "To"), ("cc", "Cc"), ("bcc", "Bcc")], max_length=3)),
+                ("address", models.TextField()),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("held", "Held"),
+                            ("rejected", "Rejected"),
+                            ("scheduled", "Scheduled"),
+                            ("awaiting_approval", "Awaiting Approval"),
+                            ("queued", "Queued"),
+                            ("sending", "Sending"),
+                            ("sent", "Sent"),
+                            ("delivered", "Delivered"),
+                            ("deferred", "Deferred"),
+                            ("bounced", "Bounced"),
+                            ("complained", "Complained"),
+                            ("failed", "Failed"),
+                            ("blocked", "Blocked"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="queued",
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "mail",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="recipients",
+                        to="delivery.outboundmail",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='SendAttempt',
+            name="SendAttempt",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('number', models.PositiveSmallIntegerField()),
-                ('provider', models.CharField(max_length=100)),
-                ('outcome', models.CharField(max_length=10)),
-                ('detail', models.TextField(blank=True)),
-                ('started_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('mail', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='send_attempts', to='delivery.outboundmail')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("number", models.PositiveSmallIntegerField()),
+                ("provider", models.CharField(max_length=100)),
+                ("outcome", models.CharField(max_length=10)),
+                ("detail", models.TextField(blank=True)),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "mail",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="send_attempts",
+                        to="delivery.outboundmail",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['mail', 'number'],
+                "ordering": ["mail", "number"],
             },
         ),
         migrations.AddIndex(
-            model_name='outboundmail',
-            index=models.Index(condition=models.Q(('state__in', ['queued', 'sending'])), fields=['state', 'next_attempt_at'], name='outbound_unfinished'),
+            model_name="outboundmail",
+            index=models.Index(
+                condition=models.Q(("state__in", ["queued", "sending"])),
+                fields=["state", "next_attempt_at"],
+                name="outbound_unfinished",
+            ),
         ),
     ]

@@ -11,6 +11,7 @@ from email import policy
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.utils import format_datetime
+from typing import Any
 
 from mailbot.lib.addresses import AddressError, canonical_domain
 from threads.mime import Address
@@ -29,10 +30,14 @@ class MailPolicy(policy.EmailPolicy):
     def fold(self, name: str, value: str) -> str:
         if name.lower() in ID_HEADERS:
             return f"{name}: " + f"{self.linesep} ".join(str(value).split()) + self.linesep
-        return super().fold(name, value)
+        return str(super().fold(name, value))
 
     def fold_binary(self, name: str, value: str) -> bytes:
-        return self.fold(name, value).encode("ascii", "surrogateescape") if name.lower() in ID_HEADERS else super().fold_binary(name, value)
+        return (
+            self.fold(name, value).encode("ascii", "surrogateescape")
+            if name.lower() in ID_HEADERS
+            else super().fold_binary(name, value)
+        )
 
 
 POLICY = MailPolicy(max_line_length=78, cte_type="7bit", linesep="\r\n")
@@ -49,7 +54,11 @@ class OutgoingAttachment:
 def references_for_reply(parent: Message) -> list[str]:
     """The chain of a reply: the parent's References (or its In-Reply-To), then the parent. RFC 5322 3.6.4."""
     chain = list(parent.references) or [parent.in_reply_to]
-    chain = [name for name in [*(name for name in chain if name != parent.message_id_header), parent.message_id_header] if is_sendable_id(name)]
+    chain = [
+        name
+        for name in [*(name for name in chain if name != parent.message_id_header), parent.message_id_header]
+        if is_sendable_id(name)
+    ]
     return chain if len(chain) <= MAX_REFERENCES else [chain[0], *chain[-(MAX_REFERENCES - 1) :]]
 
 
@@ -75,7 +84,9 @@ class Composed:
     headers: list[list[str]]
 
 
-def compose(message: Message, attachments: Sequence[OutgoingAttachment], extra_headers: dict[str, str], date: datetime) -> Composed:
+def compose(
+    message: Message, attachments: Sequence[OutgoingAttachment], extra_headers: dict[str, str], date: datetime
+) -> Composed:
     """The mail as it leaves. Raises ValueError for what no header can hold."""
     mail = EmailMessage(policy=POLICY)
     mail["From"] = header_address(message.from_name, message.from_address)
@@ -121,10 +132,12 @@ def _encoding(text: str) -> str:
 
 def _attach(mail: EmailMessage, attachment: OutgoingAttachment) -> None:
     maintype, _, subtype = attachment.content_type.partition("/")
-    inline = {"cid": attachment.content_id, "disposition": "inline"} if attachment.content_id else {}
+    inline: dict[str, Any] = {"cid": attachment.content_id, "disposition": "inline"} if attachment.content_id else {}
     if maintype in ("message", "multipart"):  # the library would want a parsed message: its bytes must stay as they are
         maintype, subtype = "application", "octet-stream"
-    mail.add_attachment(attachment.content, maintype=maintype, subtype=subtype or "octet-stream", filename=attachment.filename, **inline)
+    mail.add_attachment(
+        attachment.content, maintype=maintype, subtype=subtype or "octet-stream", filename=attachment.filename, **inline
+    )
 
 
 def as_people(addresses: Iterable[Address]) -> list[dict[str, str]]:

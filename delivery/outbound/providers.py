@@ -10,7 +10,7 @@ from email.parser import BytesParser
 from email.policy import default as modern_policy
 from typing import Any, Protocol
 
-from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused
+from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused  # type: ignore[import-untyped]
 from django.conf import settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives, get_connection
 
@@ -21,7 +21,9 @@ from inboxes.models import Mode
 from threads.events import EventType
 
 # Headers that Anymail takes from the message object itself.
-OWN_HEADERS = frozenset({"from", "to", "cc", "bcc", "subject", "reply-to", "mime-version", "content-type", "content-transfer-encoding"})
+OWN_HEADERS = frozenset(
+    {"from", "to", "cc", "bcc", "subject", "reply-to", "mime-version", "content-type", "content-transfer-encoding"}
+)
 
 
 class Provider(Protocol):
@@ -50,7 +52,7 @@ class FixedMessage(EmailMessage):
         super().__init__(from_email=mail.envelope_sender, to=[recipient.address for recipient in recipients])
         self._raw = RawMail(bytes(mail.raw))
 
-    def message(self) -> Any:
+    def message(self, **_: Any) -> Any:
         return self._raw
 
 
@@ -61,7 +63,9 @@ class DjangoBackend:
     name: str
 
     def send(self, mail: OutboundMail, recipients: Sequence[Recipient]) -> Outcome:
-        message = anymail_message(mail, recipients) if self.name.startswith("anymail.") else FixedMessage(mail, recipients)
+        message = (
+            anymail_message(mail, recipients) if self.name.startswith("anymail.") else FixedMessage(mail, recipients)
+        )
         backend = get_connection(self.name, fail_silently=False)
         try:
             backend.open()
@@ -81,7 +85,8 @@ def refusals(message: Any) -> tuple[Report, ...]:
     """Recipients that were refused while others were taken. There is no second try for them: the mail has left."""
     refused: dict[str, tuple[int, bytes]] = getattr(message, "refused", {})
     return tuple(
-        Report(EventType.MESSAGE_BOUNCED, address, f"{code} {text.decode('utf-8', 'replace')}") for address, (code, text) in refused.items()
+        Report(EventType.MESSAGE_BOUNCED, address, f"{code} {text.decode('utf-8', 'replace')}")
+        for address, (code, text) in refused.items()
     )
 
 
@@ -105,7 +110,9 @@ def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> Emai
         from_email=str(parsed["From"]),
         reply_to=[str(parsed["Reply-To"])] if parsed["Reply-To"] else None,
         headers={name: str(value) for name, value in parsed.items() if name.lower() not in OWN_HEADERS},
-        **by_kind,
+        to=by_kind["to"],
+        cc=by_kind["cc"],
+        bcc=by_kind["bcc"],
     )
     if html:
         message.attach_alternative(html.get_content(), "text/html")
@@ -121,7 +128,9 @@ def _attachment(part: ParsedMessage) -> MIMEBase:
     attached = MIMEBase(part.get_content_maintype(), part.get_content_subtype())
     attached.set_payload(part.get_payload(decode=True))
     encode_base64(attached)
-    attached.add_header("Content-Disposition", part.get_content_disposition() or "attachment", filename=part.get_filename() or "")
+    attached.add_header(
+        "Content-Disposition", part.get_content_disposition() or "attachment", filename=part.get_filename() or ""
+    )
     if content_id := part.get("Content-ID"):
         attached["Content-ID"] = str(content_id)
     return attached

@@ -106,7 +106,9 @@ def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
         inbox=inbox,
         direction=Message.Direction.OUTBOUND,
         status=status,
-        recipients=[{"address": address.address, "status": status.value, "reason": ""} for _, address in draft.recipients],
+        recipients=[
+            {"address": address.address, "status": status.value, "reason": ""} for _, address in draft.recipients
+        ],
         labels=list(draft.labels),
         metadata=draft.metadata,
         created_at=now,
@@ -171,6 +173,6 @@ def why_not_send(inbox: Inbox) -> None:
         raise Blocked("inbox_deleted", "This inbox is deleted.", "Send from another inbox.")
     if inbox.status != Inbox.Status.ACTIVE:
         fix = "Resume it with POST /v1/inboxes/{id}/resume, or ask an operator."
-        raise Blocked(f"inbox_{inbox.status}", f"This inbox is {inbox.status}: {inbox.status_reason or 'no reason given'}.", fix)
-
-
+        raise Blocked(
+            f"inbox_{inbox.status}", f"This inbox is {inbox.status}: {inbox.status_reason or 'no reason given'}.", fix
+        )

@@ -25,12 +25,18 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
     to = _addresses(parent.reply_to) or (Address(parent.from_name, parent.from_address),)
     if parent.direction == Message.Direction.OUTBOUND:
         to = _addresses(parent.to)
-    to = _without(to, set()) if parent.direction == Message.Direction.OUTBOUND else (_without(to, us) or _without(to, set()))
+    to = (
+        _without(to, set())
+        if parent.direction == Message.Direction.OUTBOUND
+        else (_without(to, us) or _without(to, set()))
+    )
     if not to:
         raise NobodyToReplyTo("This message has no usable From or Reply-To address.")
     others = _addresses([*parent.to, *parent.cc]) if reply_all else ()
     cc = _without((*draft.cc, *others), us | {comparable(address.address) for address in to})
-    return replace(draft, to=to, cc=cc, subject=reply_subject(parent.subject), references=tuple(references_for_reply(parent)))
+    return replace(
+        draft, to=to, cc=cc, subject=reply_subject(parent.subject), references=tuple(references_for_reply(parent))
+    )
 
 
 def forward_draft(parent: Message, draft: Draft) -> Draft:
@@ -45,7 +51,8 @@ def forward_draft(parent: Message, draft: Draft) -> Draft:
         ]
     )
     files = [
-        OutgoingAttachment(item.filename, item.content_type, content_of(item), item.content_id) for item in parent.attachments.all()
+        OutgoingAttachment(item.filename, item.content_type, content_of(item), item.content_id)
+        for item in parent.attachments.all()
     ]
     return replace(
         draft,

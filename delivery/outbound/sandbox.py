@@ -34,7 +34,9 @@ class Sandbox:
         found = find_inboxes(address for address in addresses.values() if address)
         here = {address: inbox for address, inbox in found.items() if inbox.mode == Mode.TEST}
         self._deliver_here(mail, addresses, here)
-        reports = (Report(event, name, reason) for name, address in addresses.items() for event, reason in _told(address, here))
+        reports = (
+            Report(event, name, reason) for name, address in addresses.items() for event, reason in _told(address, here)
+        )
         return Outcome.sent(f"sandbox:{mail.pk}", tuple(reports))
 
     def _deliver_here(

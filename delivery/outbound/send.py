@@ -2,7 +2,7 @@
 
 import logging
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -48,7 +48,7 @@ ACT_AFTER: dict[State, Act] = {
 
 def send_due_mail(limit: int = 100) -> int:
     """Send what is due, oldest first; how many rows were tried."""
-    due = list(OutboundMail.objects.due().order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])  # type: ignore[attr-defined]
+    due = list(OutboundMail.objects.due().order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])
     for mail_id in due:
         send_outbound_mail(mail_id)
     return len(due)
@@ -60,12 +60,13 @@ def send_outbound_mail(mail_id: str) -> None:
     Safe to call at any time, from any process, more than once: the claim decides. Raises nothing of the provider's; the outcome
     is on the row.
     """
-    mail = claim(OutboundMail.objects.due(), mail_id, state=State.SENDING, lease=SEND_LEASE)  # type: ignore[attr-defined]
+    mail = claim(OutboundMail.objects.due(), mail_id, state=State.SENDING, lease=SEND_LEASE)
     if mail is None:  # another worker has it, or it is not due
         return
     started_at = timezone.now()
     if blocked := _why_blocked(mail):
-        return settle(mail, blocked, "mailbot", started_at)
+        settle(mail, blocked, "mailbot", started_at)
+        return
     provider = provider_for(mail)
     outcome = provider.send(mail, list(mail.recipients.all()))  # no transaction is open during I/O
     settle(mail, outcome, provider.name, started_at)
@@ -79,16 +80,24 @@ def _why_blocked(mail: OutboundMail) -> Outcome | None:
     return None
 
 
-def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: object) -> None:
+def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: datetime) -> None:
     """Write the outcome, fenced: only while our lease is the current one. Then what the provider already said of recipients."""
     number = mail.attempts + 1
     state = STATE_AFTER[outcome.result]
     if state is State.QUEUED and number > len(RETRY_AFTER):
         state = State.FAILED
     with transaction.atomic():
-        columns = {"state": state, "attempts": number, "provider": provider, "error": outcome.detail[:2000], **_after(state, number)}
+        columns = {
+            "state": state,
+            "attempts": number,
+            "provider": provider,
+            "error": outcome.detail[:2000],
+            **_after(state, number),
+        }
         ours = OutboundMail.objects.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token)
-        if not ours.update(provider_message_id=outcome.provider_message_id, lease_token="", lease_until=None, **columns):
+        if not ours.update(
+            provider_message_id=outcome.provider_message_id, lease_token="", lease_until=None, **columns
+        ):
             log.warning("Outbound mail %s: our lease is over, the outcome %s is not written.", mail.pk, outcome.result)
             return
         _note_attempt(mail, number, outcome, provider, started_at)
@@ -98,12 +107,12 @@ def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: obje
 def _after(state: State, number: int) -> dict[str, object]:
     now = timezone.now()
     if state is State.QUEUED:
-        pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+        pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
         return {"next_attempt_at": now + pause}
     return {} if state is State.UNKNOWN else {"finished_at": now}
 
 
-def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: object) -> None:
+def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: datetime) -> None:
     SendAttempt.objects.create(
         account_id=mail.account_id,
         mail=mail,
@@ -127,9 +136,15 @@ def _tell(mail: OutboundMail, state: State, outcome: Outcome) -> None:
 
 def give_up_stranded(limit: int = 100) -> int:
     """A mail whose worker did not come back within its lease is unknown: perhaps the provider has it. How many there were."""
-    stranded = list(OutboundMail.objects.stranded().order_by("pk")[:limit])  # type: ignore[attr-defined]
+    stranded = list(OutboundMail.objects.stranded().order_by("pk")[:limit])
     for mail in stranded:
-        settle(mail, Outcome(Result.UNKNOWN, "The worker that was sending it did not come back."), mail.provider, mail.lease_until)
+        assert mail.lease_until is not None  # stranded() chose it by its lease
+        settle(
+            mail,
+            Outcome(Result.UNKNOWN, "The worker that was sending it did not come back."),
+            mail.provider,
+            mail.lease_until,
+        )
     return len(stranded)
 
 
@@ -138,7 +153,9 @@ def settle_unknown(mail: OutboundMail, state: State, reason: str) -> bool:
     """An operator's decision on an unknown mail: SENT (it arrived), FAILED (it did not) or QUEUED (send it again)."""
     if not can_move(State.UNKNOWN, state):
         raise ValueError(f"An unknown mail cannot become {state}.")
-    columns: dict[str, object] = {"next_attempt_at": timezone.now()} if state is State.QUEUED else {"finished_at": timezone.now()}
+    columns: dict[str, object] = (
+        {"next_attempt_at": timezone.now()} if state is State.QUEUED else {"finished_at": timezone.now()}
+    )
     if not OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN).update(state=state, error=reason, **columns):
         return False
     changes = {"state": [State.UNKNOWN.value, state.value], "reason": reason}

@@ -76,6 +76,11 @@ def move_forward(recipient: Recipient, report: Report) -> None:
 
 def show_on_message(mail: OutboundMail, recipients: list[Recipient]) -> None:
     """The message shows each recipient, and one status for all."""
-    shown = [{"address": r.address, "status": str(r.status), "reason": r.reason} for r in sorted(recipients, key=lambda r: r.pk)]
-    status = max((Status(recipient.status) for recipient in recipients), key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED)
+    shown = [
+        {"address": r.address, "status": str(r.status), "reason": r.reason}
+        for r in sorted(recipients, key=lambda r: r.pk)
+    ]
+    status = max(
+        (Status(recipient.status) for recipient in recipients), key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED
+    )
     Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)

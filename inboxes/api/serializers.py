@@ -78,7 +78,9 @@ def _same(given: dict[str, Any], name: str, other: str) -> None:
     if value is None:
         return
     if given.get(name, value) != value:
-        raise serializers.ValidationError({other: [f"“{name}” and “{other}” are the same thing, but their values differ."]})
+        raise serializers.ValidationError(
+            {other: [f"“{name}” and “{other}” are the same thing, but their values differ."]}
+        )
     given[name] = value
 
 
@@ -116,4 +118,4 @@ class InboxSerializer(serializers.ModelSerializer[Inbox]):
 
     def get_reputation(self, inbox: Inbox) -> None:
         """Filled once the server keeps a sending record."""
-        return None
+        return

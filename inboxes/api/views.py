@@ -45,13 +45,13 @@ class InboxScopedView(TenantView):
 
     def represent(self, inbox: Inbox | list[Inbox]) -> Any:
         context = {"key": self.key, "today": timezone.now().date()}
-        return InboxSerializer(inbox, many=isinstance(inbox, list), context=context).data  # type: ignore[arg-type]
+        return InboxSerializer(inbox, many=isinstance(inbox, list), context=context).data
 
 
 class InboxesView(InboxScopedView):
     """POST|GET /inboxes"""
 
-    needs = {"POST": INBOXES_CREATE, "GET": INBOXES_READ}  # noqa: RUF012
+    needs = {"POST": INBOXES_CREATE, "GET": INBOXES_READ}
 
     def post(self, request: Request) -> Response:
         if self.key.inbox_id:
@@ -81,7 +81,7 @@ class InboxesView(InboxScopedView):
 class InboxView(InboxScopedView):
     """GET|PATCH|DELETE /inboxes/{inbox_id}"""
 
-    needs = {"GET": INBOXES_READ, "PATCH": INBOXES_WRITE, "DELETE": INBOXES_DELETE}  # noqa: RUF012
+    needs = {"GET": INBOXES_READ, "PATCH": INBOXES_WRITE, "DELETE": INBOXES_DELETE}
 
     def get(self, request: Request, inbox_id: str) -> Response:
         return data(self.represent(self.get_inbox(inbox_id)))
@@ -90,7 +90,9 @@ class InboxView(InboxScopedView):
         inbox = self.get_inbox(inbox_id)
         changes = self.body(InboxPatch, request)
         if inbox.status == Inbox.Status.DELETED:
-            raise ApiError(Code.GONE, "This inbox is deleted.", fix="Make a new one; what this one holds stays readable.")
+            raise ApiError(
+                Code.GONE, "This inbox is deleted.", fix="Make a new one; what this one holds stays readable."
+            )
         return data(self.represent(change_inbox(inbox, changes) if changes else inbox))
 
     def delete(self, request: Request, inbox_id: str) -> Response:

@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,98 +15,172 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('name', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("name", models.CharField(max_length=200)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Inbox',
+            name="Inbox",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('mode', models.CharField(choices=[('test', 'Test'), ('live', 'Live')], max_length=4)),
-                ('address', models.CharField(help_text='In canonical form; see mailbot.lib.addresses.', max_length=254)),
-                ('local_part', models.CharField(max_length=64)),
-                ('domain', models.CharField(max_length=254)),
-                ('display_name', models.CharField(blank=True, max_length=200)),
-                ('status', models.CharField(choices=[('active', 'Active'), ('paused', 'Paused'), ('tripped', 'Tripped'), ('deleted', 'Deleted')], default='active', max_length=10)),
-                ('status_reason', models.CharField(blank=True, max_length=500)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('client_id', models.CharField(blank=True, max_length=200, null=True)),
-                ('oversight', models.BooleanField(default=False)),
-                ('daily_send_limit', models.PositiveIntegerField(blank=True, null=True)),
-                ('sends_today', models.PositiveIntegerField(default=0, editable=False)),
-                ('sends_counted_on', models.DateField(blank=True, editable=False, null=True)),
-                ('message_count', models.PositiveIntegerField(default=0, editable=False)),
-                ('thread_count', models.PositiveIntegerField(default=0, editable=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('purged_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='inboxes', to='inboxes.account')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("mode", models.CharField(choices=[("test", "Test"), ("live", "Live")], max_length=4)),
+                (
+                    "address",
+                    models.CharField(help_text="In canonical form; see mailbot.lib.addresses.", max_length=254),
+                ),
+                ("local_part", models.CharField(max_length=64)),
+                ("domain", models.CharField(max_length=254)),
+                ("display_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("paused", "Paused"),
+                            ("tripped", "Tripped"),
+                            ("deleted", "Deleted"),
+                        ],
+                        default="active",
+                        max_length=10,
+                    ),
+                ),
+                ("status_reason", models.CharField(blank=True, max_length=500)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("client_id", models.CharField(blank=True, max_length=200, null=True)),
+                ("oversight", models.BooleanField(default=False)),
+                ("daily_send_limit", models.PositiveIntegerField(blank=True, null=True)),
+                ("sends_today", models.PositiveIntegerField(default=0, editable=False)),
+                ("sends_counted_on", models.DateField(blank=True, editable=False, null=True)),
+                ("message_count", models.PositiveIntegerField(default=0, editable=False)),
+                ("thread_count", models.PositiveIntegerField(default=0, editable=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("deleted_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("purged_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="inboxes", to="inboxes.account"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'inboxes',
-                'ordering': ['-id'],
+                "verbose_name_plural": "inboxes",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('name', models.CharField(help_text='Which agent or workflow uses it; the audit trail shows this name.', max_length=100)),
-                ('mode', models.CharField(choices=[('test', 'Test'), ('live', 'Live')], default='test', max_length=4)),
-                ('permissions', models.JSONField(default=list, help_text='Rights as in inboxes.permissions.')),
-                ('prefix', models.CharField(editable=False, help_text='How the key begins, to recognise it by.', max_length=20)),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True, verbose_name='SHA-256')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='inboxes.account')),
-                ('inbox', models.ForeignKey(blank=True, help_text='Limits the key to one inbox. Empty: all inboxes of the account in this mode.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='inboxes.inbox')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="Which agent or workflow uses it; the audit trail shows this name.", max_length=100
+                    ),
+                ),
+                ("mode", models.CharField(choices=[("test", "Test"), ("live", "Live")], default="test", max_length=4)),
+                ("permissions", models.JSONField(default=list, help_text="Rights as in inboxes.permissions.")),
+                (
+                    "prefix",
+                    models.CharField(
+                        editable=False, help_text="How the key begins, to recognise it by.", max_length=20
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True, verbose_name="SHA-256")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="api_keys", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "inbox",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Limits the key to one inbox. Empty: all inboxes of the account in this mode.",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="api_keys",
+                        to="inboxes.inbox",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ['-id'],
+                "verbose_name": "API key",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('operator', 'Operator'), ('reviewer', 'Reviewer')], default='operator', max_length=20)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='inboxes.account')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("owner", "Owner"), ("operator", "Operator"), ("reviewer", "Reviewer")],
+                        default="operator",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='inbox',
-            index=models.Index(fields=['account', 'mode', '-id'], name='inbox_list'),
+            model_name="inbox",
+            index=models.Index(fields=["account", "mode", "-id"], name="inbox_list"),
         ),
         migrations.AddIndex(
-            model_name='inbox',
-            index=models.Index(fields=['address', 'deleted_at'], name='inbox_address_history'),
+            model_name="inbox",
+            index=models.Index(fields=["address", "deleted_at"], name="inbox_address_history"),
         ),
         migrations.AddIndex(
-            model_name='inbox',
-            index=models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='inbox_expiry'),
+            model_name="inbox",
+            index=models.Index(
+                condition=models.Q(("expires_at__isnull", False)), fields=["expires_at"], name="inbox_expiry"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='inbox',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'deleted'), _negated=True), fields=('address',), name='one_living_inbox_per_address'),
+            model_name="inbox",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", "deleted"), _negated=True),
+                fields=("address",),
+                name="one_living_inbox_per_address",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='inbox',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'deleted'), _negated=True), fields=('account', 'mode', 'client_id'), name='one_inbox_per_client_id'),
+            model_name="inbox",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", "deleted"), _negated=True),
+                fields=("account", "mode", "client_id"),
+                name="one_inbox_per_client_id",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('account', 'user'), name='one_membership_per_user'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("account", "user"), name="one_membership_per_user"),
         ),
     ]

@@ -73,7 +73,9 @@ class ApiError(Exception):
 
 
 def invalid(field: str, reason: str, fix: str = "") -> ApiError:
-    return ApiError(Code.INVALID_REQUEST, f"{field}: {reason}", fix=fix or f"Correct “{field}”.", fields={field: [reason]})
+    return ApiError(
+        Code.INVALID_REQUEST, f"{field}: {reason}", fix=fix or f"Correct “{field}”.", fields={field: [reason]}
+    )
 
 
 def not_found() -> ApiError:
@@ -130,7 +132,11 @@ def _other_refusal(exception: exceptions.APIException) -> ApiError:
     fix = "See the API's documentation for the methods and media types of this path."
     headers = {"Allow": ", ".join(getattr(exception, "allowed_methods", []))}
     return ApiError(
-        Code.INVALID_REQUEST, str(exception.detail), fix=fix, status=exception.status_code, headers={k: v for k, v in headers.items() if v}
+        Code.INVALID_REQUEST,
+        str(exception.detail),
+        fix=fix,
+        status=exception.status_code,
+        headers={k: v for k, v in headers.items() if v},
     )
 
 
@@ -138,7 +144,9 @@ def _invalid_request(exception: exceptions.ValidationError) -> ApiError:
     fields = dict(_flat(exception.detail))
     first_name, first_reasons = next(iter(fields.items()), ("", ["It cannot be read."]))
     message = f"{first_name}: {first_reasons[0]}" if first_name else first_reasons[0]
-    return ApiError(Code.INVALID_REQUEST, message, fix="Correct the fields that are named and send it again.", fields=fields)
+    return ApiError(
+        Code.INVALID_REQUEST, message, fix="Correct the fields that are named and send it again.", fields=fields
+    )
 
 
 def _flat(detail: Any, name: str = "") -> Iterable[tuple[str, list[str]]]:
@@ -167,7 +175,9 @@ def error_response(request: HttpRequest, error: ApiError) -> JsonResponse:
 
 def path_not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
     message = "There is no such path in this API."
-    return error_response(request, ApiError(Code.NOT_FOUND, message, fix="Paths begin with /v1/ and have no slash at the end."))
+    return error_response(
+        request, ApiError(Code.NOT_FOUND, message, fix="Paths begin with /v1/ and have no slash at the end.")
+    )
 
 
 def server_error(request: HttpRequest) -> JsonResponse:

@@ -25,7 +25,10 @@ class PageQuery(serializers.Serializer[Any]):
 
 
 def paginated(
-    queryset: QuerySet[Any], query: dict[str, Any], represent: Callable[[list[Any]], Any], order: tuple[str, ...] = ("-id",)
+    queryset: QuerySet[Any],
+    query: dict[str, Any],
+    represent: Callable[[list[Any]], Any],
+    order: tuple[str, ...] = ("-id",),
 ) -> Response:
     """One page of `queryset` in the envelope `{data, meta: {page, limit, total, next_cursor}}`.
 
@@ -59,9 +62,14 @@ def decoded(cursor: str, order: tuple[str, ...]) -> list[Any]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if len(values) != len(order) or not all(isinstance(value, str) and "\0" not in value for value in values):
             raise ValueError("not a cursor of this list")
-        return [datetime.fromisoformat(value) if name.endswith("_at") else value for value, name in zip(values, order, strict=True)]
+        return [
+            datetime.fromisoformat(value) if name.endswith("_at") else value
+            for value, name in zip(values, order, strict=True)
+        ]
     except (ValueError, TypeError) as error:
-        raise invalid("cursor", "This is not a cursor of this list.", "Use meta.next_cursor as it was given.") from error
+        raise invalid(
+            "cursor", "This is not a cursor of this list.", "Use meta.next_cursor as it was given."
+        ) from error
 
 
 def _after(values: list[Any], order: tuple[str, ...]) -> Q:

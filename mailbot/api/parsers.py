@@ -20,7 +20,9 @@ class JSONParser(BaseParser):
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise ParseError(f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
+            raise ParseError(
+                f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            ) from error
         if not isinstance(value, dict):
             raise ParseError("The body must be a JSON object.")
         return value

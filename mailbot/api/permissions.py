@@ -9,11 +9,16 @@ from rest_framework.permissions import BasePermission
 class Principal(Protocol):
     """What the kernel has to know of an API key (inboxes.models.ApiKey is one)."""
 
-    pk: str
-    account_id: str
-    inbox_id: str | None
-    mode: str
-    permissions: list[str]
+    @property
+    def pk(self) -> Any: ...
+    @property
+    def account_id(self) -> str: ...
+    @property
+    def inbox_id(self) -> str | None: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def permissions(self) -> Any: ...
 
 
 def require(principal: Principal | None, right: str) -> None:

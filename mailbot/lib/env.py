@@ -64,7 +64,9 @@ def domain(name: str, default: str) -> str:
     try:
         return canonical_domain(value)
     except AddressError as error:
-        raise ImproperlyConfigured(f"{name}={value}: {error} Set it to a host name such as mail.example.com.") from error
+        raise ImproperlyConfigured(
+            f"{name}={value}: {error} Set it to a host name such as mail.example.com."
+        ) from error
 
 
 def kept_secret(name: str, file: Path) -> str:

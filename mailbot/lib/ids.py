@@ -24,7 +24,7 @@ def is_id(value: str, prefix: str) -> bool:
     return value.startswith(f"{prefix}_") and _SHAPE.fullmatch(value) is not None
 
 
-class TypeIDField(models.CharField):
+class TypeIDField(models.CharField[str, str]):
     """A column that holds a TypeID and makes one by itself; the primary key unless told otherwise.
 
     Migrations see a plain CharField, so that they import none of our code and outlive it.

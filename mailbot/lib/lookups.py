@@ -10,12 +10,12 @@ from django.db.models import JSONField, Lookup
 
 
 @JSONField.register_lookup
-class HasItem(Lookup):
+class HasItem(Lookup[bool]):
     lookup_name = "has_item"
     prepare_rhs = False
 
-    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, list[str]]:
-        return "%s", [value]
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
+        return "%s", (value,)
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
@@ -23,4 +23,4 @@ class HasItem(Lookup):
 
     def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
-        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE json_each.value = %s)", [*parameters, self.rhs]
+        return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE json_each.value = %s)", [*parameters, self.rhs]  # noqa: S608

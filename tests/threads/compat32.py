@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 from email.message import Message
+from typing import cast
 
 from threads.mime_bodies import content_of
 from threads.mime_structure import Cutter, Part
@@ -21,7 +22,7 @@ def _theirs(message: Message) -> list[Leaf]:
         return [(message.get_content_type(), b"")]
     payload = message.get_payload()
     if isinstance(payload, list):
-        return [leaf for child in payload for leaf in _theirs(child)]
+        return [leaf for child in payload for leaf in _theirs(cast("Message[str, str]", child))]
     content = message.get_payload(decode=True)
     return [(message.get_content_type(), content if isinstance(content, bytes) else b"")]
 

@@ -64,9 +64,9 @@ class TestReplies:
     def test_it_answers_itself_nothing(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         deliver(mail(Message_ID=ROOT, In_Reply_To=ROOT), inbox)
-        assert alice.get(f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/explain").json()["data"]["thread"]["rule"] == (
-            "no_ancestors"
-        )
+        assert alice.get(f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/explain").json()["data"][
+            "thread"
+        ]["rule"] == ("no_ancestors")
 
     def test_it_follows_a_chain_of_a_thousand_references(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
@@ -124,7 +124,9 @@ class TestRepeats:
             deliver(raw, inbox)
         (message,) = alice.messages(inbox)
         assert message["repeat_count"] == 2
-        assert "message.repeated" in [entry["action"] for entry in alice.get("/v1/audit-log", inbox_id=inbox.pk).json()["data"]]
+        assert "message.repeated" in [
+            entry["action"] for entry in alice.get("/v1/audit-log", inbox_id=inbox.pk).json()["data"]
+        ]
 
     def test_it_makes_one_message_of_the_same_bytes_in_one_batch(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
@@ -167,7 +169,7 @@ class TestBookkeeping:
         shown = alice.get(f"/v1/inboxes/{inbox.pk}").json()["data"]
         assert (shown["message_count"], shown["thread_count"]) == (3, 2)
 
-    def test_it_needs_no_more_queries_for_a_larger_batch(self, alice: Caller, django_assert_max_num_queries) -> None:  # type: ignore[no-untyped-def]
+    def test_it_needs_no_more_queries_for_a_larger_batch(self, alice: Caller, django_assert_max_num_queries) -> None:
         inbox = alice.create_inbox()
         deliver(mail(Message_ID=ROOT), inbox)
         for number in range(30):

@@ -31,23 +31,28 @@ class MessageQuery(PageQuery):
     thread_id = serializers.CharField(max_length=40, required=False)
     to = serializers.CharField(max_length=320, required=False)
     subject = serializers.CharField(max_length=500, required=False)
-    label = LabelField(required=False)
     status = serializers.ChoiceField(choices=Message.Status.choices, required=False)
     after = serializers.CharField(max_length=40, required=False)
     before = serializers.CharField(max_length=40, required=False)
     has_attachment = serializers.BooleanField(required=False, default=None, allow_null=True)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {**super().get_fields(), "from": serializers.CharField(max_length=320, required=False)}
+        return {
+            **super().get_fields(),
+            "from": serializers.CharField(max_length=320, required=False),
+            "label": LabelField(required=False),  # as an attribute it would be the serializer's own label
+        }
 
 
 class ThreadQuery(PageQuery):
-    label = LabelField(required=False)
     participant = serializers.CharField(max_length=320, required=False)
     subject = serializers.CharField(max_length=500, required=False)
     after = serializers.CharField(max_length=40, required=False)
     before = serializers.CharField(max_length=40, required=False)
     status = serializers.ChoiceField(choices=Thread.Status.choices, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {**super().get_fields(), "label": LabelField(required=False)}
 
 
 class ThreadPageQuery(serializers.Serializer[Any]):
@@ -119,13 +124,11 @@ class ThreadSerializer(serializers.ModelSerializer[Thread]):
 
     class Meta:
         model = Thread
-        fields = (
-            "id inbox_id subject last_message_at message_count labels created_at participants preview status owner".split()
-        )
+        fields = "id inbox_id subject last_message_at message_count labels created_at participants preview status owner".split()
 
     def get_owner(self, thread: Thread) -> None:
         """Filled once threads can be claimed."""
-        return None
+        return
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

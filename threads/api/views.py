@@ -65,7 +65,7 @@ class MessageScopedView(InboxScopedView):
 class MessagesView(MessageScopedView):
     """GET /inboxes/{inbox_id}/messages, newest first"""
 
-    needs = {"GET": MESSAGES_READ}  # noqa: RUF012
+    needs = {"GET": MESSAGES_READ}
 
     def get(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
@@ -89,7 +89,12 @@ class ExplainView(MessageScopedView):
 
     def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
         message = self.get_message(inbox_id, message_id)
-        told = {"message_id": message.pk, "thread_id": message.thread_id, "flags": message.flags, "labels": message.labels}
+        told = {
+            "message_id": message.pk,
+            "thread_id": message.thread_id,
+            "flags": message.flags,
+            "labels": message.labels,
+        }
         return data({**message.explanation, **told, "repeat_count": message.repeat_count})
 
 
@@ -113,7 +118,9 @@ class AttachmentView(MessageScopedView):
         if attachment is None:
             raise not_found()
         shown = attachment.content_type in SHOWN_INLINE
-        response = HttpResponse(content_of(attachment), content_type=attachment.content_type if shown else "application/octet-stream")
+        response = HttpResponse(
+            content_of(attachment), content_type=attachment.content_type if shown else "application/octet-stream"
+        )
         return as_download(response, attachment.filename)
 
 
@@ -136,19 +143,25 @@ class ThreadsView(MessageScopedView):
         inbox = self.get_inbox(inbox_id)
         query = self.query(ThreadQuery)
         threads = self.narrowed(Thread.objects.filter(inbox=inbox), THREAD_FILTERS, query)
-        return paginated(threads, query, lambda rows: ThreadSerializer(rows, many=True).data, ("-last_message_at", "-id"))
+        return paginated(
+            threads, query, lambda rows: ThreadSerializer(rows, many=True).data, ("-last_message_at", "-id")
+        )
 
 
-class ThreadView(MessageScopedView):
-    """GET|PATCH /inboxes/{inbox_id}/threads/{thread_id}"""
-
-    needs = {"GET": THREADS_READ, "PATCH": THREADS_WRITE}  # noqa: RUF012
+class ThreadScopedView(MessageScopedView):
+    """A view of one thread."""
 
     def get_thread(self, inbox_id: str, thread_id: str) -> Thread:
         thread = Thread.objects.filter(inbox=self.get_inbox(inbox_id), pk=thread_id).first()
         if thread is None:
             raise not_found()
         return thread
+
+
+class ThreadView(ThreadScopedView):
+    """GET|PATCH /inboxes/{inbox_id}/threads/{thread_id}"""
+
+    needs = {"GET": THREADS_READ, "PATCH": THREADS_WRITE}
 
     def get(self, request: Request, inbox_id: str, thread_id: str) -> Response:
         return data(self.with_messages(self.get_thread(inbox_id, thread_id)))
@@ -170,7 +183,7 @@ class ThreadView(MessageScopedView):
         return data(ThreadSerializer(change_thread(thread, changes) if changes else thread).data)
 
 
-class ThreadEventsView(ThreadView):
+class ThreadEventsView(ThreadScopedView):
     """GET /inboxes/{inbox_id}/threads/{thread_id}/events, newest first"""
 
     needs = EVENTS_READ

@@ -23,7 +23,7 @@ from audit.actors import acting_in
 from audit.middleware import context_of
 from inboxes.api.authentication import authenticated
 from inboxes.api.views import visible_inboxes
-from inboxes.models import ApiKey, Inbox
+from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import FIX_UNAVAILABLE, ApiError, Code, as_api_error, invalid, log, not_found
 from mailbot.api.permissions import require
@@ -61,7 +61,7 @@ class WaitQuery(serializers.Serializer[Any]):
 
 
 async def wait_application(scope: Scope, receive: Receive, send: Send) -> None:
-    request = ASGIRequest(scope, BytesIO())  # type: ignore[arg-type]
+    request = ASGIRequest(scope, BytesIO())
     with acting_in(context_of(request)):
         await _answer_unless_gone(request, scope["path"], receive, send)
 
@@ -99,9 +99,15 @@ async def _answer(request: ASGIRequest, path: str) -> tuple[int, dict[str, Any],
 async def _wait(request: ASGIRequest, path: str) -> Any:
     if request.method != "GET":
         fix = "Use GET."
-        raise ApiError(Code.INVALID_REQUEST, f"Method “{request.method}” not allowed.", fix=fix, status=405, headers={"Allow": "GET"})
+        raise ApiError(
+            Code.INVALID_REQUEST,
+            f"Method “{request.method}” not allowed.",
+            fix=fix,
+            status=405,
+            headers={"Allow": "GET"},
+        )
     match = PATH.fullmatch(path)
-    key, inbox = await _in_pool(_admit, request.headers.get("Authorization", ""), match["inbox_id"] if match else "")
+    inbox = await _in_pool(_admit, request.headers.get("Authorization", ""), match["inbox_id"] if match else "")
     query = read_query(request.GET.dict(), WaitQuery)
     position = Position(query.get("after"))
 
@@ -116,14 +122,14 @@ async def _wait(request: ASGIRequest, path: str) -> Any:
     return await _in_pool(represent_message, message)
 
 
-def _admit(authorization: str, inbox_id: str) -> tuple[ApiKey, Inbox]:
+def _admit(authorization: str, inbox_id: str) -> Inbox:
     key = authenticated(authorization)
     require(key, MESSAGES_READ)
     assert key is not None
     inbox = visible_inboxes(key).filter(pk=inbox_id).first() if is_plain_id(inbox_id) else None
     if inbox is None:
         raise not_found()
-    return key, inbox
+    return inbox
 
 
 class Position:
@@ -186,7 +192,9 @@ async def _in_pool(call: Callable[..., Result], *args: Any) -> Result:
     return await asyncio.get_running_loop().run_in_executor(_pool, context.run, run)
 
 
-async def _respond(request: ASGIRequest, send: Send, status: int, body: dict[str, Any], headers: dict[str, str]) -> None:
+async def _respond(
+    request: ASGIRequest, send: Send, status: int, body: dict[str, Any], headers: dict[str, str]
+) -> None:
     request_id = request.request_id  # type: ignore[attr-defined]
     named = {"Content-Type": "application/json", "X-Request-Id": request_id, "Cache-Control": "no-store", **headers}
     encoded = [(name.lower().encode(), value.encode()) for name, value in named.items()]

@@ -6,140 +6,223 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('inboxes', '0001_initial'),
+        ("inboxes", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('direction', models.CharField(choices=[('inbound', 'Inbound'), ('outbound', 'Outbound')], max_length=8)),
-                ('status', models.CharField(choices=[('received', 'Received'), ('held', 'Held'), ('rejected', 'Rejected'), ('scheduled', 'Scheduled'), ('awaiting_approval', 'Awaiting Approval'), ('queued', 'Queued'), ('sending', 'Sending'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('deferred', 'Deferred'), ('bounced', 'Bounced'), ('complained', 'Complained'), ('failed', 'Failed'), ('blocked', 'Blocked'), ('unknown', 'Unknown')], max_length=20)),
-                ('message_id_header', models.TextField(blank=True)),
-                ('message_id_digest', models.CharField(blank=True, max_length=32)),
-                ('in_reply_to', models.TextField(blank=True)),
-                ('references', models.JSONField(default=list)),
-                ('subject', models.TextField(blank=True)),
-                ('from_address', models.TextField(blank=True)),
-                ('from_name', models.TextField(blank=True)),
-                ('to', models.JSONField(default=list, help_text='[{name, address}], likewise cc, bcc and reply_to')),
-                ('cc', models.JSONField(default=list)),
-                ('bcc', models.JSONField(default=list)),
-                ('reply_to', models.JSONField(default=list)),
-                ('recipients', models.JSONField(default=list, help_text='outbound: [{address, status, reason}]')),
-                ('headers', models.JSONField(default=list, help_text='[[name, value]]')),
-                ('body_text', models.TextField(blank=True)),
-                ('body_html', models.TextField(blank=True)),
-                ('extracted_text', models.TextField(blank=True)),
-                ('extracted_html', models.TextField(blank=True)),
-                ('preview', models.CharField(blank=True, max_length=200)),
-                ('codes', models.JSONField(default=list)),
-                ('links', models.JSONField(default=list)),
-                ('labels', models.JSONField(blank=True, default=list)),
-                ('flags', models.JSONField(default=list, help_text='degraded, thread_suspect, …')),
-                ('degraded_reason', models.TextField(blank=True)),
-                ('recipient_tag', models.CharField(blank=True, help_text='the +tag of the address it came to', max_length=64)),
-                ('repeat_count', models.PositiveIntegerField(default=0, help_text='how often the same delivery came again')),
-                ('explanation', models.JSONField(default=dict)),
-                ('metadata', models.JSONField(blank=True, default=dict)),
-                ('size', models.PositiveIntegerField(default=0, help_text='octets of the raw mail')),
-                ('raw_sha256', models.CharField(blank=True, max_length=64)),
-                ('source_id', models.CharField(blank=True, help_text='the InboundMail it was read from', max_length=40)),
-                ('attachment_count', models.PositiveIntegerField(default=0)),
-                ('sent_at', models.DateTimeField(blank=True, help_text='the Date header', null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('inbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='inboxes.inbox')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                (
+                    "direction",
+                    models.CharField(choices=[("inbound", "Inbound"), ("outbound", "Outbound")], max_length=8),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("received", "Received"),
+                            ("held", "Held"),
+                            ("rejected", "Rejected"),
+                            ("scheduled", "Scheduled"),
+                            ("awaiting_approval", "Awaiting Approval"),
+                            ("queued", "Queued"),
+                            ("sending", "Sending"),
+                            ("sent", "Sent"),
+                            ("delivered", "Delivered"),
+                            ("deferred", "Deferred"),
+                            ("bounced", "Bounced"),
+                            ("complained", "Complained"),
+                            ("failed", "Failed"),
+                            ("blocked", "Blocked"),
+                            ("unknown", "Unknown"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("message_id_header", models.TextField(blank=True)),
+                ("message_id_digest", models.CharField(blank=True, max_length=32)),
+                ("in_reply_to", models.TextField(blank=True)),
+                ("references", models.JSONField(default=list)),
+                ("subject", models.TextField(blank=True)),
+                ("from_address", models.TextField(blank=True)),
+                ("from_name", models.TextField(blank=True)),
+                ("to", models.JSONField(default=list, help_text="[{name, address}], likewise cc, bcc and reply_to")),
+                ("cc", models.JSONField(default=list)),
+                ("bcc", models.JSONField(default=list)),
+                ("reply_to", models.JSONField(default=list)),
+                ("recipients", models.JSONField(default=list, help_text="outbound: [{address, status, reason}]")),
+                ("headers", models.JSONField(default=list, help_text="[[name, value]]")),
+                ("body_text", models.TextField(blank=True)),
+                ("body_html", models.TextField(blank=True)),
+                ("extracted_text", models.TextField(blank=True)),
+                ("extracted_html", models.TextField(blank=True)),
+                ("preview", models.CharField(blank=True, max_length=200)),
+                ("codes", models.JSONField(default=list)),
+                ("links", models.JSONField(default=list)),
+                ("labels", models.JSONField(blank=True, default=list)),
+                ("flags", models.JSONField(default=list, help_text="degraded, thread_suspect, …")),
+                ("degraded_reason", models.TextField(blank=True)),
+                (
+                    "recipient_tag",
+                    models.CharField(blank=True, help_text="the +tag of the address it came to", max_length=64),
+                ),
+                (
+                    "repeat_count",
+                    models.PositiveIntegerField(default=0, help_text="how often the same delivery came again"),
+                ),
+                ("explanation", models.JSONField(default=dict)),
+                ("metadata", models.JSONField(blank=True, default=dict)),
+                ("size", models.PositiveIntegerField(default=0, help_text="octets of the raw mail")),
+                ("raw_sha256", models.CharField(blank=True, max_length=64)),
+                (
+                    "source_id",
+                    models.CharField(blank=True, help_text="the InboundMail it was read from", max_length=40),
+                ),
+                ("attachment_count", models.PositiveIntegerField(default=0)),
+                ("sent_at", models.DateTimeField(blank=True, help_text="the Date header", null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "inbox",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="messages", to="inboxes.inbox"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Attachment',
+            name="Attachment",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('position', models.PositiveSmallIntegerField(default=0)),
-                ('filename', models.CharField(max_length=255)),
-                ('content_type', models.CharField(max_length=255)),
-                ('disposition', models.CharField(default='attachment', max_length=10)),
-                ('content_id', models.TextField(blank=True)),
-                ('size', models.PositiveIntegerField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('storage_name', models.CharField(max_length=255)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='threads.message')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                ("filename", models.CharField(max_length=255)),
+                ("content_type", models.CharField(max_length=255)),
+                ("disposition", models.CharField(default="attachment", max_length=10)),
+                ("content_id", models.TextField(blank=True)),
+                ("size", models.PositiveIntegerField()),
+                ("sha256", models.CharField(max_length=64)),
+                ("storage_name", models.CharField(max_length=255)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="attachments", to="threads.message"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['message', 'position'],
+                "ordering": ["message", "position"],
             },
         ),
         migrations.CreateModel(
-            name='Thread',
+            name="Thread",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('subject', models.TextField(blank=True)),
-                ('preview', models.CharField(blank=True, max_length=200)),
-                ('participants', models.JSONField(default=list)),
-                ('labels', models.JSONField(blank=True, default=list)),
-                ('status', models.CharField(choices=[('open', 'Open'), ('closed', 'Closed')], default='open', max_length=10)),
-                ('message_count', models.PositiveIntegerField(default=0)),
-                ('last_message_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('inbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='threads', to='inboxes.inbox')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("subject", models.TextField(blank=True)),
+                ("preview", models.CharField(blank=True, max_length=200)),
+                ("participants", models.JSONField(default=list)),
+                ("labels", models.JSONField(blank=True, default=list)),
+                (
+                    "status",
+                    models.CharField(choices=[("open", "Open"), ("closed", "Closed")], default="open", max_length=10),
+                ),
+                ("message_count", models.PositiveIntegerField(default=0)),
+                ("last_message_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "inbox",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="threads", to="inboxes.inbox"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-last_message_at', '-id'],
+                "ordering": ["-last_message_at", "-id"],
             },
         ),
         migrations.AddField(
-            model_name='message',
-            name='thread',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='threads.thread'),
+            model_name="message",
+            name="thread",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="messages", to="threads.thread"
+            ),
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('type', models.CharField(max_length=40)),
-                ('thread_id', models.CharField(blank=True, max_length=40)),
-                ('message_id', models.CharField(blank=True, max_length=40)),
-                ('recipient', models.TextField(blank=True)),
-                ('data', models.JSONField(default=dict)),
-                ('occurred_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('inbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='inboxes.inbox')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("type", models.CharField(max_length=40)),
+                ("thread_id", models.CharField(blank=True, max_length=40)),
+                ("message_id", models.CharField(blank=True, max_length=40)),
+                ("recipient", models.TextField(blank=True)),
+                ("data", models.JSONField(default=dict)),
+                ("occurred_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("recorded_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="inboxes.account"
+                    ),
+                ),
+                (
+                    "inbox",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="inboxes.inbox"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['inbox', '-id'], name='event_by_inbox'), models.Index(fields=['account', '-id'], name='event_by_account'), models.Index(fields=['thread_id', 'id'], name='event_by_thread'), models.Index(fields=['message_id', 'id'], name='event_by_message')],
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["inbox", "-id"], name="event_by_inbox"),
+                    models.Index(fields=["account", "-id"], name="event_by_account"),
+                    models.Index(fields=["thread_id", "id"], name="event_by_thread"),
+                    models.Index(fields=["message_id", "id"], name="event_by_message"),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='thread',
-            index=models.Index(fields=['inbox', '-last_message_at', '-id'], name='thread_list'),
+            model_name="thread",
+            index=models.Index(fields=["inbox", "-last_message_at", "-id"], name="thread_list"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['inbox', '-id'], name='message_list'),
+            model_name="message",
+            index=models.Index(fields=["inbox", "-id"], name="message_list"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['thread', 'id'], name='message_in_thread'),
+            model_name="message",
+            index=models.Index(fields=["thread", "id"], name="message_in_thread"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['inbox', 'message_id_digest'], name='message_by_message_id'),
+            model_name="message",
+            index=models.Index(fields=["inbox", "message_id_digest"], name="message_by_message_id"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['inbox', 'raw_sha256'], name='message_by_raw'),
+            model_name="message",
+            index=models.Index(fields=["inbox", "raw_sha256"], name="message_by_raw"),
         ),
     ]

@@ -19,7 +19,7 @@ def raw_of(caller: Caller, inbox: Inbox, message: dict[str, Any]) -> EmailMessag
     raw = caller.get(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/raw").content
     assert b"\n" not in raw.replace(b"\r\n", b"")
     assert max(map(len, raw.split(b"\r\n"))) <= 998
-    return message_from_bytes(raw, policy=default)  # type: ignore[return-value]
+    return message_from_bytes(raw, policy=default)
 
 
 def body_of(raw: EmailMessage, kind: str) -> str:
@@ -32,7 +32,7 @@ class TestSend:
     def test_it_queues_the_mail_under_the_inboxs_own_address(self, alice: Caller) -> None:
         inbox = alice.create_inbox(username="billing", display_name="Jörg, Billing")
         message = alice.send(inbox, to=["Ann <ann@example.com>", "ben@example.com"], cc="c@example.com", bcc="d@example.com",
-                             subject="Invoice ü 42", body_text="Hi\n.\nß", body_html="<p>Hi</p>", metadata={"a": 1}, labels=["x"])  # fmt: skip
+                             subject="Invoice ü 42", body_text="Hi\n.\nß", body_html="<p>Hi</p>", labels=["x"])  # fmt: skip
         assert (message["status"], message["direction"]) == ("queued", "outbound")
         assert message["to_addresses"] == ["ann@example.com", "ben@example.com"]
         assert [recipient["status"] for recipient in message["recipients"]] == ["queued"] * 4
@@ -48,10 +48,18 @@ class TestSend:
     def test_it_sends_files(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         content = bytes(range(256)) * 10
-        file = {"filename": "Übersicht.pdf", "content_type": "application/pdf", "content": base64.b64encode(content).decode()}
+        file = {
+            "filename": "Übersicht.pdf",
+            "content_type": "application/pdf",
+            "content": base64.b64encode(content).decode(),
+        }
         message = alice.send(inbox, attachments=[file])
         (attached,) = raw_of(alice, inbox, message).iter_attachments()
-        assert (attached.get_filename(), attached.get_content_type(), attached.get_content()) == ("Übersicht.pdf", "application/pdf", content)
+        assert (attached.get_filename(), attached.get_content_type(), attached.get_content()) == (
+            "Übersicht.pdf",
+            "application/pdf",
+            content,
+        )
         path = f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/attachments/{message['attachments'][0]['id']}"
         assert alice.get(path).content == content
 
@@ -90,7 +98,9 @@ class TestSend:
 
     def test_it_takes_null_for_absent(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        alice.send(inbox, cc=None, subject=None, body_text=None, attachments=None, headers=None, metadata=None, send_at=None)
+        alice.send(
+            inbox, cc=None, subject=None, body_text=None, attachments=None, headers=None, metadata=None, send_at=None
+        )
 
     def test_it_encodes_what_a_header_cannot_hold(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
@@ -122,7 +132,12 @@ class TestSend:
 class TestReply:
     def test_it_goes_to_the_sender_with_the_whole_chain(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        deliver(mail(Message_ID="<3@x.com>", In_Reply_To="<2@x.com>", References="<1@x.com> <2@x.com>", Subject="Re: Hello"), inbox)
+        deliver(
+            mail(
+                Message_ID="<3@x.com>", In_Reply_To="<2@x.com>", References="<1@x.com> <2@x.com>", Subject="Re: Hello"
+            ),
+            inbox,
+        )
         parent = alice.messages(inbox)[0]
         reply = alice.post(f"/v1/inboxes/{inbox.pk}/messages/{parent['id']}/reply", {"body_text": "Yes"}).json()["data"]
         assert reply["to_addresses"] == ["customer@example.com"]
@@ -141,7 +156,13 @@ class TestReply:
 
     def test_it_reaches_everybody_but_us_when_asked_to(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        deliver(mail(To=f"{inbox.address}, Ann <ann@example.com>", Cc=f"ben@example.com, {inbox.address}, customer@example.com"), inbox)
+        deliver(
+            mail(
+                To=f"{inbox.address}, Ann <ann@example.com>",
+                Cc=f"ben@example.com, {inbox.address}, customer@example.com",
+            ),
+            inbox,
+        )
         path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply"
         reply = alice.post(path, {"body_text": "Yes", "reply_all": True, "cc": "eve@example.com"}).json()["data"]
         assert reply["to_addresses"] == ["customer@example.com"]
@@ -170,18 +191,29 @@ class TestReply:
         deliver(mail(Message_ID=None).replace(b"Subject:", b"Message-ID: " + long_id.encode() + b"\r\nSubject:"), inbox)
         parent = alice.messages(inbox)[0]
         reply = alice.post(f"/v1/inboxes/{inbox.pk}/messages/{parent['id']}/reply", {"body_text": "Yes"}).json()["data"]
-        assert f"\r\nIn-Reply-To: {long_id}\r\n".encode() in alice.get(f"/v1/inboxes/{inbox.pk}/messages/{reply['id']}/raw").content
+        assert (
+            f"\r\nIn-Reply-To: {long_id}\r\n".encode()
+            in alice.get(f"/v1/inboxes/{inbox.pk}/messages/{reply['id']}/raw").content
+        )
 
     def test_it_goes_on_after_ones_own_mail(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         sent = alice.send(inbox, to="ann@example.com", subject="Hello")
-        reply = alice.post(f"/v1/inboxes/{inbox.pk}/messages/{sent['id']}/reply", {"body_text": "One more thing"}).json()["data"]
-        assert (reply["to_addresses"], reply["subject"], reply["thread_id"]) == (["ann@example.com"], "Re: Hello", sent["thread_id"])
+        reply = alice.post(
+            f"/v1/inboxes/{inbox.pk}/messages/{sent['id']}/reply", {"body_text": "One more thing"}
+        ).json()["data"]
+        assert (reply["to_addresses"], reply["subject"], reply["thread_id"]) == (
+            ["ann@example.com"],
+            "Re: Hello",
+            sent["thread_id"],
+        )
 
     def test_it_says_so_when_there_is_nobody_to_reply_to(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         deliver(b"Subject: nobody\r\n\r\nhi\r\n", inbox)
-        answer = alice.post(f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply", {"body_text": "Yes"})
+        answer = alice.post(
+            f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply", {"body_text": "Yes"}
+        )
         assert answer.status_code == 400
 
     def test_it_is_404_for_a_stranger(self, alice: Caller, charlie: Caller) -> None:

@@ -31,7 +31,11 @@ class TestSandbox:
         charlie.post(f"/v1/inboxes/{two.pk}/messages/{received['id']}/reply", {"body_text": "Pong"})
         run_workers()
         answer = alice.messages(one)[0]
-        assert (answer["direction"], answer["thread_id"], answer["subject"]) == ("inbound", first["thread_id"], "Re: Ping")
+        assert (answer["direction"], answer["thread_id"], answer["subject"]) == (
+            "inbound",
+            first["thread_id"],
+            "Re: Ping",
+        )
 
     @pytest.mark.parametrize(
         ("local_part", "status", "events"),
@@ -42,7 +46,9 @@ class TestSandbox:
             ("anybody", "delivered", ["message.sent", "message.delivered"]),
         ],
     )
-    def test_it_simulates_what_providers_report(self, alice: Caller, local_part: str, status: str, events: list[str]) -> None:
+    def test_it_simulates_what_providers_report(
+        self, alice: Caller, local_part: str, status: str, events: list[str]
+    ) -> None:
         inbox = alice.create_inbox()
         message = alice.send(inbox, to=f"{local_part}@simulator.mailbot.localhost")
         run_workers()

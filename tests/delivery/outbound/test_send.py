@@ -12,7 +12,14 @@ from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery.models import OutboundMail, SendAttempt
-from delivery.outbound.send import RETRY_AFTER, SEND_LEASE, give_up_stranded, send_due_mail, send_outbound_mail, settle_unknown
+from delivery.outbound.send import (
+    RETRY_AFTER,
+    SEND_LEASE,
+    give_up_stranded,
+    send_due_mail,
+    send_outbound_mail,
+    settle_unknown,
+)
 from delivery.outbound.states import FINAL, MOVES, State
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
@@ -82,7 +89,9 @@ class TestOutcomes:
         assert SendAttempt.objects.count() == 1
         assert f"message.{shown}" in live.events(inbox_id=inbox.pk)
 
-    def test_it_tries_again_later_what_was_refused_for_now(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_tries_again_later_what_was_refused_for_now(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox)
         provider.script = [smtplib.SMTPDataError(451, b"later"), None]
         run_workers()
@@ -92,7 +101,9 @@ class TestOutcomes:
         assert status(live, inbox, message) == "sent"
         assert list(SendAttempt.objects.values_list("number", "outcome")) == [(1, "temporary"), (2, "sent")]
 
-    def test_it_gives_up_after_the_last_retry(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_gives_up_after_the_last_retry(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox)
         provider.script = [smtplib.SMTPDataError(451, b"later")] * (len(RETRY_AFTER) + 1)
         for _ in range(len(RETRY_AFTER) + 1):
@@ -113,7 +124,9 @@ class TestOutcomes:
 
 
 class TestAtMostOnce:
-    def test_it_is_sent_by_one_of_two_workers(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_is_sent_by_one_of_two_workers(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         live.send(inbox)
         mail = OutboundMail.objects.get()
         provider.script = [lambda: send_outbound_mail(mail.pk), None]
@@ -121,9 +134,13 @@ class TestAtMostOnce:
         send_outbound_mail(mail.pk)
         assert len(provider.handed_over) == 1
 
-    def test_it_is_unknown_and_not_sent_again_when_the_worker_died(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_is_unknown_and_not_sent_again_when_the_worker_died(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox)
-        OutboundMail.objects.update(state=State.SENDING, lease_token="dead", lease_until=timezone.now() - timedelta(seconds=1))
+        OutboundMail.objects.update(
+            state=State.SENDING, lease_token="dead", lease_until=timezone.now() - timedelta(seconds=1)
+        )
         assert give_up_stranded() == 1
         assert send_due_mail() == 0
         assert status(live, inbox, message) == "unknown"
@@ -134,7 +151,9 @@ class TestAtMostOnce:
         OutboundMail.objects.update(state=State.SENDING, lease_token="alive", lease_until=timezone.now() + SEND_LEASE)
         assert (give_up_stranded(), send_due_mail()) == (0, 0)
 
-    def test_it_fences_off_a_worker_that_slept_past_its_lease(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_fences_off_a_worker_that_slept_past_its_lease(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox)
 
         def sleep_past_the_lease() -> None:
@@ -147,7 +166,9 @@ class TestAtMostOnce:
         assert "message.sent" not in live.events(inbox_id=inbox.pk)
 
     @pytest.mark.parametrize(("decision", "shown"), [(State.SENT, "sent"), (State.FAILED, "failed")])
-    def test_it_is_settled_by_an_operator(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend], decision: State, shown: str) -> None:
+    def test_it_is_settled_by_an_operator(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend], decision: State, shown: str
+    ) -> None:
         message = live.send(inbox)
         provider.script = [TimeoutError()]
         run_workers()
@@ -156,7 +177,9 @@ class TestAtMostOnce:
             assert not settle_unknown(OutboundMail.objects.get(), decision, "twice")
         assert status(live, inbox, message) == shown
 
-    def test_it_goes_again_with_the_same_id_when_an_operator_says_so(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_goes_again_with_the_same_id_when_an_operator_says_so(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox)
         provider.script = [TimeoutError(), None]
         run_workers()
@@ -167,14 +190,18 @@ class TestAtMostOnce:
 
 
 class TestGates:
-    def test_it_does_not_send_from_an_inbox_that_was_paused_meanwhile(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_does_not_send_from_an_inbox_that_was_paused_meanwhile(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox)
         live.post(f"/v1/inboxes/{inbox.pk}/pause", {"reason": "stop"})
         run_workers()
         assert status(live, inbox, message) == "blocked"
         assert provider.handed_over == []
 
-    def test_it_waits_until_the_time_that_was_asked_for(self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]) -> None:
+    def test_it_waits_until_the_time_that_was_asked_for(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
         message = live.send(inbox, send_at=(timezone.now() + timedelta(hours=1)).isoformat())
         assert message["status"] == "scheduled"
         run_workers()

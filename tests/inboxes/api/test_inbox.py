@@ -1,6 +1,7 @@
 """GET|PATCH|DELETE /v1/inboxes/{id}, pause and resume"""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -20,8 +21,11 @@ class TestInbox:
         assert bob.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["address"] == inbox.address
 
     @pytest.mark.parametrize("method", ["get", "patch", "delete", "post"])
-    def test_it_is_404_for_a_stranger_as_for_an_id_that_never_was(self, alice: Caller, charlie: Caller, method: str) -> None:
+    def test_it_is_404_for_a_stranger_as_for_an_id_that_never_was(
+        self, alice: Caller, charlie: Caller, method: str
+    ) -> None:
         inbox = alice.create_inbox()
+        body: tuple[Any, ...]
         suffix, body = ("/pause", ({},)) if method == "post" else ("", ({},) if method == "patch" else ())
         answers = [getattr(charlie, method)(f"/v1/inboxes/{pk}{suffix}", *body) for pk in (inbox.pk, new_id("inbox"))]
         bodies = [{**answer.json()["error"], "request_id": ""} for answer in answers]
@@ -76,7 +80,10 @@ class TestDelete:
         assert answer.json()["data"]["status"] == "deleted"
         assert find_inbox(inbox.address) is None
         assert len(alice.messages(inbox)) == 1
-        assert alice.post(f"/v1/inboxes/{inbox.pk}/messages", {"to": "a@example.com"}).json()["error"]["reason"] == "inbox_deleted"
+        assert (
+            alice.post(f"/v1/inboxes/{inbox.pk}/messages", {"to": "a@example.com"}).json()["error"]["reason"]
+            == "inbox_deleted"
+        )
 
     def test_it_may_be_repeated(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
@@ -96,7 +103,9 @@ class TestDelete:
         assert alice.get(f"/v1/inboxes/{other.pk}/messages/{raw_of_other}/raw").status_code == 200
         assert Event.objects.filter(inbox=inbox, type="inbox.deleted").exists()
 
-    def test_it_keeps_the_raw_mail_that_another_inbox_was_addressed_by_too(self, alice: Caller, charlie: Caller) -> None:
+    def test_it_keeps_the_raw_mail_that_another_inbox_was_addressed_by_too(
+        self, alice: Caller, charlie: Caller
+    ) -> None:
         inbox, other = alice.create_inbox(), charlie.create_inbox()
         deliver(mail(To=f"{inbox.address}, {other.address}"), inbox, other)
         alice.delete(f"/v1/inboxes/{inbox.pk}?purge=true")

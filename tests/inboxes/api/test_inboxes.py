@@ -8,11 +8,18 @@ from tests.cast import Caller
 
 class TestCreate:
     def test_it_makes_an_inbox_with_the_given_name(self, alice: Caller) -> None:
-        answer = alice.post("/v1/inboxes", {"username": "Support", "display_name": "Support desk", "metadata": {"team": 7}})
+        answer = alice.post(
+            "/v1/inboxes", {"username": "Support", "display_name": "Support desk", "metadata": {"team": 7}}
+        )
         assert answer.status_code == 201
         inbox = answer.json()["data"]
         assert inbox["address"] == "support@mailbot.localhost"
-        assert (inbox["username"], inbox["domain"], inbox["status"], inbox["mode"]) == ("support", "mailbot.localhost", "active", "test")
+        assert (inbox["username"], inbox["domain"], inbox["status"], inbox["mode"]) == (
+            "support",
+            "mailbot.localhost",
+            "active",
+            "test",
+        )
         assert inbox["metadata"] == {"team": 7}
         assert inbox["account_id"] == alice.account.pk
         assert inbox["created_at"].endswith("Z")
@@ -40,7 +47,9 @@ class TestCreate:
         assert len(suggestions) == 3
         assert charlie.post("/v1/inboxes", {"username": suggestions[0].split("@")[0]}).status_code == 201
 
-    def test_it_returns_the_first_inbox_for_the_same_client_id(self, alice: Caller, bob: Caller, charlie: Caller) -> None:
+    def test_it_returns_the_first_inbox_for_the_same_client_id(
+        self, alice: Caller, bob: Caller, charlie: Caller
+    ) -> None:
         first = alice.post("/v1/inboxes", {"client_id": "order-7"})
         again = bob.post("/v1/inboxes", {"client_id": "order-7"})
         elsewhere = charlie.post("/v1/inboxes", {"client_id": "order-7"})
@@ -64,13 +73,17 @@ class TestCreate:
         assert answer.status_code == 400
         assert "“username”" in answer.json()["error"]["fields"]["usernme"][0]
 
-    @pytest.mark.parametrize("body", ["[]", "nope", '{"a":', '{"metadata": {"a": NaN}}', "\ud800".encode("utf-8", "surrogatepass")])
+    @pytest.mark.parametrize(
+        "body", ["[]", "nope", '{"a":', '{"metadata": {"a": NaN}}', "\ud800".encode("utf-8", "surrogatepass")]
+    )
     def test_it_refuses_what_is_no_json_object(self, alice: Caller, body: str | bytes) -> None:
         answer = alice.client.post("/v1/inboxes", body, content_type="application/json")
         assert answer.status_code == 400
         assert answer.json()["error"]["code"] == "invalid_request"
 
-    def test_it_does_not_give_the_address_of_a_deleted_inbox_to_another_account(self, alice: Caller, charlie: Caller) -> None:
+    def test_it_does_not_give_the_address_of_a_deleted_inbox_to_another_account(
+        self, alice: Caller, charlie: Caller
+    ) -> None:
         inbox = alice.create_inbox(username="support")
         alice.delete(f"/v1/inboxes/{inbox.pk}")
         assert charlie.post("/v1/inboxes", {"username": "support"}).status_code == 409
@@ -85,7 +98,9 @@ class TestCreate:
 
 
 class TestList:
-    def test_it_lists_the_inboxes_of_the_account_newest_first(self, alice: Caller, bob: Caller, charlie: Caller) -> None:
+    def test_it_lists_the_inboxes_of_the_account_newest_first(
+        self, alice: Caller, bob: Caller, charlie: Caller
+    ) -> None:
         first, second = alice.create_inbox(), bob.create_inbox()
         charlie.create_inbox()
         answer = alice.get("/v1/inboxes").json()
@@ -106,7 +121,9 @@ class TestList:
         assert limited.get(f"/v1/inboxes/{other.pk}").status_code == 404
         assert limited.post("/v1/inboxes").status_code == 403
 
-    def test_it_costs_the_same_number_of_queries_for_any_number_of_rows(self, alice: Caller, django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+    def test_it_costs_the_same_number_of_queries_for_any_number_of_rows(
+        self, alice: Caller, django_assert_num_queries
+    ) -> None:
         for _ in range(5):
             alice.create_inbox()
         alice.get("/v1/inboxes")

@@ -44,7 +44,9 @@ class TestList:
     def test_it_filters(self, alice: Caller, query: dict[str, str], found: list[str]) -> None:
         inbox = alice.create_inbox()
         deliver(mail(Subject="plain"), inbox)
-        alice.put(f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/labels", {"labels": ["urgent", "ü"]})
+        alice.put(
+            f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/labels", {"labels": ["urgent", "ü"]}
+        )
         deliver(mail(Subject="file", From="other@example.com", attachments={"a.txt": b"x"}), inbox)
         alice.send(inbox, subject="out", to=["boss@example.com"])
         assert [message["subject"] for message in alice.messages(inbox, **query)] == found
@@ -68,7 +70,9 @@ class TestList:
         assert answer.status_code == 400
         assert answer.json()["error"]["fields"]
 
-    def test_it_costs_the_same_number_of_queries_for_any_number_of_rows(self, alice: Caller, django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+    def test_it_costs_the_same_number_of_queries_for_any_number_of_rows(
+        self, alice: Caller, django_assert_num_queries
+    ) -> None:
         inbox = alice.create_inbox()
         for number in range(5):
             deliver(mail(attachments={"a.txt": b"%d" % number, "b.txt": b"b"}), inbox)
@@ -108,7 +112,9 @@ class TestPaging:
 
 class TestMessage:
     @pytest.mark.parametrize("suffix", ["", "/raw", "/explain"])
-    def test_it_is_404_for_a_stranger_and_under_another_inbox(self, alice: Caller, charlie: Caller, suffix: str) -> None:
+    def test_it_is_404_for_a_stranger_and_under_another_inbox(
+        self, alice: Caller, charlie: Caller, suffix: str
+    ) -> None:
         inbox, other = alice.create_inbox(), alice.create_inbox()
         deliver(mail(), inbox)
         message = alice.messages(inbox)[0]["id"]
@@ -179,5 +185,7 @@ class TestLabels:
         inbox = alice.create_inbox()
         deliver(mail(), inbox)
         message = alice.messages(inbox)[0]
-        assert charlie.put(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/labels", {"labels": ["x"]}).status_code == 404
+        assert (
+            charlie.put(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/labels", {"labels": ["x"]}).status_code == 404
+        )
         assert alice.messages(inbox)[0]["labels"] == []

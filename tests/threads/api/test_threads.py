@@ -10,7 +10,9 @@ class TestThreads:
     def test_it_shows_the_conversation_oldest_first(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         sent = alice.send(inbox, subject="Invoice", body_text="Please pay.")
-        deliver(mail(In_Reply_To=sent["message_id_header"], body="Paid.\n\nOn Monday you wrote:\n> Please pay.\n"), inbox)
+        deliver(
+            mail(In_Reply_To=sent["message_id_header"], body="Paid.\n\nOn Monday you wrote:\n> Please pay.\n"), inbox
+        )
         thread = alice.get(f"/v1/inboxes/{inbox.pk}/threads/{sent['thread_id']}").json()["data"]
         assert [message["direction"] for message in thread["messages"]] == ["outbound", "inbound"]
         assert thread["messages"][1]["extracted_text"].strip() == "Paid."
@@ -54,7 +56,9 @@ class TestThreads:
             assert caller.get(f"/v1/inboxes/{box.pk}/threads/{thread}/events").status_code == 404
             assert caller.patch(f"/v1/inboxes/{box.pk}/threads/{thread}", {"status": "closed"}).status_code == 404
 
-    def test_it_costs_the_same_number_of_queries_for_any_number_of_messages(self, alice: Caller, django_assert_num_queries) -> None:  # type: ignore[no-untyped-def]
+    def test_it_costs_the_same_number_of_queries_for_any_number_of_messages(
+        self, alice: Caller, django_assert_num_queries
+    ) -> None:
         inbox = alice.create_inbox()
         root = alice.send(inbox)
         for _ in range(4):
@@ -72,7 +76,12 @@ class TestEvents:
         run_workers()
         path = f"/v1/inboxes/{inbox.pk}/threads/{sent['thread_id']}/events"
         events = alice.get(path).json()["data"]
-        assert [event["type"] for event in reversed(events)] == ["thread.created", "message.queued", "message.sent", "message.delivered"]
+        assert [event["type"] for event in reversed(events)] == [
+            "thread.created",
+            "message.queued",
+            "message.sent",
+            "message.delivered",
+        ]
         assert events[0]["recipient"] == "customer@example.com"
         assert alice.events(message_id=sent["id"], type="message.sent") == ["message.sent"]
 

@@ -69,7 +69,9 @@ class TestWait:
             pass
         assert wait.answer.json()["data"]["subject"] == "first"
 
-    def test_it_misses_nothing_between_the_look_and_the_sleep(self, web: Web, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_misses_nothing_between_the_look_and_the_sleep(
+        self, web: Web, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         inbox = alice.create_inbox()
         looks: list[Any] = []
         original = wait_module.first_match
@@ -149,10 +151,17 @@ class TestWait:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
             connection.close()
 
-    def test_it_frees_the_place_when_the_client_goes(self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_frees_the_place_when_the_client_goes(
+        self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         rooms: list[WaitingRoom] = []
-        original = wait_module.waiting_room
-        monkeypatch.setattr(wait_module, "waiting_room", lambda: rooms.append(original()) or rooms[-1])
+        original = WaitingRoom.__init__
+
+        def remembered(room: WaitingRoom) -> None:
+            rooms.append(room)
+            original(room)
+
+        monkeypatch.setattr(WaitingRoom, "__init__", remembered)
         connection = wait_over_a_plain_socket(web, alice, alice.create_inbox().pk)
         seats.wait_for(1)
         assert len(rooms[0]) == 1
@@ -169,7 +178,9 @@ class TestWait:
         assert wait.answer.status_code == 400
         assert wait.answer.json()["error"]["fields"]
 
-    def test_it_is_404_for_a_stranger_as_for_an_id_that_never_was(self, web: Web, alice: Caller, charlie: Caller) -> None:
+    def test_it_is_404_for_a_stranger_as_for_an_id_that_never_was(
+        self, web: Web, alice: Caller, charlie: Caller
+    ) -> None:
         for inbox_id in (alice.create_inbox().pk, new_id("inbox"), "%00"):
             with waiting(web, charlie, inbox_id) as wait:
                 pass
