@@ -43,16 +43,17 @@ class MailText:
         self._pieces: list[bytes] = []
         self._taken = 0
         self._last_octets = b""
-        self._size = -len(START) - len(END_OF_DATA) + len(b"\r\n")  # neither of them is part of the mail
+# Neither of the two is part of the mail; the dot of the end is taken off below, like every dot that begins a line.
+        self.size = -len(START) - len(END_OF_DATA.replace(b"\r\n.", b""))
         self.is_too_large = False
         self.has_no_room = False
 
     def add(self, piece: bytes) -> None:
         self._count(piece)
-        self.is_too_large = self.is_too_large or self._size > self._max_size
-        self.has_no_room = self.has_no_room or not self._budget.take(len(piece))
+        self.is_too_large = self.size > self._max_size
+        self.has_no_room = self.has_no_room or not (self.is_too_large or self._budget.take(len(piece)))
         if self.is_too_large or self.has_no_room:
-            self._pieces.clear()
+            self.release()
         else:
             self._taken += len(piece)
             self._pieces.append(piece)
@@ -74,7 +75,7 @@ class MailText:
     def _count(self, piece: bytes) -> None:
         """The size of RFC 1870 counts no stuffed dot, and a piece may end between a CRLF and its dot."""
         seam = self._last_octets + piece if self._last_octets else piece
-        self._size += len(piece) - seam.count(b"\r\n.")
+        self.size += len(piece) - seam.count(b"\r\n.")
         self._last_octets = seam[-2:]
 
 

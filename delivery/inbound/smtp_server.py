@@ -162,7 +162,7 @@ def _grouped_lookups(
             return [found.get(address.address) for address in addresses]
 
     batches = BatchLimits(max_batch=500, timeout=limits.database_timeout)
-    return GroupedCalls(look_up, name="smtp lookups", limits=batches, on_stop=connection.close)
+    return GroupedCalls(look_up, name="smtp lookups", limits=batches, on_stop=_close_connection)
 
 
 def _grouped_storing(
@@ -174,7 +174,7 @@ def _grouped_storing(
 
     batches = BatchLimits(timeout=limits.database_timeout, max_queued_weight=limits.max_queued_octets)
     return GroupedCalls(
-        store_batch, name="smtp storing", limits=batches, weigh=lambda mail: len(mail.raw), on_stop=connection.close
+        store_batch, name="smtp storing", limits=batches, weigh=lambda mail: len(mail.raw), on_stop=_close_connection
     )
 
 
@@ -194,6 +194,10 @@ class _OwnConnection:
 
 
 _own_connection = _OwnConnection()
+
+
+def _close_connection() -> None:
+    connection.close()  # looked up here: each thread has its own
 
 
 def _is_local(address: str) -> bool:
