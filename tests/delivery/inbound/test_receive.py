@@ -1,0 +1,84 @@
+from typing import Any, cast
+
+import pytest
+from django.db import OperationalError
+
+from delivery.inbound import receive
+from delivery.inbound.receive import (
+    InboundRecipient,
+    Outcome,
+    ReceivedMail,
+    StorageError,
+    StorageFull,
+    store_inbound_mail,
+)
+from delivery.models import InboundMail
+
+
+def mail_to(*inboxes, key="1", raw=b"Hello\r\n", **fields: Any) -> ReceivedMail:
+    recipients = tuple(InboundRecipient(inbox.address, "", inbox.pk) for inbox in inboxes)
+    return ReceivedMail(
+        source="smtp", dedupe_key=key, envelope_sender="a@example.com", recipients=recipients, raw=raw, **fields
+    )
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setattr(receive.hints, "ring", lambda task: None)
+
+
+class TestStoreInboundMail:
+    def test_it_stores_a_batch_in_two_queries(self, inbox, django_assert_num_queries):
+        mails = [mail_to(inbox, key=str(number)) for number in range(20)]
+        with django_assert_num_queries(4):  # with BEGIN and COMMIT
+            assert store_inbound_mail(mails) == [Outcome.STORED] * 20
+        assert InboundMail.objects.count() == 20
+
+    def test_it_counts_a_delivery_that_it_has_as_stored(self, inbox):
+        assert store_inbound_mail([mail_to(inbox, raw=b"first\r\n")]) == [Outcome.STORED]
+        assert store_inbound_mail([mail_to(inbox, raw=b"again\r\n")] * 2) == [Outcome.STORED] * 2
+        assert bytes(InboundMail.objects.get().raw) == b"first\r\n"
+
+    def test_it_tells_a_key_from_another_however_long_they_are(self, inbox):
+        store_inbound_mail([mail_to(inbox, key="k" * 200), mail_to(inbox, key="k" * 199 + "l")])
+        assert InboundMail.objects.count() == 2
+
+    def test_it_says_which_mail_has_nobody_left(self, inbox, make_inbox):
+        gone = make_inbox("gone", status="deleted")
+        mails = [mail_to(gone, key="1"), mail_to(gone, inbox, key="2")]
+        assert store_inbound_mail(mails) == [Outcome.NO_LONGER_HERE, Outcome.STORED]
+        assert [item["inbox_id"] for item in InboundMail.objects.get().recipients] == [inbox.pk]
+
+    def test_it_stores_the_others_when_the_database_refuses_one(self, inbox):
+        poison = mail_to(inbox, key="2", tls=cast(bool, "neither"))
+        mails = [mail_to(inbox, key="1"), poison, mail_to(inbox, key="3")]
+        assert store_inbound_mail(mails) == [Outcome.STORED, Outcome.UNSTORABLE, Outcome.STORED]
+        assert set(InboundMail.objects.values_list("dedupe_key", flat=True)) == {"1", "3"}
+
+    def test_it_replaces_what_a_text_column_cannot_hold(self, inbox):
+        mail = mail_to(inbox, key="k\x00", helo="\ud800h" + "x" * 300, remote_addr="\x00" + "1" * 60, raw=b"\x00\xff")
+        assert store_inbound_mail([mail]) == [Outcome.STORED]
+        row = InboundMail.objects.get()
+        assert (row.dedupe_key, row.helo[:2], row.remote_addr[:2]) == ("k\ufffd", "\ufffdh", "\ufffd1")
+        assert bytes(row.raw) == b"\x00\xff"
+
+
+class Cause(Exception):
+    sqlstate: str | None = None
+    sqlite_errorname: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({"sqlstate": "53100"}, StorageFull), ({"sqlite_errorname": "SQLITE_FULL"}, StorageFull), ({}, StorageError)],
+)
+def test_it_tells_a_full_disk_from_other_trouble(inbox, monkeypatch, fields, expected):
+    def bulk_create(*_args, **_options):
+        cause = Cause()
+        vars(cause).update(fields)
+        raise OperationalError("trouble") from cause
+
+    monkeypatch.setattr(InboundMail.objects, "bulk_create", bulk_create)
+    with pytest.raises(StorageError) as caught:
+        store_inbound_mail([mail_to(inbox), mail_to(inbox)])
+    assert caught.type is expected
