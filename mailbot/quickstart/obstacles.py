@@ -34,46 +34,53 @@ def check_ports() -> None:
     """Raises CannotStart unless both ports can be bound: children that find it out later die with a traceback."""
     web, smtp = (settings.MAILBOT_HOST, settings.MAILBOT_PORT), (settings.SMTP_HOST, settings.SMTP_PORT)
     if settings.MAILBOT_PORT == settings.SMTP_PORT:
-        raise CannotStart(
-            f"MAILBOT_PORT and MAILBOT_SMTP_PORT are both {settings.SMTP_PORT}. Set one of them to another."
-        )
+        raise CannotStart(f"MAILBOT_PORT and MAILBOT_SMTP_PORT are both {settings.SMTP_PORT}. Change one of them.")
     _check_port(*web, "web", "MAILBOT_HOST", "MAILBOT_PORT")
     _check_port(*smtp, "SMTP", "MAILBOT_SMTP_HOST", "MAILBOT_SMTP_PORT")
 
 
 def _check_port(host: str, port: int, use: str, host_name: str, port_name: str) -> None:
+    if port > 65535:  # the resolver would take it modulo 65,536
+        raise CannotStart(f"{port_name}={port} is no port: the highest is 65535.")
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             # As the servers do: connections of an earlier run that are still in TIME_WAIT are no obstacle.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise CannotStart(_why_not_bound(error, f"{host}:{port}", use, host_name, port_name)) from error
 
 
-def _why_not_bound(error: Exception, address: str, use: str, host_name: str, port_name: str) -> str:
-    match getattr(error, "errno", None):
+def _why_not_bound(error: OSError, address: str, use: str, host_name: str, port_name: str) -> str:
+    match error.errno:
         case errno.EADDRINUSE:
             return f"The {use} port {address} is taken. Stop what listens there, or set {port_name} to a free port."
         case errno.EACCES:
             return f"The {use} port {address} needs more rights. Set {port_name} to a port above 1023."
-        case None:
-            return f"The {use} port {address} is no port. Set {port_name} to a number from 1 to 65535."
         case _:
             return f"The {use} address {address} is none of this machine ({error}). Set {host_name} to one that is."
 
 
 def check_settings() -> None:
-    """Raises CannotStart with every serious finding of Django's system checks, one line each."""
+    """Raises CannotStart with every serious finding of our own system checks, one line each.
+
+    Django's checks find mistakes in the code, which the tests do too, and take a second: they load every URL and model.
+    """
     if lines := list(_findings()):
         raise CannotStart("\n".join(lines))
 
 
 def _findings() -> Iterator[str]:
-    for finding in checks.run_checks():
-        if finding.is_serious() and not finding.is_silenced():
-            yield " ".join(filter(None, [str(finding.msg), finding.hint, f"({finding.id})"])).replace("\n", " ")
+    for check in checks.registry.registry.get_checks():
+        if not check.__module__.startswith("django."):
+            yield from (line for finding in check(app_configs=None, databases=None) if (line := _line_of(finding)))
+
+
+def _line_of(finding: checks.CheckMessage) -> str:
+    if not finding.is_serious() or finding.is_silenced():
+        return ""
+    return " ".join(f"{finding.msg} {finding.hint or ''} ({finding.id})".split())
 
 
 def migrate_if_needed() -> None:

@@ -23,7 +23,10 @@ HONCHO_LINE = re.compile(r"\d\d:\d\d:\d\d (\S+) +\| ?(.*)")
 STARTED = re.compile(r"(\S+)\.1 started \(pid=(\d+)\)")
 STOPPED = re.compile(r"(\S+)\.1 stopped \(rc=(-?\d+)\)")
 STARTS_WITHIN = 5.0  # seconds until honcho has forked every process
-STOPS_WITHIN = 9.0  # seconds; honcho itself kills what has not stopped 5 s after the first that has
+PATIENCE = 8  # seconds from the first process that has stopped until honcho kills the others; a worker may be in a task
+STOPS_WITHIN = PATIENCE + 1.5  # seconds until we kill what honcho has left
+# Honcho has no option for its patience, which is 5 s, and a Celery worker without work takes 4 s to stop.
+HONCHO = f"from honcho import command, manager; manager.KILL_WAIT = {PATIENCE}; command.main()"
 LINES_KEPT = 20
 
 
@@ -63,7 +66,7 @@ class Processes:
         self._stopping = False
 
     def __enter__(self) -> "Processes":
-        command = [*leash(), sys.executable, "-m", "honcho", "-e", os.devnull, "-f", "Procfile", "start", "--no-colour"]
+        command = [*leash(), sys.executable, "-c", HONCHO, "-e", os.devnull, "-f", "Procfile", "start", "--no-colour"]
         reading, writing = os.pipe()
         # Honcho also inherits the reading end. Without it, once we were killed, its next line would raise
         # BrokenPipeError in the middle of stopping its children.
@@ -83,6 +86,9 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A second Ctrl-C must not break off a stop that takes a few seconds at most.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.stop()
 
     def wait(self, seconds: float) -> bool:

@@ -1,5 +1,6 @@
 """The order of a start and of a stop."""
 
+import os
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from mailbot.quickstart.credentials import prepare_credentials
 from mailbot.quickstart.obstacles import CannotStart, check_folder, check_ports, check_settings, migrate_if_needed
 from mailbot.quickstart.processes import Processes, child_environment
 from mailbot.quickstart.readiness import bell_was_answered, smtp_greets, web_answers
+from mailbot.quickstart.welcome import welcome
 
 READY_WITHIN = 60.0  # seconds; a slow machine with a cold disk needs some 15
 LOOKS_EVERY = 0.05  # seconds
@@ -45,12 +47,8 @@ def _run() -> None:
     check_settings()
     migrate_if_needed()
     make_broker_folders()
-    with _Undisturbed(Processes(settings.BASE_DIR, _environment())) as processes:
+    with Processes(settings.BASE_DIR, _environment()) as processes:
         credentials = prepare_credentials()
-        from mailbot.quickstart.welcome import (
-            welcome,
-        )  # rich takes 0.1 s to load, which is free while the processes start
-
         wait_until_ready(processes)
         welcome(credentials, time.monotonic() - began)
         while not processes.wait(3600):
@@ -58,24 +56,16 @@ def _run() -> None:
         raise _ended(processes)
 
 
-class _Undisturbed:
-    """Leaves `processes` with signals ignored: a second Ctrl-C must not break off a stop of a few seconds."""
-
-    def __init__(self, processes: Processes) -> None:
-        self.processes = processes
-
-    def __enter__(self) -> Processes:
-        return self.processes.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self.processes.stop()
-
-
 def _environment() -> dict[str, str]:
-    """The children read the same variables; only what the Procfile's commands expand has to be there in any case."""
-    return child_environment(MAILBOT_HOST=settings.MAILBOT_HOST, MAILBOT_PORT=str(settings.MAILBOT_PORT))
+    """The children read the same variables; what the Procfile's commands expand has to be there in any case."""
+    quiet = {
+        "MAILBOT_LOG_LEVEL": os.environ.get("MAILBOT_LOG_LEVEL", "WARNING"),
+        # Celery's warning in eight lines at each start of a container, whose only user is root.
+        "PYTHONWARNINGS": os.environ.get(
+            "PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges"
+        ),
+    }
+    return child_environment(MAILBOT_HOST=settings.MAILBOT_HOST, MAILBOT_PORT=str(settings.MAILBOT_PORT), **quiet)
 
 
 def make_broker_folders() -> None:
@@ -110,6 +100,5 @@ def _questions() -> dict[str, Callable[[], bool]]:
 def _ended(processes: Processes) -> CannotStart:
     name, code = processes.ended or ("honcho", 1)
     said = "\n".join(f"  {line}" for line in processes.last_lines[name])
-    return CannotStart(
-        f"{name} has ended by itself (exit code {code}), so mailbot stops. Its last output:\n{said or '  (none)'}"
-    )
+    reason = f"{name} has ended by itself (exit code {code}), so mailbot stops."
+    return CannotStart(f"{reason} Its last output:\n{said}" if said else f"{reason} It said nothing.")

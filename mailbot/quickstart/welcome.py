@@ -3,9 +3,6 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from mailbot.quickstart.credentials import Credentials, credentials_file
 
 WIDTH = 80
@@ -13,6 +10,9 @@ WIDTH = 80
 
 def welcome(credentials: Credentials, seconds: float) -> None:
     """Print it to standard output, in colour on a terminal. `seconds`: how long the start took."""
+    from rich.console import Console  # takes 0.1 s to load, which is free here: the processes are starting meanwhile
+    from rich.text import Text
+
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH)
     console.print()
