@@ -1,0 +1,29 @@
+"""What the trail hears from Django: who signed in to the console, and who could not."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.dispatch import receiver
+
+from audit.actors import Actor, ActorKind, acting_in, current
+from audit.record import Act, record
+
+
+@receiver(user_logged_in, dispatch_uid="audit.record_sign_in")
+def record_sign_in(sender: object, *, user: AbstractUser, **_: Any) -> None:
+    actor = Actor(ActorKind.USER, str(user.pk), user.get_username())  # the middleware has seen nobody yet
+    with acting_in(replace(current(), actor=actor)):
+        record(Act.CONSOLE_SIGNED_IN, user, account_id="")
+
+
+@receiver(user_login_failed, dispatch_uid="audit.record_failed_sign_in")
+def record_failed_sign_in(sender: object, *, credentials: Mapping[str, Any], **_: Any) -> None:
+    """The name is kept when there is such a user: what else is typed there is often a password."""
+    users = get_user_model()._default_manager
+    tried = str(credentials.get("username", ""))[:150].replace("\0", "")
+    known = users.filter(**{get_user_model().USERNAME_FIELD: tried}).exists()
+    record(Act.CONSOLE_SIGN_IN_FAILED, None, account_id="", changes={"username": tried if known else "no such user"})
