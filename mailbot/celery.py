@@ -5,8 +5,11 @@ import os
 from celery import Celery
 from django.conf import settings
 
+from mailbot.lib import filesystem_broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailbot.settings")
 
+filesystem_broker.register()
 app = Celery("mailbot")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -114,7 +114,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Tasks and wake-ups ------------------------------------------------------------------------------------------------
 REDIS_URL = env.text("REDIS_URL")
 BROKER_FOLDER = VAR / "broker"
-CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost"
+CELERY_BROKER_URL = REDIS_URL or "mailbot-filesystem://localhost"  # kombu's own loses the worker: mailbot.lib.filesystem_broker
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 5}
     if REDIS_URL
