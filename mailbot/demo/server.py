@@ -90,7 +90,7 @@ def _server_of_our_own(manage: Path) -> Iterator[Server]:
 
 def _environment(var: Path) -> dict[str, str]:
     """Ours without what would lead to the data of another server."""
-    of_another = ("MAILBOT_", "DATABASE_URL", "REDIS_URL")
+    of_another = ("MAILBOT_", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(of_another)}
     web, smtp = _free_ports(2)
     return {**ours, "MAILBOT_VAR": str(var), "MAILBOT_PORT": str(web), "MAILBOT_SMTP_PORT": str(smtp)}
