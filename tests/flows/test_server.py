@@ -1,0 +1,20 @@
+"""The fixture itself: what the other tests of this folder build on."""
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.flows
+
+
+def test_it_answers(server):
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_it_knows_the_key(server):
+    answer = httpx.post(f"{server.url}/v1/inboxes", headers={"Authorization": f"Bearer {server.api_key}"}, json={})
+    assert answer.status_code == 201
+
+
+def test_it_brings_back_what_was_killed(server):
+    server.kill("worker")
+    server.start("worker")
