@@ -31,6 +31,12 @@ _SENT_FROM = re.compile(
     r"verstuurd vanaf |skickat från |sendt fra |wysłane z |odesláno z |отправлено (?:с|из) |发自我的|.{1,20}から送信)",
     re.IGNORECASE,
 )
+# What the steps below look for has one of these in it. Most mails have none, and plain searches are done in microseconds.
+_SIGNS = (
+    *(":", "：", "--", "__", "—", ">"),
+    *("sent ", "outlook for", "gesendet", "envoyé", "enviado", "inviato", "verzonden", "verstuurd", "skickat"),
+    *("sendt", "wysłane", "odesláno", "отправлено", "发自我的", "送信"),
+)
 _HEAD_LINES = 9  # five fields, with an empty line behind each as some mail programs have it
 _MAX_SENT_FROM_WORDS = 8
 _MAX_FOOTER_LINES = 5
@@ -43,9 +49,17 @@ def extract_new_text(body_text: str) -> str:
     Answers between quoted lines are kept, in order. A forwarded mail without words of its own is kept whole. Only the
     first MAX_TEXT characters are looked at.
     """
-    lines = [line.strip() for line in body_text[:MAX_TEXT].replace("\r\n", "\n").split("\n")]
-    kept = _without_signature(_without_quotes(lines))
+    text = body_text[:MAX_TEXT].replace("\r\n", "\n")
+    kept = [line.strip() for line in text.split("\n")]
+    if _may_hold_older_words(text):
+        kept = _without_signature(_without_quotes(kept))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
+
+
+def _may_hold_older_words(text: str) -> bool:
+    """False only when no step below could cut anything."""
+    searched = text.replace("://", "").lower()
+    return any(sign in searched for sign in _SIGNS)
 
 
 def _without_quotes(lines: list[str]) -> list[str]:

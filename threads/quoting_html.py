@@ -32,6 +32,11 @@ _CUT_IDS = {"divRplyFwdMsg", "appendonsend", "stopSpelling", "zwchr", "replySpli
 _HEADER_BORDER = re.compile(r"border-top:\s*solid", re.IGNORECASE)
 _HEADER_TEXT = re.compile(rf"\s*(?:{HEADER_WORDS})\s?[:：]|\s*-{{3,}} ?[^-]{{3,60}}-{{3,}}\s*$")
 _HEADER_WORD = re.compile(rf"\b(?:{HEADER_WORDS})\s?[:：]")
+# What the steps below look for has one of these in it. Most mails have none, and building a tree is most of the cost.
+_SIGNS = ("blockquote", "border-top", *(name.lower() for name in sorted(_QUOTE_CLASSES | _QUOTE_IDS | _CUT_IDS)))
+# Begins with a plain character, which is what makes the search quick.
+_SIGN_AT_START = re.compile(rf">\s*(?:--|>|&gt;|(?:{HEADER_WORDS})(?:\s|&nbsp;|&#160;)?[:：])")
+_MANY_TAGS = 3000
 _MAX_LOOKS = 50
 _SCHEMES = {"http", "https", "mailto", "tel", "cid"}
 
@@ -46,11 +51,24 @@ def extract_new_html(body_html: str) -> str:
     page = body_html[:MAX_HTML].replace("\x00", "\ufffd")
     # lxml raises on some of what mail calls HTML; its quotes are then shown, sanitised all the same.
     with suppress(Exception):
-        page = _without_quotes(page)
+        page = _without_quotes(page) if _may_hold_older_words(page) else page
     try:
         return _trimmed(nh3.clean(page, url_schemes=_SCHEMES))
     except Exception:
         return html.escape(page)
+
+
+def _may_hold_older_words(page: str) -> bool:
+    """False only when no step below could cut anything.
+
+    A page of very many tags counts as one that may: lxml bounds its depth, on which the sanitiser's time depends squarely.
+    """
+    lowered = page.lower()
+    return (
+        page.count("<") > _MANY_TAGS
+        or any(sign in lowered for sign in _SIGNS)
+        or _SIGN_AT_START.search(page) is not None
+    )
 
 
 def _trimmed(page: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
+from lxml import html as lxml_html
 
 from tests.threads.corpus import CORPUS, corpus_files, needs_corpus
+from threads import quoting, quoting_html
 from threads.extraction import find_codes
 from threads.mime import parse_mail
 from threads.quoting import extract_new_html, extract_new_text
@@ -179,3 +182,25 @@ class TestReplyCorpus:
             find_codes(mail.subject, extract_new_text(mail.body_text))
             extract_new_html(mail.body_html)
         assert CORPUS.is_dir()
+
+
+class TestSigns:
+    """Most mails are done with one search; what it lets pass must have nothing to cut."""
+
+    @needs_corpus
+    def test_it_cuts_nothing_where_no_sign_is_found(self) -> None:
+        texts = html_pages = 0
+        for file in corpus_files("stalwart", "mikel", "bounces", "reply_quoting"):
+            mail = parse_mail(file.read_bytes())
+            if not quoting._may_hold_older_words(mail.body_text):
+                lines = [line.strip() for line in mail.body_text.split("\n")]
+                assert quoting._without_signature(quoting._without_quotes(lines)) == lines, file
+                texts += 1
+            if mail.body_html.strip() and not quoting_html._may_hold_older_words(mail.body_html):
+                body: Any = lxml_html.document_fromstring(mail.body_html).find("body")
+                whole = body.text_content()
+                quoting_html._cut_quotes(body)
+                assert body.text_content() == whole, file
+                html_pages += 1
+        assert texts > 50
+        assert html_pages > 5
