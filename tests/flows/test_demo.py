@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mailbot.demo import story
 from mailbot.demo.clients import Agent, Correspondent, Inbox, Refused, Server, read
 from mailbot.demo.story import eventually
 
@@ -170,7 +171,22 @@ class TestCommand:
         assert "✗" not in told.stdout
         assert max(map(len, told.stdout.splitlines())) <= 100
 
-    def test_it_ends_with_one_line_when_something_is_wrong(self, there):
+    def test_it_ends_with_one_line_when_something_is_not_as_told(self, there, tmp_path, monkeypatch, capsys):
+        told = {
+            "MAILBOT_URL": there.url,
+            "MAILBOT_API_KEY": there.api_key,
+            "MAILBOT_SMTP": f"127.0.0.1:{there.smtp_port}",
+        }
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(story, "EVENTS", ["thread.created"])
+        assert story.tell(manage=ROOT / "manage.py", kept=tmp_path / "quickstart.env") == 1
+        complaint = capsys.readouterr().out.splitlines()[-1]
+        assert complaint.startswith(
+            "   ✗ This should be so: each step is there, once and in order. But there was: ['thread.created'"
+        )
+
+    def test_it_ends_with_one_line_when_something_is_refused(self, there):
         told = self.run(there, MAILBOT_API_KEY="mb_test_unknown")
         assert told.returncode == 1
         complaint = told.stdout.splitlines()[-1]
