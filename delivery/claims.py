@@ -6,6 +6,7 @@ Source: Gray and Cheriton, "Leases" (1989).
 """
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,19 +18,22 @@ Row = TypeVar("Row", bound=Model)
 
 def claim(due: QuerySet[Row], row_id: str, *, state: str, lease: timedelta) -> Row | None:
     """Take the due row `row_id` for `lease`, or None if somebody else has it or it is not due."""
-    taken = claim_many(due.filter(pk=row_id), state=state, lease=lease, limit=1)
+    taken = claim_many(due, [row_id], state=state, lease=lease)
     return taken[0] if taken else None
 
 
-def claim_many(due: QuerySet[Row], *, state: str, lease: timedelta, limit: int) -> list[Row]:
-    """Take up to `limit` due rows, oldest first, all under one new token.
+def claim_many(due: QuerySet[Row], row_ids: Sequence[str], *, state: str, lease: timedelta) -> list[Row]:
+    """Take those of `row_ids` that are still due, oldest first, all under one new token.
 
-    The condition is checked again by the UPDATE itself: of two workers that chose the same rows each gets those it was first at.
+    Whether they are due is decided by the UPDATE itself: of two workers that chose the same row the first one gets it.
     """
-    token = secrets.token_hex(16)
-    chosen = list(due.order_by("pk").values_list("pk", flat=True)[:limit])
-    if not chosen:
+    if not row_ids:
         return []
+    token = new_token()
     columns: dict[str, Any] = {"state": state, "lease_token": token, "lease_until": timezone.now() + lease}
-    due.filter(pk__in=chosen).update(**columns)
-    return list(due.model._default_manager.filter(pk__in=chosen, lease_token=token).order_by("pk"))
+    due.filter(pk__in=row_ids).update(**columns)
+    return list(due.model._default_manager.filter(pk__in=row_ids, lease_token=token).order_by("pk"))
+
+
+def new_token() -> str:
+    return secrets.token_hex(16)

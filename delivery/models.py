@@ -52,6 +52,7 @@ class InboundMail(models.Model):
     raw = models.BinaryField()
     size = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
+    lane = models.PositiveSmallIntegerField(default=0, help_text="see delivery.inbound.lanes")
     state = models.CharField(max_length=12, choices=State.choices, default=State.STORED)
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_token = models.CharField(max_length=32, blank=True)
@@ -70,7 +71,7 @@ class InboundMail(models.Model):
         constraints = [models.UniqueConstraint(fields=["source", "dedupe_key"], name="one_row_per_delivery")]
         indexes = [
             models.Index(
-                fields=["state", "id"],
+                fields=["lane", "state", "id"],
                 condition=Q(state__in=["stored", "processing", "failed"]),
                 name="inbound_unfinished",
             )
@@ -78,6 +79,17 @@ class InboundMail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.envelope_sender or '<>'} → {', '.join(item['address'] for item in self.recipients)}"
+
+
+class InboundLane(models.Model):
+    """The right to process the mail of one lane, held by one worker at a time."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"lane {self.pk}"
 
 
 class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
@@ -172,4 +184,4 @@ class SendAttempt(models.Model):
         return f"{self.number}: {self.outcome}"
 
 
-__all__ = ["ID_LENGTH", "InboundMail", "OutboundMail", "Recipient", "SendAttempt"]
+__all__ = ["ID_LENGTH", "InboundLane", "InboundMail", "OutboundMail", "Recipient", "SendAttempt"]

@@ -5,6 +5,7 @@ from celery import shared_task
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.outbound.send import give_up_stranded, send_due_mail
+from mailbot.lib.hints import ring
 
 BATCHES_PER_HINT = 50
 
@@ -15,6 +16,7 @@ def process_inbound() -> None:
         for _ in range(BATCHES_PER_HINT):
             if not process_batch():
                 return
+    ring(process_inbound.name)
 
 
 @shared_task
@@ -23,6 +25,7 @@ def send_outbound() -> None:
         for _ in range(BATCHES_PER_HINT):
             if not send_due_mail():
                 return
+    ring(send_outbound.name)
 
 
 @shared_task

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from audit.record import Act, Entry, record, record_many
 from delivery.claims import claim_many
+from delivery.inbound.lanes import held_lanes
 from delivery.models import InboundMail
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
@@ -29,10 +30,23 @@ RETRY_AFTER = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5)
 
 def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
-    mails = claim_many(InboundMail.objects.due(), state=InboundMail.State.PROCESSING, lease=LEASE, limit=limit)
-    if mails:
-        _process(mails)
+    with held_lanes(LEASE) as lanes:
+        due = InboundMail.objects.due().filter(lane__in=lanes)
+        mails = claim_many(due, _batch(due, limit), state=InboundMail.State.PROCESSING, lease=LEASE)
+        if mails:
+            _process(mails)
     return len(mails)
+
+
+def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
+    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one."""
+    chosen, octets = [], 0
+    for mail_id, size in due.order_by("pk").values_list("pk", "size")[:limit]:
+        octets += size
+        if chosen and octets > BATCH_OCTETS:
+            break
+        chosen.append(mail_id)
+    return chosen
 
 
 def _process(mails: Sequence[InboundMail]) -> None:

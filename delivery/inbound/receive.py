@@ -17,6 +17,7 @@ from enum import Enum, auto
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
+from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
 from inboxes.models import Inbox
 from mailbot.lib import hints
@@ -132,6 +133,7 @@ def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
         raw=mail.raw,
         size=len(mail.raw),
         sha256=hashlib.sha256(mail.raw).hexdigest(),
+        lane=lane_of(recipients[0].inbox_id),
         received_at=mail.received_at,
     )
 

@@ -10,8 +10,9 @@ from django.utils import timezone
 from audit.actors import acting_as_system
 from delivery.claims import claim_many
 from delivery.inbound import process
+from delivery.inbound.lanes import held_lanes, lane_of
 from delivery.inbound.process import LEASE, RETRY_AFTER, process_inbound, retry_failed
-from delivery.models import InboundMail
+from delivery.models import InboundLane, InboundMail
 from tests.cast import Caller, run_workers
 from tests.mailing import mail, store
 from threads.reading import read_mail
@@ -66,7 +67,9 @@ class TestBatches:
         run_workers()
         assert [message["subject"] for message in alice.messages(inbox)] == ["POISON"]
 
-    def test_it_blames_no_mail_for_trouble_of_the_database(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_blames_no_mail_for_trouble_of_the_database(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         inbox = alice.create_inbox()
         store(mail(), inbox)
 
@@ -83,23 +86,80 @@ class TestBatches:
         assert len(alice.messages(inbox)) == 1
 
 
+class TestLanes:
+    def test_it_leaves_an_inbox_to_the_worker_that_is_at_it(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A reply that a second worker files while the first one still reads its parent would find no parent."""
+        inbox = alice.create_inbox()
+        store(mail(Message_ID="<parent@example.com>"), inbox)
+
+        def while_reading(raw: bytes) -> Any:
+            monkeypatch.setattr(process, "read_mail", read_mail)
+            store(mail(In_Reply_To="<parent@example.com>"), inbox)
+            assert process_inbound() == 0
+            return read_mail(raw)
+
+        monkeypatch.setattr(process, "read_mail", while_reading)
+        run_workers()
+        reply, parent = alice.messages(inbox)
+        assert reply["thread_id"] == parent["thread_id"]
+
+    def test_it_lets_other_inboxes_go_on_meanwhile(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        inbox = alice.create_inbox()
+        other = next(box for box in iter(alice.create_inbox, None) if lane_of(box.pk) != lane_of(inbox.pk))
+        store(mail(), inbox)
+
+        def while_reading(raw: bytes) -> Any:
+            monkeypatch.setattr(process, "read_mail", read_mail)
+            store(mail(), other)
+            assert process_inbound() == 1
+            return read_mail(raw)
+
+        monkeypatch.setattr(process, "read_mail", while_reading)
+        run_workers()
+        assert len(alice.messages(inbox)) == len(alice.messages(other)) == 1
+
+    def test_it_takes_over_the_lane_of_a_dead_worker(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        with held_lanes(LEASE):
+            store(mail(), inbox)
+        held = held_lanes(LEASE)
+        assert held.__enter__() == [lane_of(inbox.pk)]
+        assert process_inbound() == 0
+        InboundLane.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        assert process_inbound() == 1
+
+    def test_it_takes_no_more_octets_at_once_than_memory_bears(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        for _ in range(3):
+            store(mail(body="x" * 1000), inbox)
+        monkeypatch.setattr(process, "BATCH_OCTETS", 1500)
+        assert [process_inbound() for _ in range(4)] == [1, 1, 1, 0]
+
+
 class TestLeases:
     def test_it_takes_over_what_a_dead_worker_held(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         store(mail(), inbox)
-        claim_many(InboundMail.objects.due(), state="processing", lease=LEASE, limit=10)  # type: ignore[attr-defined]
+        claim_many(InboundMail.objects.due(), [InboundMail.objects.get().pk], state="processing", lease=LEASE)
         assert process_inbound() == 0
         InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert process_inbound() == 1
         assert len(alice.messages(inbox)) == 1
 
-    def test_it_files_nothing_twice_when_its_lease_was_lost(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_files_nothing_twice_when_its_lease_was_lost(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         inbox = alice.create_inbox()
         store(mail(), inbox)
 
         def slowly(raw: bytes) -> Any:
             monkeypatch.setattr(process, "read_mail", read_mail)
             InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+            InboundLane.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
             assert process_inbound() == 1
             return read_mail(raw)
 

@@ -1,0 +1,50 @@
+"""Order inside an inbox, with as many workers as one likes.
+
+A reply often arrives right behind its parent. If two workers took one each, the reply could be filed first and find no parent. So the
+mail of an inbox belongs to one of a few lanes, and a lane is processed by one worker at a time, who holds it by a lease. A mail to
+several inboxes goes by its first one: the others see it in order unless two workers are at it in the same moment.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from zlib import crc32
+
+from django.db.models import Q
+from django.utils import timezone
+
+from delivery.claims import new_token
+from delivery.models import InboundLane, InboundMail
+
+LANES = 16
+# A worker leaves some to the others; on its own it comes back for the rest at once.
+LANES_AT_ONCE = 8
+
+
+def lane_of(inbox_id: str) -> int:
+    return crc32(inbox_id.encode()) % LANES
+
+
+@contextmanager
+def held_lanes(lease: timedelta) -> Iterator[list[int]]:
+    """Hold some of the free lanes that have due mail; which ones. They are free again at the end, or when the lease is over."""
+    now, token = timezone.now(), new_token()
+    wanted = set(InboundMail.objects.due(now).order_by().values_list("lane", flat=True).distinct())
+    if not wanted:
+        yield []
+        return
+    free = InboundLane.objects.filter(pk__in=_made(wanted)).filter(Q(lease_until=None) | Q(lease_until__lt=now))
+    chosen = list(free.values_list("pk", flat=True)[:LANES_AT_ONCE])
+    free.filter(pk__in=chosen).update(lease_token=token, lease_until=now + lease)
+    ours = InboundLane.objects.filter(lease_token=token)
+    try:
+        yield list(ours.order_by("pk").values_list("pk", flat=True))
+    finally:
+        ours.update(lease_token="", lease_until=None)
+
+
+def _made(lanes: set[int]) -> set[int]:
+    """Rows of lanes are made when they are first needed."""
+    missing = lanes - set(InboundLane.objects.filter(pk__in=lanes).values_list("pk", flat=True))
+    InboundLane.objects.bulk_create([InboundLane(pk=lane) for lane in missing], ignore_conflicts=True)
+    return lanes
