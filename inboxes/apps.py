@@ -10,7 +10,16 @@ class InboxesConfig(AppConfig):
 
         from inboxes.models import Account, ApiKey, Inbox, Membership
 
-        configured = ["address", "mode", "display_name", "metadata", "client_id", "oversight", "daily_send_limit", "expires_at"]
+        configured = [
+            "address",
+            "mode",
+            "display_name",
+            "metadata",
+            "client_id",
+            "oversight",
+            "daily_send_limit",
+            "expires_at",
+        ]
         auditlog.register(Account, include_fields=["name"])
         auditlog.register(Membership, include_fields=["account", "user", "role"])
         auditlog.register(ApiKey, include_fields=["name", "mode", "inbox", "permissions", "expires_at"])

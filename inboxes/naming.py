@@ -6,7 +6,9 @@ ADJECTIVES = "amber brave brisk calm clear clever coral crisp eager fair fleet f
 NOUNS = "acorn badger beacon birch bison brook canyon cedar comet crane delta dune falcon fern finch fjord fox grove harbor hazel heron island ivy jade juniper kestrel lagoon lark linden lotus lynx maple marten meadow mesa moss orchid osprey otter owl pebble pine plover prairie quartz raven reef robin sparrow spruce summit thistle tulip walnut willow wren".split()  # noqa: E501
 
 # Who owns one of these can prove to others that he runs the domain (RFC 2142; CA/Browser Forum BR 3.2.2.4.4).
-RESERVED = frozenset({"abuse", "admin", "administrator", "hostmaster", "mailer-daemon", "noc", "postmaster", "security", "webmaster"})
+RESERVED = frozenset(
+    {"abuse", "admin", "administrator", "hostmaster", "mailer-daemon", "noc", "postmaster", "security", "webmaster"}
+)
 
 
 def random_local_part() -> str:

@@ -40,7 +40,8 @@ def process_inbound(limit: int = BATCH) -> int:
 
 def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
     """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one."""
-    chosen, octets = [], 0
+    chosen: list[str] = []
+    octets = 0
     for mail_id, size in due.order_by("pk").values_list("pk", "size")[:limit]:
         octets += size
         if chosen and octets > BATCH_OCTETS:

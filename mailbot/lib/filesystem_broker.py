@@ -17,15 +17,15 @@ from kombu.utils.json import dumps
 SCHEME = "mailbot-filesystem"
 
 
-class Channel(filesystem.Channel):  # type: ignore[misc]
-    def _put(self, queue: str, payload: Any, **_: Any) -> None:
+class Channel(filesystem.Channel):
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]
         name = f"{monotonic_ns() // 1_000_000}_{uuid4()}.{queue}.msg"
         aside = Path(self.data_folder_out, f"{name}.part")
         aside.write_text(dumps(payload), encoding="utf-8")
         os.replace(aside, aside.with_suffix(""))
 
 
-class Transport(filesystem.Transport):  # type: ignore[misc]
+class Transport(filesystem.Transport):
     Channel = Channel
 
 

@@ -13,11 +13,16 @@ class TestAuditLog:
     def test_it_tells_who_did_what_in_an_inbox(self, alice: Caller, bob: Caller) -> None:
         inbox = alice.create_inbox()
         deliver(mail(Subject="Help"), inbox)
-        bob.post(f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply", {"body_text": "secret words"})
+        bob.post(
+            f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply", {"body_text": "secret words"}
+        )
         run_workers()
         alice.post(f"/v1/inboxes/{inbox.pk}/pause", {"reason": "lunch"})
         answer = alice.get("/v1/audit-log", inbox_id=inbox.pk)
-        told = [(entry["action"], entry["actor"]["kind"], entry["actor"]["name"]) for entry in reversed(answer.json()["data"])]
+        told = [
+            (entry["action"], entry["actor"]["kind"], entry["actor"]["name"])
+            for entry in reversed(answer.json()["data"])
+        ]
         assert told == [
             ("inbox.created", "api_key", "Alice"),
             ("message.received", "anonymous", ""),
@@ -29,7 +34,12 @@ class TestAuditLog:
 
     def test_it_carries_the_id_of_the_request(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        answer = alice.client.post(f"/v1/inboxes/{inbox.pk}/pause", "{}", content_type="application/json", headers={"X-Request-Id": "trace-0123456789"})
+        answer = alice.client.post(
+            f"/v1/inboxes/{inbox.pk}/pause",
+            "{}",
+            content_type="application/json",
+            headers={"X-Request-Id": "trace-0123456789"},
+        )
         assert answer.headers["X-Request-Id"] == "trace-0123456789"
         assert alice.get("/v1/audit-log", inbox_id=inbox.pk).json()["data"][0]["request_id"] == "trace-0123456789"
 
@@ -63,6 +73,11 @@ class TestAuditLog:
 
     def test_it_can_only_grow(self, alice: Caller) -> None:
         entry = AuditEntry.objects.all()[0]
-        for attempt in (entry.save, entry.delete, AuditEntry.objects.all().delete, lambda: AuditEntry.objects.update(act="x")):
+        for attempt in (
+            entry.save,
+            entry.delete,
+            AuditEntry.objects.all().delete,
+            lambda: AuditEntry.objects.update(act="x"),
+        ):
             with pytest.raises(AppendOnlyError):
                 attempt()
