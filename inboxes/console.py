@@ -1,0 +1,324 @@
+"""What all pages of the console have in common: who sees which rows, lists that stay quick on large tables, and questions before acts.
+
+A superuser sees everything. Other staff see the rows of the accounts in which they have a Membership; a reviewer among them changes
+nothing. Only this module decides that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.text import capfirst
+
+from inboxes.models import Account, Inbox, Membership
+from mailbot.lib.console_cells import list_url
+from mailbot.lib.ids import is_id
+
+Rows = QuerySet[Any]
+
+OPERATING = frozenset({Membership.Role.OWNER.value, Membership.Role.OPERATOR.value})
+MOST_COUNTED = 10_000
+MOST_AT_ONCE = 100
+MOST_CHOICES = 30
+
+
+def roles_of(request: HttpRequest) -> dict[str, str]:
+    """The user's role by account id, read once a request."""
+    if not hasattr(request, "console_roles"):
+        mine = Membership.objects.filter(user=request.user.pk).values_list("account_id", "role")
+        request.console_roles = dict(mine)  # type: ignore[attr-defined]
+    roles: dict[str, str] = request.console_roles  # type: ignore[attr-defined]
+    return roles
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
+def visible(request: HttpRequest, rows: Rows, path: str | None = "account_id") -> Rows:
+    """The rows that the user may see. `path` leads to the account's id; None: rows of no account, for superusers only."""
+    if is_superuser(request):
+        return rows
+    return rows.filter(**{f"{path}__in": list(roles_of(request))}) if path else rows.none()
+
+
+def operable(request: HttpRequest, rows: Rows, path: str | None = "account_id") -> Rows:
+    """Those among them that the user may change."""
+    if is_superuser(request):
+        return rows
+    return rows.filter(**{f"{path}__in": _operated(request)}) if path else rows.none()
+
+
+def _operated(request: HttpRequest) -> list[str]:
+    return [account_id for account_id, role in roles_of(request).items() if role in OPERATING]
+
+
+def may_operate(request: HttpRequest) -> bool:
+    """Whether there is any account in which the user may change something."""
+    return is_superuser(request) or bool(_operated(request))
+
+
+class BoundedPaginator(Paginator[Any]):
+    """Counts no further than 10,000 rows: an exact number costs seconds on a large table, and nobody leafs that far."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by()[: MOST_COUNTED + 1].count())
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What stands on the page between a button and its act."""
+
+    title: str
+    explanation: str
+    button: str
+    done: str
+    warning: str = ""
+    needs_reason: bool = True
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=500, widget=forms.TextInput(attrs={"size": 70, "autofocus": True}))
+
+    def __init__(self, *args: Any, needs_reason: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["reason"].help_text = (
+            "Kept in the audit trail." if needs_reason else "Kept in the audit trail. May stay empty."
+        )
+        self.fields["reason"].required = needs_reason
+
+
+class ConsoleAdmin(admin.ModelAdmin[Any]):
+    """A list and a page of rows that are read here, and changed by named acts only.
+
+    `account_path` leads to the account's id (see `visible`). `search_ids` says by which column a typed id is looked up, by its
+    prefix; other words are sought with `search_fields`, in the newest `search_window` rows unless one inbox is chosen.
+    """
+
+    account_path: str | None = "account_id"
+    search_ids: dict[str, str] = {}
+    search_window: int | None = None
+    change_form_template = "admin/console/detail.html"
+    list_per_page = 50
+    list_max_show_all = 0
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    sortable_by = ()
+    show_facets = admin.ShowFacets.NEVER  # they count each choice of each filter
+    view_on_site = False
+    list_display: Any
+    list_filter: ClassVar[Any]
+    fields: ClassVar[Any] = None
+    fieldsets: ClassVar[Any] = None
+
+    # --- Who may what ---
+
+    def get_queryset(self, request: HttpRequest) -> Rows:
+        return visible(request, super().get_queryset(request), self.account_path)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request) or (self.account_path is not None and bool(roles_of(request)))
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """What actions ask for by `permissions=["operate"]`."""
+        return is_superuser(request) or (self.account_path is not None and may_operate(request))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return flatten_fieldsets(self.fieldsets) if self.fieldsets else list(self.fields)
+
+    # --- Finding ---
+
+    def get_search_results(self, request: HttpRequest, queryset: Rows, search_term: str) -> tuple[Rows, bool]:
+        term = search_term.strip()
+        prefix = term.partition("_")[0]
+        if prefix in self.search_ids and is_id(term, prefix):
+            return queryset.filter(**{self.search_ids[prefix]: term}), False
+        if term and self.search_window and InboxFilter.parameter_name not in request.GET:
+            queryset = self._newest(queryset, self.search_window)
+        return super().get_search_results(request, queryset, term)
+
+    def _newest(self, rows: Rows, window: int) -> Rows:
+        """Ids rise with time, so the newest rows are those above one id, which the primary key finds."""
+        oldest = list(self.model._default_manager.order_by("-pk").values_list("pk", flat=True)[window : window + 1])
+        return rows.filter(pk__gt=oldest[0]) if oldest else rows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """404 for what is not there or not the user's: the admin's own redirect would tell an id from a guess."""
+        found = None if "\0" in object_id else super().get_object(request, object_id, from_field)
+        if found is None:
+            raise Http404
+        return found
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The audit trail is the history."""
+        return HttpResponseRedirect(list_url("audit_auditentry", q=self.get_object(request, unquote(object_id)).pk))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    # --- The page of one row ---
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> HttpResponse:
+        context["show_save_and_add_another"] = False
+        if (row := options.get("obj")) is not None:
+            context |= {
+                "buttons": self.buttons(request, row),
+                "title": capfirst(self.opts.verbose_name),
+                "subtitle": self.label(row),
+            }
+            context |= {"may_operate": self.has_operate_permission(request), **self.details(request, row)}
+        return super().render_change_form(request, context, *args, **options)
+
+    def buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
+        """(name, label) of the actions that can be done to this row by this user."""
+        if not operable(request, self.get_queryset(request).filter(pk=row.pk), self.account_path).exists():
+            return []
+        actions: dict[str, Any] = self.get_actions(request)
+        return [(name, label) for _, name, label in actions.values() if self.offers(name, row)]
+
+    def offers(self, action: str, row: Any) -> bool:
+        """Whether the action would do anything to this row."""
+        return True
+
+    def details(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the template of the page needs beyond the fields."""
+        return {}
+
+    def label(self, row: Any) -> str:
+        """How the row is called in headings and questions."""
+        return str(row)[:200]
+
+    # --- Acts ---
+
+    def ask_first(
+        self, request: HttpRequest, queryset: Rows, question: Question, act: Callable[[Any, str], object]
+    ) -> HttpResponse | None:
+        """Show the question; once it is answered by POST, do `act(row, reason)` to each row that the user may change."""
+        rows = list(operable(request, queryset, self.account_path)[: MOST_AT_ONCE + 1])
+        if not rows or len(rows) > MOST_AT_ONCE:
+            why = (
+                f"These are more than {MOST_AT_ONCE} at once."
+                if rows
+                else "There is none among them to which this can be done."
+            )
+            self.message_user(request, f"{question.title}: {why} Nothing was changed.", messages.WARNING)
+            return None
+        form = ReasonForm(request.POST if "confirmed" in request.POST else None, needs_reason=question.needs_reason)
+        if not form.is_valid():
+            return self._ask(request, rows, question, form)
+        done = sum(act(row, form.cleaned_data["reason"]) is not False for row in rows)
+        self.message_user(request, f"{done} {question.done}.", messages.SUCCESS if done else messages.WARNING)
+        return HttpResponseRedirect(self._page_of(rows[0]) if len(rows) == 1 else request.get_full_path())
+
+    def _page_of(self, row: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(row.pk)])
+
+    def _ask(self, request: HttpRequest, rows: list[Any], question: Question, form: ReasonForm) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": question.title,
+            "question": question,
+            "form": form,
+            "rows": [(row.pk, self.label(row)) for row in rows],
+            "action": request.POST["action"],
+            "selected": ACTION_CHECKBOX_NAME,
+            "back": self._page_of(rows[0]) if len(rows) == 1 else request.get_full_path(),
+        }
+        return TemplateResponse(request, "admin/console/confirm.html", context)
+
+    def form_page(self, request: HttpRequest, form: forms.Form, title: str, button: str, intro: str) -> HttpResponse:
+        """A page with one form, for what is made by a function and not by saving a row."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
+        context |= {"form": form, "button": button, "intro": intro}
+        return TemplateResponse(request, "admin/console/form.html", context, status=400 if form.errors else 200)
+
+
+class AccountFilter(admin.SimpleListFilter):
+    """By account, among those that the user may see; the first ones only, the page of an account links to all its lists."""
+
+    title = "account"
+    parameter_name = "account"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        mine = visible(request, Account.objects.order_by("name"), "pk").values_list("pk", "name")
+        shown, chosen = list(mine[:MOST_CHOICES]), request.GET.get(self.parameter_name, "")
+        if is_id(chosen, "account") and chosen not in dict(shown):
+            shown += list(mine.filter(pk=chosen))
+        return [(pk, name[:40]) for pk, name in shown]
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        return _with_id(queryset, "account_id", self.value(), "account")
+
+
+class InboxFilter(admin.SimpleListFilter):
+    """To one inbox, which links elsewhere choose; the list offers to leave it, not to pick among thousands."""
+
+    title = "inbox"
+    parameter_name = "inbox"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        chosen = str(request.GET.get("inbox", ""))
+        if not chosen:
+            return []
+        found = (
+            visible(request, Inbox.objects.filter(pk=chosen if is_id(chosen, "inbox") else ""))
+            .values_list("address", flat=True)
+            .first()
+        )
+        return [(chosen, found or "not found")]  # without a choice the admin would not filter at all
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        return _with_id(queryset, "inbox_id", self.value(), "inbox")
+
+
+def _with_id(rows: Rows, column: str, value: str | None, prefix: str) -> Rows:
+    if value is None:
+        return rows
+    return rows.filter(**{column: value}) if is_id(value, prefix) else rows.none()
+
+
+def choice_filter(
+    name: str, heading: str, choices: list[tuple[str, str]], narrow: Callable[[Rows, str], Rows] | None = None
+) -> type[admin.SimpleListFilter]:
+    """A filter over a closed list, so that no DISTINCT runs over the table. `narrow` takes the rows and the choice."""
+
+    class ChoiceFilter(admin.SimpleListFilter):
+        title = heading
+        parameter_name = name
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+            return [(value, capfirst(label)) for value, label in choices]
+
+        def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+            value = self.value()
+            if value is None:
+                return queryset
+            return narrow(queryset, value) if narrow else queryset.filter(**{name: value})
+
+    return ChoiceFilter
