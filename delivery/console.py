@@ -1,0 +1,68 @@
+"""What of the two queues needs an operator: the start page counts it, the lists filter by it, and both mean the same rows."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+
+from delivery.outbound.states import State
+from delivery.raw import RawGone, raw_of
+from inboxes.console import visible
+from threads.models import Message
+
+Rows = QuerySet[Any]
+
+LATE = timedelta(minutes=1)
+RECENTLY = timedelta(hours=24)
+
+
+def late_inbound(mails: Rows) -> Rows:
+    """Promised to its sender, and after a minute still in no inbox: nobody took it, or whoever did is gone."""
+    before = timezone.now() - LATE
+    return mails.filter(Q(state="stored", received_at__lt=before) | Q(state="processing", lease_until__lt=before))
+
+
+def late_outbound(mails: Rows) -> Rows:
+    """Due for a minute, and no worker has taken it or the one that did is gone."""
+    before = timezone.now() - LATE
+    return mails.filter(
+        Q(state=State.QUEUED, next_attempt_at__lt=before) | Q(state=State.SENDING, lease_until__lt=before)
+    )
+
+
+def recently_failed(mails: Rows) -> Rows:
+    return mails.filter(state=State.FAILED, finished_at__gte=timezone.now() - RECENTLY)
+
+
+Narrow = Callable[[Rows], Rows]
+
+INBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
+    "late": ("waiting for more than a minute", late_inbound),
+    "failed": ("failed", lambda mails: mails.filter(state="failed")),
+}
+OUTBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
+    "unknown": ("unknown: sent or not?", lambda mails: mails.filter(state=State.UNKNOWN)),
+    "late": ("overdue for more than a minute", late_outbound),
+    "sending": ("being sent", lambda mails: mails.filter(state=State.SENDING)),
+    "failed": ("failed in the last 24 hours", recently_failed),
+}
+
+
+def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
+    """The raw bytes of a message as a download that no browser opens by itself. 404 when they are gone, or not the user's."""
+    rows = visible(request, Message.objects.only("id", "direction", "source_id"))
+    message = rows.filter(pk=message_id.replace("\0", "")).first()
+    try:
+        raw = raw_of(message) if message else b""
+    except RawGone:
+        message = None
+    if message is None:
+        raise Http404("There are no raw bytes of this message.")
+    response = HttpResponse(raw, content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="{message.pk}.eml"'
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response

@@ -1,0 +1,146 @@
+"""The start page of the console and its way around, put together from all apps. Imported by the template tags of the same name only."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Min, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS
+from delivery.models import InboundMail, OutboundMail
+from delivery.outbound.states import State
+from inboxes.console import is_superuser, visible
+from inboxes.models import Inbox
+from mailbot.lib.console_cells import age, list_url
+
+Rows = QuerySet[Any]
+
+MOST_COUNTED = 1_000  # beyond that a number tells an operator nothing new, and costs time
+NAVIGATION = (
+    ("inboxes.Inbox", "Inboxes"),
+    ("threads.Thread", "Threads"),
+    ("threads.Message", "Messages"),
+    ("threads.Event", "Events"),
+    ("delivery.InboundMail", "Inbound"),
+    ("delivery.OutboundMail", "Outbound"),
+    ("inboxes.ApiKey", "API keys"),
+    ("inboxes.Account", "Accounts"),
+    ("audit.AuditEntry", "Audit trail"),
+    ("auth.User", "Users"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    label: str
+    url: str
+    is_here: bool
+
+
+def navigation(apps: Iterable[Any], path: str) -> list[Place]:
+    """The lists that the user may see, in our order. `apps` is what the admin site says of them."""
+    urls = {f"{app['app_label']}.{model['object_name']}": model["admin_url"] for app in apps for model in app["models"]}
+    named = [(label, urls[name]) for name, label in NAVIGATION if urls.get(name)]
+    return [Place(label, url, path.startswith(url)) for label, url in named]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Some rows, how many they are, and since when the oldest of them waits; with the list that shows exactly them."""
+
+    label: str
+    count: int
+    oldest: datetime | None
+    url: str
+    tone: str = "busy"
+
+    @property
+    def number(self) -> str:
+        return str(self.count) if self.count <= MOST_COUNTED else f"{MOST_COUNTED:,}+"
+
+    @property
+    def age(self) -> str:
+        return age(self.oldest) if self.oldest and self.oldest <= timezone.now() else ""
+
+
+def tally(label: str, rows: Rows, since: str, url: str, tone: str = "busy") -> Tally:
+    """One bounded query. `since` is the column of the moment from which a row waits, "" where none tells."""
+    columns = rows.order_by().values("pk", *filter(None, [since]))[: MOST_COUNTED + 1]
+    counted = columns.aggregate(count=Count("pk"), **({"oldest": Min(since)} if since else {}))
+    return Tally(label, counted["count"], counted.get("oldest"), url, tone)
+
+
+def needs_you(request: HttpRequest) -> list[Tally]:
+    """What is stuck, failed, unknown or stopped, the worst first; empty when nothing needs an operator."""
+    found = [*_outbound_needs(request), *_inbound_needs(request), *_stopped_inboxes(request)]
+    return sorted((one for one in found if one.count), key=lambda one: one.tone != "bad")
+
+
+def _outbound_needs(request: HttpRequest) -> list[Tally]:
+    mails = visible(request, OutboundMail.objects.all())
+    since = {"late": "next_attempt_at", "failed": "finished_at"}
+    return [
+        tally(
+            f"Outbound mail {label}",
+            narrow(mails),
+            since.get(name, "created_at"),
+            list_url("delivery_outboundmail", needs=name),
+            "warn" if name == "late" else "bad",
+        )
+        for name, (label, narrow) in OUTBOUND_NEEDS.items()
+        if name != "sending"  # that is a mail at work; one whose worker is gone counts as overdue
+    ]
+
+
+def _inbound_needs(request: HttpRequest) -> list[Tally]:
+    if not is_superuser(request):
+        return []
+    tones = {"late": "warn", "failed": "bad"}
+    return [
+        tally(
+            f"Inbound mail {label}",
+            narrow(InboundMail.objects.all()),
+            "received_at",
+            list_url("delivery_inboundmail", needs=name),
+            tones[name],
+        )
+        for name, (label, narrow) in INBOUND_NEEDS.items()
+    ]
+
+
+def _stopped_inboxes(request: HttpRequest) -> list[Tally]:
+    inboxes = visible(request, Inbox.objects.all())
+    stopped = {"tripped": ("Inboxes stopped by a breaker", "bad"), "paused": ("Inboxes paused", "warn")}
+    return [
+        tally(label, inboxes.filter(status=status), "", list_url("inboxes_inbox", status=status), tone)
+        for status, (label, tone) in stopped.items()
+    ]
+
+
+def queues(request: HttpRequest) -> list[Tally]:
+    """Both queues as they are, also when all is well."""
+    mails, inbound, outbound = (
+        visible(request, OutboundMail.objects.all()),
+        "delivery_inboundmail",
+        "delivery_outboundmail",
+    )
+    due = mails.filter(state=State.QUEUED, next_attempt_at__lte=timezone.now())
+    later = mails.filter(state=State.QUEUED, next_attempt_at__gt=timezone.now())
+    sending = mails.filter(state=State.SENDING)
+    shown = [
+        tally("Outbound, due now", due, "next_attempt_at", list_url(outbound, state="queued")),
+        tally("Outbound, due later", later, "next_attempt_at", list_url(outbound, state="queued")),
+        tally("Outbound, being sent", sending, "created_at", list_url(outbound, needs="sending")),
+    ]
+    if not is_superuser(request):
+        return shown
+    stored = InboundMail.objects.filter(state=InboundMail.State.STORED)
+    processing = InboundMail.objects.filter(state=InboundMail.State.PROCESSING)
+    return [
+        tally("Inbound, waiting", stored, "received_at", list_url(inbound, state="stored")),
+        tally("Inbound, being read", processing, "received_at", list_url(inbound, state="processing")),
+        *shown,
+    ]

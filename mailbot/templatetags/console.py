@@ -1,0 +1,29 @@
+"""What the templates of the console ask for. The work is in mailbot.console."""
+
+from typing import Any
+
+from django import template
+
+from mailbot import console
+from mailbot.lib import console_cells
+
+register = template.Library()
+register.filter("badge", console_cells.badge)
+register.filter("moment", console_cells.moment)
+register.filter("shortened", console_cells.shortened)
+register.filter("pretty", console_cells.pretty)
+
+
+@register.simple_tag(takes_context=True)
+def navigation(context: Any) -> list[console.Place]:
+    return console.navigation(context.get("available_apps") or [], context["request"].path)
+
+
+@register.simple_tag(takes_context=True)
+def needs_you(context: Any) -> list[console.Tally]:
+    return console.needs_you(context["request"])
+
+
+@register.simple_tag(takes_context=True)
+def queues(context: Any) -> list[console.Tally]:
+    return console.queues(context["request"])
