@@ -83,7 +83,7 @@ def _set_up(mails: Sequence[Incoming]) -> Desk:
         inbox_id__in=desk.inboxes, raw_sha256__in={mail.raw_sha256 for mail in mails}, created_at__gte=since
     )
     desk.by_raw = {
-        (inbox, raw): pk for pk, inbox, raw in earlier.order_by("-id").values_list("pk", "inbox_id", "raw_sha256")
+        (inbox, raw): pk for pk, inbox, raw in earlier.order_by("-sequence").values_list("pk", "inbox_id", "raw_sha256")
     }
     return desk
 
@@ -95,7 +95,7 @@ def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
         return
     found = Message.objects.filter(inbox_id__in=desk.inboxes, message_id_digest__in=digests)
     # Where an id is there twice, what we sent wins over what came in, and the older over the newer: dict keeps the last one set.
-    for row in found.order_by("direction", "-id").values(
+    for row in found.order_by("direction", "-sequence").values(
         "pk", "inbox_id", "thread_id", "direction", "message_id_digest"
     ):
         message = KnownMessage(row["pk"], row["thread_id"], row["direction"] == Message.Direction.OUTBOUND)
@@ -150,6 +150,8 @@ def _enter_thread(desk: Desk, inbox: Inbox, message: Message, decision: Decision
     """Put the message into the thread of the decision, or into a new one, and remember it for the mails behind it."""
     thread = desk.threads[decision.thread_id] if decision.thread_id else _new_thread(desk, inbox, message)
     message.thread = thread
+    inbox.message_count += 1  # ours while we hold the inbox's lock; written by _count
+    message.sequence = inbox.message_count
     thread.message_count += 1
     thread.last_message_at = message.created_at
     thread.preview = message.preview

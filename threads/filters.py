@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery
 
 from mailbot.lib.addresses import comparable
 from mailbot.lib.ids import is_id
@@ -36,6 +36,20 @@ def _moment(prefix: str, column: str, operator: str) -> Callable[[Rows, str], Ro
     return narrowed
 
 
+def _message(operator: str) -> Callable[[Rows, str], Rows]:
+    """By the number that a message has in its inbox: a message of another inbox is before and after nothing."""
+
+    def narrowed(rows: Rows, text: str) -> Rows:
+        moment = read_moment(text, "msg")
+        if isinstance(moment, datetime):
+            return rows.filter(**{f"created_at__{operator}": moment})
+        return rows.filter(
+            **{f"sequence__{operator}": Subquery(rows.filter(pk=moment).order_by().values("sequence")[:1])}
+        )
+
+    return narrowed
+
+
 def _address(column: str) -> Callable[[Rows, str], Rows]:
     return lambda rows, text: rows.filter(**{f"{column}__icontains": text.strip()})
 
@@ -48,8 +62,8 @@ MESSAGE_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
     "subject": lambda rows, value: rows.filter(subject__icontains=value),
     "label": lambda rows, value: rows.filter(labels__has_item=value),
     "status": lambda rows, value: rows.filter(status=value),
-    "after": _moment("msg", "created_at", "gt"),
-    "before": _moment("msg", "created_at", "lt"),
+    "after": _message("gt"),
+    "before": _message("lt"),
     "has_attachment": lambda rows, value: (
         rows.filter(attachment_count__gt=0) if value else rows.filter(attachment_count=0)
     ),

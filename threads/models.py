@@ -66,6 +66,9 @@ class Message(models.Model):
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="messages")
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages")
+    # Given under the inbox's lock, so it is the order in which messages became visible, whatever clocks do: who has seen
+    # number 7 has missed nothing before it. Ids only sort by the clock of whoever made them.
+    sequence = models.PositiveBigIntegerField(help_text="its number in the inbox, from 1")
     direction = models.CharField(max_length=8, choices=Direction.choices)
     status = models.CharField(max_length=20, choices=Status.choices)
     message_id_header = models.TextField(blank=True)
@@ -105,9 +108,9 @@ class Message(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["inbox", "sequence"], name="message_list")]
         indexes = [
-            models.Index(fields=["inbox", "-id"], name="message_list"),
-            models.Index(fields=["thread", "id"], name="message_in_thread"),
+            models.Index(fields=["thread", "sequence"], name="message_in_thread"),
             models.Index(fields=["inbox", "message_id_digest"], name="message_by_message_id"),
             models.Index(fields=["inbox", "raw_sha256"], name="message_by_raw"),
         ]

@@ -76,6 +76,15 @@ class DatabaseWatcher:
         """The commit itself is the news."""
 
     async def listen(self, wake: Wake) -> None:
+        while True:
+            try:
+                await self._watch(wake)
+            except sqlite3.Error as error:
+                log.warning("Wake-ups interrupted: %s", error)
+            wake(None)
+            await asyncio.sleep(RECONNECT_AFTER)
+
+    async def _watch(self, wake: Wake) -> None:
         database = sqlite3.connect(f"file:{connection.settings_dict['NAME']}?mode=ro", uri=True, isolation_level=None)
         try:
             version, newest = self._version(database), self._newest(database)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Model, Q, QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import IntegerField, Model, Q, QuerySet
 from rest_framework import serializers
 from rest_framework.response import Response
 
@@ -39,7 +40,7 @@ def paginated(
     total = queryset.order_by()[: EXACT_TOTAL + 1].count()
     rows = queryset.order_by(*order)
     if cursor := query.get("cursor"):
-        rows = rows.filter(_after(decoded(cursor, order), order))[: limit + 1]
+        rows = rows.filter(_after(decoded(cursor, order, queryset.model), order))[: limit + 1]
     else:
         rows = rows[(page - 1) * limit : page * limit + 1]
     found = list(rows)
@@ -56,17 +57,22 @@ def encoded(row: Model, order: Iterable[str]) -> str:
     return base64.urlsafe_b64encode(json.dumps(plain).encode()).decode().rstrip("=")
 
 
-def decoded(cursor: str, order: tuple[str, ...]) -> list[Any]:
+def decoded(cursor: str, order: tuple[str, ...], model: type[Model]) -> list[Any]:
     """The values in a cursor. A cursor only says where to go on in a list that is scoped anyway, so it needs no signature."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if len(values) != len(order) or not all(isinstance(value, str) and "\0" not in value for value in values):
+        if (
+            len(values) != len(order)
+            or "\0" in str(values)
+            or not all(isinstance(value, str | int) for value in values)
+        ):
             raise ValueError("not a cursor of this list")
+        fields: list[Any] = [model._meta.get_field(name.removeprefix("-")) for name in order]
         return [
-            datetime.fromisoformat(value) if name.endswith("_at") else value
-            for value, name in zip(values, order, strict=True)
+            field.clean(value, None) if isinstance(field, IntegerField) else field.to_python(value)
+            for field, value in zip(fields, values, strict=True)
         ]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ValidationError) as error:
         raise invalid(
             "cursor", "This is not a cursor of this list.", "Use meta.next_cursor as it was given."
         ) from error

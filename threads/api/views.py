@@ -70,7 +70,9 @@ class MessagesView(MessageScopedView):
     def get(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         query = self.query(MessageQuery)
-        return paginated(self.narrowed(self.messages(inbox), MESSAGE_FILTERS, query), query, represent_messages)
+        return paginated(
+            self.narrowed(self.messages(inbox), MESSAGE_FILTERS, query), query, represent_messages, ("-sequence",)
+        )
 
 
 class MessageView(MessageScopedView):
@@ -168,13 +170,13 @@ class ThreadView(ThreadScopedView):
 
     def with_messages(self, thread: Thread) -> dict[str, Any]:
         """Oldest first, 200 at a time; `messages_cursor` leads to the next ones (`?cursor=`)."""
-        messages = thread.messages.prefetch_related("attachments").order_by("pk")
+        messages = thread.messages.prefetch_related("attachments").order_by("sequence")
         if cursor := self.query(ThreadPageQuery).get("cursor"):
-            messages = messages.filter(pk__gt=decoded(cursor, ("id",))[0])
+            messages = messages.filter(sequence__gt=decoded(cursor, ("sequence",), Message)[0])
         found = list(messages[: MESSAGES_IN_A_THREAD + 1])
         more = len(found) > MESSAGES_IN_A_THREAD
         shown = found[:MESSAGES_IN_A_THREAD]
-        cursor = encoded(shown[-1], ("id",)) if more else None
+        cursor = encoded(shown[-1], ("sequence",)) if more else None
         return {**ThreadSerializer(thread).data, "messages": represent_messages(shown), "messages_cursor": cursor}
 
     def patch(self, request: Request, inbox_id: str, thread_id: str) -> Response:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework import serializers
 
@@ -30,7 +31,7 @@ from mailbot.api.permissions import require
 from mailbot.api.renderers import dumps, timestamp
 from mailbot.api.views import is_plain_id, read_query
 from threads.api.views import represent_message
-from threads.filters import BadMoment, read_moment
+from threads.filters import MESSAGE_FILTERS, BadMoment, narrowed, read_moment
 from threads.models import Message
 from threads.waiting import waiting_room
 
@@ -137,26 +138,33 @@ class Position:
 
     def __init__(self, after: str | None) -> None:
         try:
-            self.moment: str | datetime = read_moment(after, "msg") if after else timezone.now() - LOOKS_BACK
+            self.start = read_moment(after, "msg") if after else timezone.now() - LOOKS_BACK
         except BadMoment as error:
             raise invalid("after", str(error)) from error
+        self.last_seen: Message | None = None
 
     @property
     def text(self) -> str:
         """As `after` of the next call."""
-        return timestamp(self.moment) if isinstance(self.moment, datetime) else self.moment
+        if self.last_seen is not None:
+            return self.last_seen.pk
+        return timestamp(self.start) if isinstance(self.start, datetime) else self.start
+
+    def beyond(self, messages: QuerySet[Message]) -> QuerySet[Message]:
+        if self.last_seen is not None:
+            return messages.filter(sequence__gt=self.last_seen.sequence)
+        return narrowed(messages, MESSAGE_FILTERS, {"after": self.text})
 
 
 def first_match(inbox: Inbox, query: dict[str, Any], position: Position) -> Message | None:
     """The oldest matching message behind `position`."""
     while True:
-        column = "created_at__gt" if isinstance(position.moment, datetime) else "pk__gt"
-        rows = Message.objects.filter(inbox=inbox, **{column: position.moment})
-        found = list(rows.order_by("pk").prefetch_related("attachments")[:LOOKS_AT_MOST])
+        rows = position.beyond(Message.objects.filter(inbox=inbox))
+        found = list(rows.order_by("sequence").prefetch_related("attachments")[:LOOKS_AT_MOST])
         for message in found:
             if matches(message, query):
                 return message
-            position.moment = message.pk
+            position.last_seen = message
         if len(found) < LOOKS_AT_MOST:
             return None
 

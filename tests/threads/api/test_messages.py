@@ -1,6 +1,10 @@
 """GET /v1/inboxes/{id}/messages and what is below one message"""
 
+from datetime import timedelta
+
 import pytest
+import time_machine
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +104,15 @@ class TestPaging:
                 break
         assert len(seen) == len(set(seen))
         assert there <= set(seen)
+
+    def test_it_keeps_the_order_of_arrival_when_the_clock_steps_back(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(Subject="first"), inbox)
+        first = alice.messages(inbox)[0]["id"]
+        with time_machine.travel(timezone.now() - timedelta(hours=1)):
+            deliver(mail(Subject="second"), inbox)
+        assert [message["subject"] for message in alice.messages(inbox)] == ["second", "first"]
+        assert [message["subject"] for message in alice.messages(inbox, after=first)] == ["second"]
 
     def test_it_pages_by_number_too(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
