@@ -1,6 +1,8 @@
 """The two ways to speak to mailbot: an agent calls the API, a customer has an ordinary mail client."""
 
 import smtplib
+import threading
+import time
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -71,6 +73,35 @@ class Agent:
         if response.is_error:
             raise Refused(f"{method} {path} answered {response.status_code}: {_reason(response)}")
         return response
+
+
+class OpenWait(threading.Thread):
+    """A wait that is open while something else is done. `answered_at` is on the clock of time.monotonic.
+
+    A daemon: when that something else fails, nobody has to wait for the wait.
+    """
+
+    def __init__(self, agent: Agent, inbox: Inbox, **query: Any) -> None:
+        super().__init__(daemon=True)
+        self._agent, self._inbox, self._query = agent, inbox, query
+        self._error: Exception | None = None
+        self.message: dict[str, Any] = {}
+        self.answered_at = 0.0
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.message = self._agent.wait_for_message(self._inbox, **self._query)
+        except Exception as error:
+            self._error = error
+        self.answered_at = time.monotonic()
+
+    def result(self) -> dict[str, Any]:
+        """The message. Raises what the call raised."""
+        self.join()
+        if self._error:
+            raise self._error
+        return self.message
 
 
 def _reason(response: httpx.Response) -> str:

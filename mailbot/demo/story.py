@@ -8,7 +8,6 @@ import secrets
 import smtplib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from mailbot.demo.clients import Agent, Correspondent, Inbox, Refused, Server, body, read
+from mailbot.demo.clients import Agent, Correspondent, Inbox, OpenWait, Refused, Server, body, read
 from mailbot.demo.page import Page
 from mailbot.demo.server import NoServer, server_to_use
 
@@ -191,13 +190,12 @@ class Story:
 
     def arrival(self, inbox: Inbox, send: Callable[[], None], **query: Any) -> tuple[dict[str, Any], float]:
         """Open a wait on `inbox`, then `send`; the message, and how many seconds it came after the server's 250."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(lambda: (self.agent.wait_for_message(inbox, **query), time.monotonic()))
-            time.sleep(0.3)  # the wait is open by now; if not, it looks back a minute and answers all the same
-            send()
-            accepted = time.monotonic()
-            message, answered = waiting.result()
-        return message, max(0.0, answered - accepted)
+        wait = OpenWait(self.agent, inbox, **query)
+        time.sleep(0.3)  # it is open by now; if not, it looks back a minute and answers all the same
+        send()
+        accepted_at = time.monotonic()
+        message = wait.result()
+        return message, max(0.0, wait.answered_at - accepted_at)
 
     def delivered(self, message: dict[str, Any], claim: str) -> None:
         path = f"{self.billing.path}/messages/{message['id']}"

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from mailbot.demo import story
-from mailbot.demo.clients import Agent, Correspondent, Inbox, Refused, Server, read
+from mailbot.demo.clients import Agent, Correspondent, Inbox, OpenWait, Refused, Server, read
 from mailbot.demo.story import eventually
 
 pytestmark = pytest.mark.flows
@@ -39,25 +38,6 @@ def carol(there):
     return Correspondent(there, "Carol Customer", "carol@shop.example")
 
 
-class OpenWait(threading.Thread):
-    """A wait of an agent, in the background: `message` and `answered_at` once it is joined."""
-
-    def __init__(self, agent: Agent, inbox: Inbox, **query: Any) -> None:
-        super().__init__(daemon=True)
-        self._agent, self._inbox, self._query = agent, inbox, query
-        self.message: dict[str, Any] = {}
-        self.answered_at = 0.0
-
-    def run(self) -> None:
-        self.message = self._agent.wait_for_message(self._inbox, **self._query)
-        self.answered_at = time.monotonic()
-
-    def result(self) -> dict[str, Any]:
-        self.join(30)
-        assert self.message, "the wait was not answered"
-        return self.message
-
-
 @dataclass(frozen=True)
 class Conversation:
     """An invoice, the customer's answer to it, and the inboxes of three agents."""
@@ -81,7 +61,6 @@ def conversation(agent, carol):
     invoice = agent.post(f"{billing.path}/messages", to=carol.address, subject="Invoice", body_text="120 EUR, please.")
     mail = carol.answer(agent.raw(billing, invoice["id"]), "In two parts?")
     wait = OpenWait(agent, billing)
-    wait.start()
     carol.send(mail, billing.address)
     sent_at = time.monotonic()
     return Conversation(inboxes, invoice, wait.result(), wait.answered_at - sent_at)
@@ -131,7 +110,6 @@ class TestEphemeralInbox:
     def test_it_reads_a_code_and_is_gone(self, agent, carol):
         inbox = agent.create_inbox(expires_in=300)
         wait = OpenWait(agent, inbox, has_code=True)
-        wait.start()
         carol.send(carol.write(inbox.address, "Confirm", "Your verification code is 482913.\n"), inbox.address)
         assert wait.result()["codes"] == ["482913"]
         assert agent.delete(inbox.path)["status"] == "deleted"
