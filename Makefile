@@ -98,13 +98,14 @@ installed: venv
 installed-dev: installed
 	@$(call install,requirements-dev.txt)
 
-# uv is quicker by far; where it cannot be had, pip does the same. Compiling now saves a second at each process's first start.
+# uv is quicker by far; where it cannot be had or fails, pip does the same and says why if it fails too. System certificates, as
+# pip has them, for networks with a proxy that reads along. Compiling now saves a second at each process's first start.
 define install
 cmp -s $(1) $(MAILBOT_VENV)/installed-$(1) || { \
 	echo "Installing $(1)"; \
-	{ $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
-		&& $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r $(1); } \
-	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) \
+	{ $(BIN)/python -m pip install -qq --disable-pip-version-check uv==$(UV_VERSION) && $(BIN)/uv pip install \
+		--python $(BIN)/python --quiet --system-certs --compile-bytecode --require-hashes -r $(1); } 2>/dev/null \
+	|| $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(1) \
 	|| { echo "The packages of $(1) cannot be installed: the reason is above." >&2; exit 1; }; \
 	cp $(1) $(MAILBOT_VENV)/installed-$(1); \
 }
