@@ -46,7 +46,6 @@ def _run() -> None:
     check_ports()
     check_settings()
     migrate_if_needed()
-    make_broker_folders()
     with Processes(settings.BASE_DIR, _environment()) as processes:
         credentials = prepare_credentials()
         wait_until_ready(processes)
@@ -66,12 +65,6 @@ def _environment() -> dict[str, str]:
         ),
     }
     return child_environment(MAILBOT_HOST=settings.MAILBOT_HOST, MAILBOT_PORT=str(settings.MAILBOT_PORT), **quiet)
-
-
-def make_broker_folders() -> None:
-    """Kombu's filesystem transport makes none itself."""
-    if not settings.REDIS_URL:
-        (settings.BROKER_FOLDER / "control").mkdir(parents=True, exist_ok=True)
 
 
 def wait_until_ready(processes: Processes) -> None:

@@ -102,7 +102,6 @@ class Server:
     # --- Its life -----------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        (self.var / "broker" / "control").mkdir(parents=True)
         self.manage("migrate", "--verbosity", "0")
         for name in self.commands:
             self._spawn(name)
