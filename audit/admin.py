@@ -66,10 +66,11 @@ class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
         "act",
         actor,
         about,
-        "remote_addr",
+        text_column("remote_addr", "peer address"),
         text_column("cid", "request", 20),
     ]
     list_filter: ClassVar[Any] = [ActFilter, ActorKindFilter]
+    change_form_template = "admin/audit/auditentry/change_form.html"
     search_fields = ["cid__exact", "object_pk__exact"]
     search_help_text = "The id of an object, inbox, account, entry or request."
     fields: ClassVar[Any] = [
@@ -78,13 +79,13 @@ class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
         actor,
         "actor_id",
         about,
-        "object_pk",
+        text_column("object_pk", "object id"),
         "account_id",
         "inbox_id",
         json_column("changes", "changes"),
-        "remote_addr",
-        "cid",
-        "public_id",
+        text_column("remote_addr", "peer address"),
+        text_column("cid", "request", 100),
+        text_column("public_id", "id"),
     ]
     readonly_fields: ClassVar[Any] = fields
 

@@ -94,8 +94,28 @@ class InboundMailAdmin(ConsoleAdmin):
                 ]
             },
         ),
-        ("Came from", {"fields": ["source", "remote_addr", text_column("helo"), flag_column("tls", "TLS")]}),
-        ("Names", {"fields": ["id", "sha256", "dedupe_key", time_column("lease_until", "held until")]}),
+        (
+            "Came from",
+            {
+                "fields": [
+                    "source",
+                    text_column("remote_addr", "peer address"),
+                    text_column("helo", "HELO"),
+                    flag_column("tls", "TLS"),
+                ]
+            },
+        ),
+        (
+            "Names",
+            {
+                "fields": [
+                    "id",
+                    text_column("sha256", "SHA-256"),
+                    text_column("dedupe_key", "dedupe key", 100),
+                    time_column("lease_until", "held until"),
+                ]
+            },
+        ),
     ]
     actions = ["try_again"]
 

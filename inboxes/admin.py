@@ -372,4 +372,5 @@ class AuditEntryAdmin(ConsoleAdmin, TrailAdmin):
         {"account_id": entry_account, "inbox_id": entry_inbox}.get(str(field), field) for field in TrailAdmin.fields
     ]
     label = TrailAdmin.label
+    change_form_template = TrailAdmin.change_form_template
     get_search_results = TrailAdmin.get_search_results

@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from inboxes.models import Account, Inbox, Membership
-from mailbot.lib.console_cells import list_url
+from mailbot.lib.console_cells import NOTHING, list_url
 from mailbot.lib.ids import is_id
 
 Rows = QuerySet[Any]
@@ -118,6 +118,7 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER  # they count each choice of each filter
     view_on_site = False
+    empty_value_display = NOTHING
     list_display: Any
     list_filter: ClassVar[Any]
     fields: ClassVar[Any] = None
@@ -186,18 +187,18 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> HttpResponse:
         context["show_save_and_add_another"] = False
         if (row := options.get("obj")) is not None:
+            may_operate = operable(request, self.get_queryset(request).filter(pk=row.pk), self.account_path).exists()
             context |= {
-                "buttons": self.buttons(request, row),
+                "may_operate": may_operate,
+                "buttons": self.buttons(request, row) if may_operate else [],
                 "title": capfirst(self.opts.verbose_name),
                 "subtitle": self.label(row),
             }
-            context |= {"may_operate": self.has_operate_permission(request), **self.details(request, row)}
+            context |= self.details(request, row)
         return super().render_change_form(request, context, *args, **options)
 
     def buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
-        """(name, label) of the actions that can be done to this row by this user."""
-        if not operable(request, self.get_queryset(request).filter(pk=row.pk), self.account_path).exists():
-            return []
+        """(name, label) of the actions that would do something to this row."""
         actions: dict[str, Any] = self.get_actions(request)
         return [(name, label) for _, name, label in actions.values() if self.offers(name, row)]
 

@@ -21,11 +21,16 @@ class ConsoleUserAdmin(UserAdmin[Any]):
     list_display = ["username", "email", "is_active", "is_staff", "is_superuser", time_column("last_login")]
     list_filter = ["is_active", "is_staff", "is_superuser"]
     filter_horizontal = ()
+    show_facets = admin.ShowFacets.NEVER
+    search_help_text = "Name or e-mail address."
     fieldsets = [
         (None, {"fields": ["username", "password", "email"]}),
         ("May sign in", {"fields": ["is_active", "is_staff", "is_superuser"]}),
     ]
     inlines = [MembershipInline]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        return super().changelist_view(request, {"title": "Users", **(extra_context or {})})
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The trail names users: one who goes is made inactive."""

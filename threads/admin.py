@@ -110,7 +110,7 @@ def conversation(thread: Thread) -> Rows:
     files = Prefetch(
         "attachments", Attachment.objects.only("id", "message_id", "filename", "size").order_by("position")
     )
-    messages = thread.messages.order_by("pk").only(*columns).annotate(words=Substr(words, 1, SHOWN_IN_THREAD + 1))
+    messages = thread.messages.order_by("sequence").only(*columns).annotate(words=Substr(words, 1, SHOWN_IN_THREAD + 1))
     return messages.annotate(most_words=Value(SHOWN_IN_THREAD)).prefetch_related(files)[:MOST_MESSAGES]
 
 
@@ -181,6 +181,10 @@ class MessageAdmin(ConsoleAdmin):
         (None, {"fields": [link_column("inbox", "inboxes_inbox"), link_column("thread", "threads_thread"), "id"]}),
         (None, {"fields": [time_column("created_at", "filed"), time_column("sent_at", "Date header"), "size"]}),
     ]
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        """Newest first: by the number in the inbox where one is chosen, by id over all of them. Both have an index."""
+        return ["-sequence"] if InboxFilter.parameter_name in request.GET else ["-id"]
 
     def get_queryset(self, request: HttpRequest) -> Rows:
         """A list needs no bodies, however many megabytes they are; the page of one message does."""
