@@ -5,12 +5,15 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+
+CONNECTS_WITHIN = 5  # seconds
 
 
 class CannotStart(Exception):
@@ -83,8 +86,40 @@ def _line_of(finding: checks.CheckMessage) -> str:
     return " ".join(f"{finding.msg} {finding.hint or ''} ({finding.id})".split())
 
 
+def check_servers() -> None:
+    """Raises CannotStart unless PostgreSQL and Redis answer, where they are set."""
+    if settings.DATABASE_URL:
+        _check_database()
+    if settings.REDIS_URL:
+        _check_redis()
+
+
+def _check_database() -> None:
+    # Past the pool, which would go on trying for ten seconds and log each time.
+    database: Any = connection
+    parameters = {**database.get_connection_params(), "connect_timeout": CONNECTS_WITHIN}
+    try:
+        database.Database.connect(**parameters).close()
+    except database.Database.Error as error:
+        raise CannotStart(f"mailbot cannot use its database: {_in_one_line(error)}. Look at DATABASE_URL.") from error
+
+
+def _check_redis() -> None:
+    import redis  # takes 0.2 s to load, and most starts have no use for it
+
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=CONNECTS_WITHIN) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise CannotStart(f"mailbot cannot use Redis: {_in_one_line(error)}. Look at REDIS_URL.") from error
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".?")
+
+
 def migrate_if_needed() -> None:
-    """Brings the database up to date. Raises CannotStart when it cannot be reached.
+    """Brings the database up to date. Raises CannotStart when that fails.
 
     The starter does it, once, before the children: four processes that migrate at once would be in each other's way.
     """
@@ -93,5 +128,4 @@ def migrate_if_needed() -> None:
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", verbosity=0, interactive=False)
     except DatabaseError as error:
-        reason = str(error).strip().replace("\n", " ")
-        raise CannotStart(f"mailbot cannot use its database: {reason}. DATABASE_URL says which one it is.") from error
+        raise CannotStart(f"mailbot cannot bring its database up to date: {_in_one_line(error)}.") from error

@@ -11,7 +11,14 @@ from django.conf import settings
 
 from mailbot.lib.hints import ring
 from mailbot.quickstart.credentials import prepare_credentials
-from mailbot.quickstart.obstacles import CannotStart, check_folder, check_ports, check_settings, migrate_if_needed
+from mailbot.quickstart.obstacles import (
+    CannotStart,
+    check_folder,
+    check_ports,
+    check_servers,
+    check_settings,
+    migrate_if_needed,
+)
 from mailbot.quickstart.processes import Processes, child_environment
 from mailbot.quickstart.readiness import bell_was_answered, smtp_greets, web_answers
 from mailbot.quickstart.welcome import welcome
@@ -45,6 +52,7 @@ def _run() -> None:
     check_folder()
     check_ports()
     check_settings()
+    check_servers()
     migrate_if_needed()
     with Processes(settings.BASE_DIR, _environment()) as processes:
         credentials = prepare_credentials()
