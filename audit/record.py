@@ -46,6 +46,7 @@ class Entry:
     account_id: str
     inbox_id: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
+    remote_addr: str | None = None  # who caused it, where that is another than who acts
 
 
 def record(
@@ -78,7 +79,7 @@ def record_many(entries: Iterable[Entry]) -> None:
             actor_id=context.actor.id,
             actor_name=context.actor.name,
             cid=context.request_id,
-            remote_addr=context.remote_addr,
+            remote_addr=entry.remote_addr or context.remote_addr,
         )
         for entry in entries
     )

@@ -1,6 +1,6 @@
 """ASGI entry point: `uvicorn mailbot.asgi:application`.
 
-Django answers everything but the waits, which hold no thread (threads.api.wait says why).
+Django answers everything but the waits, which hold no thread (threads.api.wait says why), and the console's assets.
 """
 
 import os
@@ -12,7 +12,22 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailbot.settings")
 
 django_application = get_asgi_application()
 
-from threads.api import wait  # noqa: E402  (needs the applications to be loaded)
+from django.conf import settings  # noqa: E402  (like the following: needs the applications to be loaded)
+from django.contrib.staticfiles.finders import AppDirectoriesFinder  # noqa: E402
+from servestatic import ServeStaticASGI  # type: ignore[import-untyped]  # noqa: E402
+
+from threads.api import wait  # noqa: E402
+
+
+def with_assets(behind: Any) -> Any:
+    """Serve what the applications bring in their `static/` folders, without a step that collects it. An hour in caches."""
+    assets = ServeStaticASGI(behind, max_age=3600, allow_all_origins=False)
+    for storage in AppDirectoriesFinder().storages.values():
+        assets.add_files(storage.location, prefix=settings.STATIC_URL)
+    return assets
+
+
+served_with_assets = with_assets(django_application)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -21,7 +36,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     elif scope["type"] == "lifespan":
         await _lifespan(receive, send)
     else:
-        await django_application(scope, receive, send)
+        await served_with_assets(scope, receive, send)
 
 
 async def _lifespan(receive: Any, send: Any) -> None:

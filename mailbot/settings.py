@@ -96,7 +96,7 @@ SQLITE = {
         # synchronous=FULL: a 250 is a promise, so the WAL is flushed before we answer. See docs/decisions/0003.
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
-            " PRAGMA mmap_size=134217728; PRAGMA cache_size=-16000; PRAGMA journal_size_limit=67108864;"
+            " PRAGMA cache_size=-16000; PRAGMA journal_size_limit=67108864;"
         ),
     },
     "TEST": {"NAME": VAR / "test.sqlite3"},
@@ -114,7 +114,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Tasks and wake-ups ------------------------------------------------------------------------------------------------
 REDIS_URL = env.text("REDIS_URL")
 BROKER_FOLDER = VAR / "broker"
-CELERY_BROKER_URL = REDIS_URL or "mailbot-filesystem://localhost"  # kombu's own loses the worker: mailbot.lib.filesystem_broker
+# kombu's own filesystem transport loses the worker: mailbot.lib.filesystem_broker.
+CELERY_BROKER_URL = REDIS_URL or "mailbot-filesystem://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 5}
     if REDIS_URL
@@ -191,6 +192,7 @@ REST_FRAMEWORK = {
 
 # --- Audit -------------------------------------------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
+AUDITLOG_STORE_JSON_CHANGES = True  # None and False are values, not words
 AUDITLOG_MASK_CALLABLE = "audit.record.masked"  # the default shows the second half of a secret
 AUDITLOG_DISABLE_REMOTE_ADDR = True  # it trusts the first X-Forwarded-For; audit.middleware fills the column
 

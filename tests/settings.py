@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 
-for name in [name for name in os.environ if name.startswith("MAILBOT_")]:
+for name in [name for name in os.environ if name.startswith("MAILBOT_") and name != "MAILBOT_CORPUS"]:
     del os.environ[name]
 os.environ["MAILBOT_VAR"] = tempfile.mkdtemp(prefix="mailbot-tests-")
 atexit.register(shutil.rmtree, os.environ["MAILBOT_VAR"], ignore_errors=True)

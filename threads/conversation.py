@@ -34,6 +34,7 @@ class Incoming:
     source_id: str
     tag: str = ""
     envelope_sender: str = ""
+    remote_addr: str = ""
 
 
 @dataclass
@@ -118,13 +119,8 @@ def _file(desk: Desk, mail: Incoming) -> None:
     message = _incoming_message(inbox, mail, decision)
     _enter_thread(desk, inbox, message, decision, mail.content.participants)
     desk.by_raw[inbox.pk, mail.raw_sha256] = message.pk
-    _note(
-        desk,
-        message,
-        EventType.MESSAGE_RECEIVED,
-        Act.MESSAGE_RECEIVED,
-        {"from": message.from_address, "subject": message.subject},
-    )
+    about = {"from": message.from_address, "subject": message.subject}
+    _note(desk, message, EventType.MESSAGE_RECEIVED, Act.MESSAGE_RECEIVED, about, mail.remote_addr or None)
     desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
 
 
@@ -173,9 +169,11 @@ def _new_thread(desk: Desk, inbox: Inbox, message: Message) -> Thread:
     return thread
 
 
-def _note(desk: Desk, message: Message, event: EventType, act: Act, about: dict[str, Any]) -> None:
+def _note(
+    desk: Desk, message: Message, event: EventType, act: Act, about: dict[str, Any], remote_addr: str | None = None
+) -> None:
     desk.news.append(News(event, message.account_id, message.inbox_id, message.thread_id, message.pk, data=about))
-    desk.entries.append(Entry(act, message, message.account_id, message.inbox_id, about))
+    desk.entries.append(Entry(act, message, message.account_id, message.inbox_id, about, remote_addr))
 
 
 def _write(desk: Desk) -> None:

@@ -181,3 +181,6 @@ class Event(models.Model):
         if not self._state.adding:
             raise RuntimeError("Events are append-only.")
         super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise RuntimeError("Events are append-only.")

@@ -7,6 +7,7 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from ipaddress import ip_address
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F, QuerySet
@@ -16,6 +17,7 @@ from audit.record import Act, Entry, record, record_many
 from delivery.claims import claim_many
 from delivery.inbound.lanes import held_lanes
 from delivery.models import InboundMail
+from mailbot.lib.hints import ring_on_commit
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
 
@@ -86,9 +88,18 @@ def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
             source_id=mail.pk,
             tag=tag,
             envelope_sender=mail.envelope_sender,
+            remote_addr=_address(mail.remote_addr),
         )
         for inbox_id, tag in reversed(tags.items())
     ]
+
+
+def _address(peer: str) -> str:
+    """An address that PostgreSQL's inet takes (a link-local one comes with its interface), or nothing."""
+    try:
+        return str(ip_address(peer.partition("%")[0]))
+    except ValueError:
+        return ""
 
 
 def _finish(mails: Sequence[InboundMail]) -> None:
@@ -129,4 +140,5 @@ def retry_failed(mails: Sequence[InboundMail]) -> int:
     """An operator's button: give failed mails their attempts back. How many there were."""
     failed = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], state=InboundMail.State.FAILED)
     record_many(Entry(Act.INBOUND_RETRIED, mail, "") for mail in failed.defer("raw"))
+    ring_on_commit("delivery.tasks.process_inbound")
     return failed.update(state=InboundMail.State.STORED, attempts=0, next_attempt_at=timezone.now())

@@ -159,7 +159,9 @@ def _take_from_allowance(inbox: Inbox, recipients: int, today: date) -> None:
     why_not_send(current)
     sent = current.sends_on(today)
     if current.daily_send_limit is not None and sent + recipients > current.daily_send_limit:
-        message = f"The daily limit of {current.daily_send_limit} recipients is reached ({sent} today)."
+        message = (
+            f"This would go over daily_send_limit: {sent} of {current.daily_send_limit} recipients were sent to today."
+        )
         raise Blocked("daily_send_limit", message, "Send it tomorrow (UTC), or raise daily_send_limit.")
     same_day = current.sends_counted_on == today
     Inbox.objects.filter(pk=inbox.pk).update(
@@ -172,7 +174,7 @@ def why_not_send(inbox: Inbox) -> None:
     if inbox.status == Inbox.Status.DELETED:
         raise Blocked("inbox_deleted", "This inbox is deleted.", "Send from another inbox.")
     if inbox.status != Inbox.Status.ACTIVE:
-        fix = "Resume it with POST /v1/inboxes/{id}/resume, or ask an operator."
+        fix = f"Resume it with POST /v1/inboxes/{inbox.pk}/resume, or ask an operator."
         raise Blocked(
             f"inbox_{inbox.status}", f"This inbox is {inbox.status}: {inbox.status_reason or 'no reason given'}.", fix
         )

@@ -22,6 +22,7 @@ SIMULATED = {
     "complaint": (EventType.MESSAGE_COMPLAINED, "simulated complaint"),
 }
 DELIVERED = (EventType.MESSAGE_DELIVERED, "250 captured by the sandbox")
+DELIVERED_HERE = (EventType.MESSAGE_DELIVERED, "250 delivered to a sandbox inbox of this server")
 NO_SUCH_INBOX = (EventType.MESSAGE_BOUNCED, "550 5.1.1 no such sandbox inbox here")
 
 
@@ -71,6 +72,8 @@ def _told(address: CanonicalAddress | None, here: dict[str, RoutedInbox]) -> lis
     if address.domain == settings.MAILBOT_SIMULATOR_DOMAIN and address.local_part in SIMULATED:
         told = SIMULATED[address.local_part]
         return [DELIVERED, told] if told[0] is EventType.MESSAGE_COMPLAINED else [told]
-    if address.domain == settings.MAILBOT_DOMAIN and address.address not in here:
+    if address.address in here:
+        return [DELIVERED_HERE]
+    if address.domain == settings.MAILBOT_DOMAIN:
         return [NO_SUCH_INBOX]
     return [DELIVERED]

@@ -12,9 +12,10 @@ from delivery.claims import claim
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.outcomes import Outcome, Report, Result
 from delivery.outbound.providers import provider_for
-from delivery.outbound.queue import Blocked, why_not_send
+from delivery.outbound.queue import SEND_TASK, Blocked, why_not_send
 from delivery.outbound.states import State, can_move
-from delivery.outbound.tracking import apply_reports
+from delivery.outbound.tracking import apply_reports, requeue
+from mailbot.lib.hints import ring_on_commit
 from threads.events import EventType
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,10 @@ def settle_unknown(mail: OutboundMail, state: State, reason: str) -> bool:
         return False
     changes = {"state": [State.UNKNOWN.value, state.value], "reason": reason}
     record(Act.MESSAGE_SETTLED, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)
-    if state is not State.QUEUED:
-        addresses = [recipient.address for recipient in mail.recipients.all()]
+    addresses = [recipient.address for recipient in mail.recipients.all()]
+    if state is State.QUEUED:
+        requeue(mail)
+        ring_on_commit(SEND_TASK)
+    else:
         apply_reports(mail, [Report(EVENT_AFTER[state], address, reason) for address in addresses])
     return True

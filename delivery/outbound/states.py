@@ -21,7 +21,8 @@ MOVES: dict[State, frozenset[State]] = {
     State.UNKNOWN: frozenset({State.SENT, State.FAILED, State.QUEUED}),
 }
 FINAL = frozenset({State.SENT, State.FAILED, State.BLOCKED, State.CANCELLED})
-SWEPT = frozenset({State.QUEUED.value, State.SENDING.value})
+# What a sweep or an operator still has to look at; everything else is history, and is most of the table.
+UNSETTLED = (State.QUEUED.value, State.SENDING.value, State.UNKNOWN.value, State.FAILED.value)
 
 
 def can_move(old: State, new: State) -> bool:

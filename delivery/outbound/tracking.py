@@ -74,6 +74,16 @@ def move_forward(recipient: Recipient, report: Report) -> None:
     recipient.save(update_fields=["status", "reason", "updated_at"])
 
 
+def requeue(mail: OutboundMail) -> None:
+    """An operator sends an unknown mail again: its recipients wait as they did at first, and an event says so."""
+    Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
+    mail.recipients.filter(status=Status.UNKNOWN).update(status=Status.QUEUED, reason="", updated_at=timezone.now())
+    recipients = list(mail.recipients.all())
+    record_events(_news(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
+    show_on_message(mail, recipients)
+    wake_on_commit({mail.inbox_id})
+
+
 def show_on_message(mail: OutboundMail, recipients: list[Recipient]) -> None:
     """The message shows each recipient, and one status for all."""
     shown = [

@@ -123,6 +123,8 @@ def as_api_error(exception: Exception) -> ApiError | None:
             log.warning("The database cannot be reached: %s", exception)
             headers = {"Retry-After": "2"}
             return ApiError(Code.UNAVAILABLE, "The database cannot be reached.", fix=FIX_UNAVAILABLE, headers=headers)
+        case exceptions.ParseError():
+            return ApiError(Code.INVALID_REQUEST, str(exception.detail), fix="Send a JSON object.")
         case exceptions.APIException():
             return _other_refusal(exception)
     return None

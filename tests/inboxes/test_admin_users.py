@@ -15,7 +15,7 @@ class TestUsers:
         assert user.memberships.get().role == "reviewer"
         changed = AuditEntry.objects.get(act="user.updated")
         assert changed.actor_name == "admin"
-        assert changed.changes["is_staff"] == ["False", "True"]
+        assert changed.changes["is_staff"] == [False, True]
         assert AuditEntry.objects.get(act="membership.created").account_id == acme.pk
 
     def test_no_password_reaches_the_trail(self, admin_client, django_user_model):

@@ -13,7 +13,11 @@ from mailbot.lib import filesystem_broker
 @pytest.fixture
 def broker(tmp_path: Path) -> dict[str, Any]:
     filesystem_broker.register()
-    folders = {"data_folder_in": str(tmp_path), "data_folder_out": str(tmp_path), "control_folder": str(tmp_path / "control")}
+    folders = {
+        "data_folder_in": str(tmp_path),
+        "data_folder_out": str(tmp_path),
+        "control_folder": str(tmp_path / "control"),
+    }
     return {"hostname": f"{filesystem_broker.SCHEME}://localhost", "transport_options": folders}
 
 
