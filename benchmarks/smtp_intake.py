@@ -4,7 +4,7 @@
 
 Both servers run as processes of their own, one after the other in each run, on uvloop, with the same load from this process, all on
 127.0.0.1. Without DATABASE_URL ours stores in a new SQLite file; with it, in a new database of that PostgreSQL server, which is dropped
-afterwards. The count of rows is compared with the count of 250s at the end.
+afterwards, and rings a Redis (REDIS_URL, or number 15 of the local one). The count of rows is compared with the count of 250s at the end.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -131,7 +132,7 @@ async def load(port: int, mails: list[bytes], connections: int) -> tuple[int, fl
     clients = []
     for number, share in enumerate(shares):
         recipient = f"bench{number % INBOXES}@mailbot.localhost"
-        _, client = await loop.create_connection(lambda r=recipient, s=share: LoadClient(r, s), "127.0.0.1", port)
+        _, client = await loop.create_connection(partial(LoadClient, recipient, share), "127.0.0.1", port)
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))
     return sum(client.accepted for client in clients), time.perf_counter() - started
@@ -174,6 +175,7 @@ def new_database() -> Iterator[dict[str, str]]:
         if not url:
             yield environment
             return
+        environment.setdefault("REDIS_URL", "redis://127.0.0.1:6379/15")  # the doorbell is part of the price
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
             try:

@@ -43,7 +43,7 @@ class MailText:
         self._pieces: list[bytes] = []
         self._taken = 0
         self._last_octets = b""
-# Neither of the two is part of the mail; the dot of the end is taken off below, like every dot that begins a line.
+        # Neither of the two is part of the mail; the dot of the end is taken off below, like every dot that begins a line.
         self.size = -len(START) - len(END_OF_DATA.replace(b"\r\n.", b""))
         self.is_too_large = False
         self.has_no_room = False

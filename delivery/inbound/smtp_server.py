@@ -7,8 +7,8 @@ import signal
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import uvloop
@@ -157,7 +157,7 @@ def _grouped_lookups(
     find: Callable[[Sequence[CanonicalAddress]], dict[str, RoutedInbox]], limits: SMTPLimits
 ) -> GroupedCalls[CanonicalAddress, RoutedInbox | None]:
     def look_up(addresses: Sequence[CanonicalAddress]) -> list[RoutedInbox | Exception | None]:
-        with _own_connection:
+        with _own_connection():
             found = find(addresses)
             return [found.get(address.address) for address in addresses]
 
@@ -169,7 +169,7 @@ def _grouped_storing(
     store: Callable[[Sequence[ReceivedMail]], list[Outcome]], limits: SMTPLimits
 ) -> GroupedCalls[ReceivedMail, Outcome]:
     def store_batch(mails: Sequence[ReceivedMail]) -> list[Outcome | Exception]:
-        with _own_connection:
+        with _own_connection():
             return list(store(mails))
 
     batches = BatchLimits(timeout=limits.database_timeout, max_queued_weight=limits.max_queued_octets)
@@ -178,22 +178,18 @@ def _grouped_storing(
     )
 
 
-class _OwnConnection:
+@contextmanager
+def _own_connection() -> Iterator[None]:
     """Around each use of a thread's own database connection: one that failed is not used again.
 
-    Django does this at the ends of a request; no request is here. The next batch connects anew, so that a database
-    that comes back is used without a restart of ours.
+    Django does this at the ends of a request; no request is here. The next batch connects anew, so that a database that
+    comes back is used without a restart of ours. One that works is kept: Django's own check would close it each time.
     """
-
-    def __enter__(self) -> None:
-        connection.close_if_unusable_or_obsolete()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            connection.close()
-
-
-_own_connection = _OwnConnection()
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _close_connection() -> None:

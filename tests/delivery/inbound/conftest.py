@@ -12,7 +12,6 @@ import pytest
 import uvloop
 from django.db import connection
 
-from delivery.inbound import receive
 from delivery.inbound.smtp_server import SMTPLimits, SMTPServer
 from delivery.models import InboundMail
 from inboxes.models import Account, Inbox
@@ -127,7 +126,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 @pytest.fixture
 def start_smtp(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     """Start a server; limits of its own and `find`, `store`, `tls_context` as keywords."""
-    monkeypatch.setattr(receive.hints, "ring", lambda task: None)
+    monkeypatch.setattr("mailbot.lib.hints.ring", lambda task: None)
     servers: list[Server] = []
 
     def start(*, find: Any = None, store: Any = None, tls_context: Any = None, **limits: Any) -> Server:

@@ -3,7 +3,6 @@ from typing import Any, cast
 import pytest
 from django.db import OperationalError
 
-from delivery.inbound import receive
 from delivery.inbound.receive import (
     InboundRecipient,
     Outcome,
@@ -24,7 +23,7 @@ def mail_to(*inboxes, key="1", raw=b"Hello\r\n", **fields: Any) -> ReceivedMail:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    monkeypatch.setattr(receive.hints, "ring", lambda task: None)
+    monkeypatch.setattr("mailbot.lib.hints.ring", lambda task: None)
 
 
 class TestStoreInboundMail:

@@ -4,8 +4,6 @@ import socket
 import pytest
 from django.core.management import CommandError, call_command
 
-from delivery.management.commands import smtp
-
 
 class TestStart:
     @pytest.mark.parametrize("processes", [1, 2])
@@ -21,7 +19,7 @@ class TestStart:
             def bind(self, address):
                 raise PermissionError(errno.EACCES, "Permission denied")
 
-        monkeypatch.setattr(smtp.socket, "socket", Unprivileged)
+        monkeypatch.setattr("delivery.management.commands.smtp.socket.socket", Unprivileged)
         with pytest.raises(CommandError, match="Port 25 needs more rights"):
             call_command("smtp", port=25)
 

@@ -2,6 +2,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ class TestGroupedCalls:
 
     @pytest.mark.parametrize("results", [None, [1], [1, 2, 3]])
     def test_it_gives_all_the_exception_of_the_batch_or_of_a_wrong_number_of_results(self, results):
-        def call(items: Sequence[int]) -> list[int]:
+        def call(items: Sequence[int]) -> Any:
             if results is None:
                 raise OSError("gone")
             return results
