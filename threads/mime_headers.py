@@ -19,9 +19,10 @@ MAX_REFERENCES = 100
 MAX_MESSAGE_ID = 998  # RFC 5322 section 2.1.1: no line is longer
 
 _CONTROL = re.compile("[\x01-\x1f\x7f\x85\u2028\u2029]+")
+# No group is possessive here or in mime_structure: before Python 3.11.5 `(?:a|b)*+` fails where it must match (gh-106052).
 # The text may hold a stray "?" or "=", as broken encoders leave it, but not the beginning of another encoded word.
 _ENCODED_WORD = re.compile(
-    r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?((?:[^?=]|\?(?!=)|=(?!\?[^=]))*+)\?=", re.DOTALL
+    r"=\?([\w.:+-]{1,40})(?:\*[\w-]{0,20})?\?([bBqQ])\?([^?=]*+(?:(?:\?(?!=)|=(?!\?[^=]))[^?=]*+)*)\?=", re.DOTALL
 )
 _MESSAGE_ID = re.compile(r"<([^<>]+)>")
 
@@ -100,7 +101,7 @@ _SIMPLE = re.compile(rf'\s*+(?:"([^"\\]*)"\s*+|([^"<>()\[\]\\:;,@]*))<({_LOCAL_A
 _BARE = re.compile(rf"\s*+({_LOCAL_AT_DOMAIN})\s*")
 _TOKEN = re.compile(
     r"=\?[^?\s]+\?[bBqQ]\?[^?\s]*\?="  # an encoded word may hold a comma though it must not
-    r'|"(?:[^"\\]|\\.)*+"?'
+    r'|"[^"\\]*+(?:\\.[^"\\]*+)*"?'
     r"|<[^<>]*>?"
     r"|\[[^\[\]<>,;]*\]?"
     r"|[(),;:]"
@@ -109,7 +110,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s@"<>]+)@[^\s@<>]+')
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"?')
+_QUOTED = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*)"?')
 
 
 def addresses(value: str) -> tuple[Address, ...]:

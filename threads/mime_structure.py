@@ -24,7 +24,7 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 _HEADER = re.compile(r"([!-9;-~]++)[ \t]*:[ \t]*+(.*(?:\n[ \t].*)*)\n?")
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*+(?:\r\n|\n|\r|\Z)")
 _TYPE = re.compile(r"\s*+([\w!#$&^.+-]{1,100})/([\w!#$&^.+-]{1,100})\s*(?:;|$|\s|\()")
-_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^;]*))', re.DOTALL)
+_PARAMETER = re.compile(r';\s*+([^\s=;"]++)\s*+=\s*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"?|([^;]*))', re.DOTALL)
 _SEGMENT = re.compile(r"([^*]+)(?:\*(\d{1,3}))?(\*)?")
 
 
