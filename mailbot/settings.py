@@ -144,7 +144,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-outbound": {"task": "delivery.tasks.sweep_outbound", "schedule": 5.0, "options": {"expires": 5}},
     "expire-inboxes": {"task": "inboxes.tasks.expire_inboxes", "schedule": 15.0, "options": {"expires": 15}},
 }
-WAKEUPS = "threads.wakeups.RedisChannel" if REDIS_URL else "threads.wakeups.DatabaseWatcher"
+WAKEUPS = "threads.wakeups_redis.RedisChannel" if REDIS_URL else "threads.wakeups_sqlite.DatabaseWatcher"
 
 # --- Mail in -----------------------------------------------------------------------------------------------------------
 SMTP_HOST = env.text("MAILBOT_SMTP_HOST", "127.0.0.1")
