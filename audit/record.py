@@ -9,6 +9,7 @@ from django.db import models
 
 from audit.actors import current
 from audit.models import AuditEntry
+from mailbot.lib.bulk_insert import bulk_insert
 
 
 class Act(StrEnum):
@@ -65,9 +66,9 @@ def record(
 
 
 def record_many(entries: Iterable[Entry]) -> None:
-    """The same for a batch, in one INSERT."""
+    """The same for a batch."""
     context = current()
-    AuditEntry.objects.bulk_create(
+    written = [
         AuditEntry(
             act=entry.act,
             action=AuditEntry.Action.ACCESS,
@@ -82,7 +83,8 @@ def record_many(entries: Iterable[Entry]) -> None:
             remote_addr=entry.remote_addr or context.remote_addr,
         )
         for entry in entries
-    )
+    ]
+    bulk_insert(written)
 
 
 def _about(subject: models.Model | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
 from inboxes.models import Inbox
+from mailbot.lib.bulk_insert import bulk_insert
 from threads.attachments import attachment_rows, keep
 from threads.events import EventType, News, record_events
 from threads.matching import Decision, KnownMessage, ancestors, decide
@@ -179,11 +180,11 @@ def _note(
 def _write(desk: Desk) -> None:
     """Everything in one statement a table; counters once per inbox and thread."""
     created = {thread.pk for thread in desk.new_threads}
-    Thread.objects.bulk_create(desk.new_threads)
+    bulk_insert(desk.new_threads)
     changed = [thread for thread in desk.changed_threads.values() if thread.pk not in created]
     Thread.objects.bulk_update(changed, ["message_count", "last_message_at", "preview", "participants"])
-    Message.objects.bulk_create(desk.messages)
-    Attachment.objects.bulk_create(desk.attachments)
+    bulk_insert(desk.messages)
+    bulk_insert(desk.attachments)
     for message_id, times in desk.repeats.items():
         Message.objects.filter(pk=message_id).update(repeat_count=F("repeat_count") + times)
     _record_repeats(desk)

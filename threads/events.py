@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from mailbot.lib.bulk_insert import bulk_insert
 from threads.models import Event
 
 
@@ -52,10 +53,10 @@ class News:
     occurred_at: datetime | None = None
 
 
-def record_events(news: Iterable[News]) -> list[Event]:
-    """Write events in one INSERT, in the caller's transaction: the row is the outbox."""
+def record_events(news: Iterable[News]) -> None:
+    """Write events, in the caller's transaction: the row is the outbox."""
     now = timezone.now()
-    return Event.objects.bulk_create(
+    events = [
         Event(
             account_id=item.account_id,
             inbox_id=item.inbox_id,
@@ -68,4 +69,5 @@ def record_events(news: Iterable[News]) -> list[Event]:
             recorded_at=now,
         )
         for item in news
-    )
+    ]
+    bulk_insert(events)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from audit.record import Act, Entry, record, record_many
 from delivery.claims import claim_many
 from delivery.inbound.lanes import held_lanes
+from delivery.inbound.receive import PROCESS_TASK
 from delivery.models import InboundMail
 from mailbot.lib.hints import ring_on_commit
 from threads.conversation import Incoming, file_incoming
@@ -140,5 +141,5 @@ def retry_failed(mails: Sequence[InboundMail]) -> int:
     """An operator's button: give failed mails their attempts back. How many there were."""
     failed = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], state=InboundMail.State.FAILED)
     record_many(Entry(Act.INBOUND_RETRIED, mail, "") for mail in failed.defer("raw"))
-    ring_on_commit("delivery.tasks.process_inbound")
+    ring_on_commit(PROCESS_TASK)
     return failed.update(state=InboundMail.State.STORED, attempts=0, next_attempt_at=timezone.now())

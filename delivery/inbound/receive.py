@@ -7,8 +7,6 @@ worker.
 import hashlib
 import logging
 import re
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +25,7 @@ log = logging.getLogger(__name__)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _FULL = frozenset({"53100", "SQLITE_FULL"})  # PostgreSQL's disk_full, SQLite's result code 13
 _MAX_DEDUPE_KEY = 100
-_HINT_PAUSE = 0.02  # seconds
+PROCESS_TASK = "delivery.tasks.process_inbound"
 
 
 class StorageError(Exception):
@@ -104,7 +102,7 @@ def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
         rows = [_row(mail, recipients) for mail, recipients in zip(mails, still_here, strict=True) if recipients]
         if rows:
             InboundMail.objects.bulk_create(rows, ignore_conflicts=True)
-            transaction.on_commit(doorbell.ring, robust=True)
+            hints.ring_on_commit(PROCESS_TASK)
     return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in still_here]
 
 
@@ -146,38 +144,3 @@ def _dedupe_key(key: str) -> str:
 def storable(text: str) -> str:
     """`text` without what PostgreSQL refuses: NUL and lone surrogates become U+FFFD."""
     return text if text.isprintable() else _UNSTORABLE.sub("\ufffd", text)
-
-
-class Doorbell:
-    """Rings for a task from a thread of its own, so that a broker that hangs holds up no 250.
-
-    There is one place for a wish: rings that come while one is under way become one. Each is followed by a short
-    pause, because under load a hint per batch would cost more than the batch; the worker reads rows until there are
-    none.
-    """
-
-    def __init__(self, task: str) -> None:
-        self._task = task
-        self._wanted = threading.Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def ring(self) -> None:
-        """Returns at once and never raises for the broker's sake."""
-        self._wanted.set()
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():  # a forked child has none of its parent's threads
-                self._thread = threading.Thread(target=self._answer, name=f"doorbell {self._task}", daemon=True)
-                self._thread.start()
-
-    def _answer(self) -> None:
-        while self._wanted.wait():
-            self._wanted.clear()
-            try:
-                hints.ring(self._task)
-            except Exception:
-                log.exception("Ringing for %s failed. The sweep will find the work.", self._task)
-            time.sleep(_HINT_PAUSE)
-
-
-doorbell = Doorbell("delivery.tasks.process_inbound")

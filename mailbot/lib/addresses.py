@@ -60,7 +60,7 @@ def canonical_local_part(local_part: str) -> tuple[str, str]:
     """(name, tag) of a local part. Raises AddressError."""
     folded = unicodedata.normalize("NFC", local_part).lower()
     name, _, tag = folded.partition("+")
-    if len(folded.encode()) > MAX_LOCAL_PART:
+    if len(folded.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART:
         raise AddressError(f"The local part is longer than {MAX_LOCAL_PART} octets.")
     if not name:
         raise AddressError("The local part is empty.")

@@ -4,6 +4,8 @@ A hint carries nothing but the name of a task. Losing one costs time, never work
 """
 
 import logging
+import threading
+import time
 
 from celery import current_app
 from django.db import transaction
@@ -11,15 +13,62 @@ from kombu.exceptions import KombuError
 
 log = logging.getLogger(__name__)
 
+PAUSE = 0.02  # seconds
+
 
 def ring(task: str) -> None:
-    """Ask a worker to run `task` soon. Never raises and never retries: a broker that is gone must not fail the caller."""
+    """Ask a worker to run `task` soon. Returns at once and never raises: no request and no 250 waits for a broker."""
+    _doorbell.ring(task)
+
+
+def ring_on_commit(task: str) -> None:
+    """The same, once the caller's transaction is committed: before that a worker would look and see nothing."""
+    transaction.on_commit(lambda: ring(task), robust=True)
+
+
+def send(task: str) -> None:
+    """Hand one hint to the broker. Blocks for as long as the broker lets it, but never raises for its sake."""
     try:
         current_app.send_task(task, ignore_result=True, expires=60)
     except (KombuError, OSError) as error:
         log.warning("No hint for %s: the broker cannot be reached (%s). The sweep will find the work.", task, error)
 
 
-def ring_on_commit(task: str) -> None:
-    """The same, once the caller's transaction is committed: before that a worker would look and see nothing."""
-    transaction.on_commit(lambda: ring(task), robust=True)
+class Doorbell:
+    """Rings from a thread of its own.
+
+    There is one place for each task: rings that come while one is under way become one. Each is followed by a short pause, because
+    under load a hint per batch would cost more than the batch; the worker reads rows until there are none.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: set[str] = set()
+        self._lock = threading.Lock()
+        self._rung = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def ring(self, task: str) -> None:
+        with self._lock:
+            self._wanted.add(task)
+            if self._thread is None or not self._thread.is_alive():  # a forked child has none of its parent's threads
+                self._thread = threading.Thread(target=self._answer, name="doorbell", daemon=True)
+                self._thread.start()
+        self._rung.set()
+
+    def _answer(self) -> None:
+        while self._rung.wait():
+            self._rung.clear()
+            with self._lock:
+                wanted, self._wanted = self._wanted, set()
+            for task in sorted(wanted):
+                self._send(task)
+            time.sleep(PAUSE)
+
+    def _send(self, task: str) -> None:
+        try:
+            send(task)
+        except Exception:
+            log.exception("Ringing for %s failed. The sweep will find the work.", task)
+
+
+_doorbell = Doorbell()

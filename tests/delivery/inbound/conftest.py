@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import uvloop
-from django.db import connection
 
 from delivery.inbound.smtp_server import SMTPLimits, SMTPServer
 from delivery.models import InboundMail
@@ -116,17 +115,10 @@ LIMITS = SMTPLimits(
 )
 
 
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """auditlog leaves an empty table behind when the model is ours, and its foreign key stops a flush on PostgreSQL."""
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS auditlog_logentry")
-
-
 @pytest.fixture
 def start_smtp(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     """Start a server; limits of its own and `find`, `store`, `tls_context` as keywords."""
-    monkeypatch.setattr("mailbot.lib.hints.ring", lambda task: None)
+    monkeypatch.setattr("mailbot.lib.hints.send", lambda task: None)
     servers: list[Server] = []
 
     def start(*, find: Any = None, store: Any = None, tls_context: Any = None, **limits: Any) -> Server:

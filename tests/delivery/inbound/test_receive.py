@@ -23,7 +23,7 @@ def mail_to(*inboxes, key="1", raw=b"Hello\r\n", **fields: Any) -> ReceivedMail:
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    monkeypatch.setattr("mailbot.lib.hints.ring", lambda task: None)
+    monkeypatch.setattr("mailbot.lib.hints.send", lambda task: None)
 
 
 class TestStoreInboundMail:

@@ -76,14 +76,14 @@ class TestPromise:
 
     def test_it_does_not_wait_for_a_broker_that_hangs(self, smtp_server, inbox, monkeypatch):
         go_on = threading.Event()
-        monkeypatch.setattr("mailbot.lib.hints.ring", lambda task: go_on.wait(PATIENCE))
+        monkeypatch.setattr("mailbot.lib.hints.send", lambda task: go_on.wait(PATIENCE))
         client = smtp_server.client()
         assert [client.deliver(inbox.address, MAIL) for _ in range(2)] == ["250 2.0.0 OK"] * 2
         go_on.set()
 
     def test_it_rings_for_the_worker(self, smtp_server, inbox, monkeypatch):
         rung = threading.Event()
-        monkeypatch.setattr("mailbot.lib.hints.ring", lambda task: rung.set())
+        monkeypatch.setattr("mailbot.lib.hints.send", lambda task: rung.set())
         smtp_server.client().deliver(inbox.address, MAIL)
         assert rung.wait(PATIENCE)
 

@@ -30,7 +30,7 @@ class TestCanonical:
         "written",
         ["", "a", "@example.com", "a@", "a b@example.com", "a..b@example.com", ".a@example.com", "+tag@example.com", "a@-x.com", "a@x..com",
          "a" * 65 + "@example.com", "a@" + "x" * 64 + ".com", "a\r\nb@example.com",
-         "a\0@example.com", '"a b"@example.com', "a@[127.0.0.1]", "a\u200b@x.com"],
+         "a\0@example.com", '"a b"@example.com', "a@[127.0.0.1]", "a\u200b@x.com", "a\ud800@x.com", "a@\ud800.com"],
     )  # fmt: skip
     def test_it_refuses_with_a_reason_in_one_line(self, written: str) -> None:
         with pytest.raises(AddressError) as caught:
