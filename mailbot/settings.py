@@ -125,7 +125,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
         "data_folder_out": str(BROKER_FOLDER),
         "control_folder": str(BROKER_FOLDER / "control"),
         "store_processed": False,
-        "polling_interval": 0.02,
+        "polling_interval": 0.01,
     }
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -11,7 +11,7 @@ from threads.wakeups import RECONNECT_AFTER, Wake
 
 log = logging.getLogger(__name__)
 
-WATCH_EVERY = 0.02  # seconds; reading data_version takes microseconds
+WATCH_EVERY = 0.01  # seconds; reading data_version takes microseconds
 
 
 class DatabaseWatcher:

@@ -5,15 +5,12 @@ mail of an inbox belongs to one of a few lanes, and a lane is processed by one w
 several inboxes goes by its first one: the others see it in order unless two workers are at it in the same moment.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from zlib import crc32
 
 from django.db.models import Q
 from django.utils import timezone
 
-from delivery.claims import new_token
 from delivery.models import InboundLane, InboundMail
 
 LANES = 16
@@ -25,22 +22,20 @@ def lane_of(inbox_id: str) -> int:
     return crc32(inbox_id.encode()) % LANES
 
 
-@contextmanager
-def held_lanes(lease: timedelta) -> Iterator[list[int]]:
-    """Hold some of the free lanes that have due mail; which ones. They are free again at the end, or when the lease is over."""
-    now, token = timezone.now(), new_token()
+def take_lanes(token: str, lease: timedelta) -> list[int]:
+    """Take some of the free lanes that have due mail, for `lease`; which ones. `release_lanes` gives them back."""
+    now = timezone.now()
     wanted = set(InboundMail.objects.due(now).order_by().values_list("lane", flat=True).distinct())
     if not wanted:
-        yield []
-        return
+        return []
     free = InboundLane.objects.filter(pk__in=_made(wanted)).filter(Q(lease_until=None) | Q(lease_until__lt=now))
     chosen = list(free.values_list("pk", flat=True)[:LANES_AT_ONCE])
     free.filter(pk__in=chosen).update(lease_token=token, lease_until=now + lease)
-    ours = InboundLane.objects.filter(lease_token=token)
-    try:
-        yield list(ours.order_by("pk").values_list("pk", flat=True))
-    finally:
-        ours.update(lease_token="", lease_until=None)
+    return list(InboundLane.objects.filter(lease_token=token).order_by("pk").values_list("pk", flat=True))
+
+
+def release_lanes(token: str) -> None:
+    InboundLane.objects.filter(lease_token=token).update(lease_token="", lease_until=None)
 
 
 def _made(lanes: set[int]) -> set[int]:

@@ -14,8 +14,8 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from audit.record import Act, Entry, record, record_many
-from delivery.claims import claim_many
-from delivery.inbound.lanes import held_lanes
+from delivery.claims import claim_many, new_token
+from delivery.inbound.lanes import release_lanes, take_lanes
 from delivery.inbound.receive import PROCESS_TASK
 from delivery.models import InboundMail
 from mailbot.lib.hints import ring_on_commit
@@ -33,11 +33,17 @@ RETRY_AFTER = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5)
 
 def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
-    with held_lanes(LEASE) as lanes:
+    token = new_token()
+    with transaction.atomic():  # one commit for lanes and mails: on SQLite each waits for the disk
+        lanes = take_lanes(token, LEASE)
         due = InboundMail.objects.due().filter(lane__in=lanes)
-        mails = claim_many(due, _batch(due, limit), state=InboundMail.State.PROCESSING, lease=LEASE)
+        mails = claim_many(due, _batch(due, limit), state=InboundMail.State.PROCESSING, lease=LEASE) if lanes else []
+    try:
         if mails:
             _process(mails)
+    finally:
+        if lanes:
+            release_lanes(token)
     return len(mails)
 
 

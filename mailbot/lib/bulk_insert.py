@@ -40,7 +40,7 @@ def _copy_plan(model: type[Model]) -> tuple[str, Callable[[Model], tuple[Any, ..
     """(statement, how to get a row's values, which of them are JSON)"""
     # An auto key is the database's to give.
     fields: list[Field[Any, Any]] = [field for field in model._meta.concrete_fields if not field.db_returning]
-    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    names = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
     statement = f"COPY {connection.ops.quote_name(model._meta.db_table)} ({names}) FROM STDIN"
     json_columns = [number for number, field in enumerate(fields) if isinstance(field, JSONField)]
     return statement, attrgetter(*(field.attname for field in fields)), json_columns

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.actors import acting_as_system
 from delivery.claims import claim_many
 from delivery.inbound import process
-from delivery.inbound.lanes import held_lanes, lane_of
+from delivery.inbound.lanes import lane_of, take_lanes
 from delivery.inbound.process import LEASE, RETRY_AFTER, process_inbound, retry_failed
 from delivery.models import InboundLane, InboundMail
 from tests.cast import Caller, run_workers
@@ -122,10 +122,8 @@ class TestLanes:
 
     def test_it_takes_over_the_lane_of_a_dead_worker(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        with held_lanes(LEASE):
-            store(mail(), inbox)
-        held = held_lanes(LEASE)
-        assert held.__enter__() == [lane_of(inbox.pk)]
+        store(mail(), inbox)
+        assert take_lanes("dead", LEASE) == [lane_of(inbox.pk)]
         assert process_inbound() == 0
         InboundLane.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert process_inbound() == 1
