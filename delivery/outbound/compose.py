@@ -15,12 +15,15 @@ from typing import Any
 
 from mailbot.lib.addresses import AddressError, canonical_domain
 from threads.mime import Address
+from threads.mime_headers import header_text
 from threads.models import Message
 
 # RFC 5322 2.1.1: lines of at most 998 octets, better 78. A chain that no longer fits into a header keeps its root and its end.
 MAX_REFERENCES = 50
 ID_HEADERS = frozenset({"message-id", "in-reply-to", "references"})
-_SENDABLE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
+_SENDABLE_ID = re.compile(r"<(?!.*=\?)[!-;=?-~]{1,900}>")
+_HEADER_LINE = re.compile(rb"([!-9;-~]+):|[ \t]")
+MAX_DECODINGS = 5
 
 
 class MailPolicy(policy.EmailPolicy):
@@ -93,7 +96,7 @@ def compose(
     for name, people in (("To", message.to), ("Cc", message.cc), ("Reply-To", message.reply_to)):
         if people:
             mail[name] = [header_address(person["name"], person["address"]) for person in people]
-    mail["Subject"] = message.subject
+    mail["Subject"] = literal(message.subject)
     mail["Date"] = format_datetime(date)
     mail["Message-ID"] = message.message_id_header
     if message.in_reply_to:
@@ -101,11 +104,35 @@ def compose(
     if message.references:
         mail["References"] = " ".join(message.references)
     for name, value in extra_headers.items():
-        mail[name] = value
+        mail[name] = literal(value)
     _set_bodies(mail, message)
     for attachment in attachments:
         _attach(mail, attachment)
-    return Composed(mail.as_bytes(), [[name, str(value)] for name, value in mail.items()])
+    raw = mail.as_bytes()
+    _check_headers(raw, mail.keys())
+    return Composed(raw, [[name, str(value)] for name, value in mail.items()])
+
+
+def literal(text: str) -> str:
+    """`text` without encoded words, decoded as a reader would show them.
+
+    The library decodes an encoded word (RFC 2047) wherever it finds one and writes out what was in it, line ends too. So it must
+    find none: text of a caller, or of a mail that is answered, would end the header and begin one of its own.
+    """
+    for _ in range(MAX_DECODINGS):
+        if "=?" not in text:
+            return text
+        text = header_text(text)
+    return text.replace("=?", "= ?")
+
+
+def _check_headers(raw: bytes, names: Iterable[str]) -> None:
+    """What stands in the mail is what was put in. Raises ValueError: no header may come out of the value of another one."""
+    block = raw.partition(b"\r\n\r\n")[0]
+    lines = [_HEADER_LINE.match(line) for line in re.split(rb"\r\n|\r|\n", block)]
+    found = [line[1] for line in lines if line and line[1]]
+    if not all(lines) or found != [name.encode("ascii", "replace") for name in names]:
+        raise ValueError("A header has a line end in it.")
 
 
 def header_address(name: str, address: str) -> HeaderAddress:
@@ -115,7 +142,9 @@ def header_address(name: str, address: str) -> HeaderAddress:
         domain = canonical_domain(domain)
     except AddressError as error:
         raise ValueError(str(error)) from error
-    return HeaderAddress(display_name=" ".join(name.split()), username=local_part, domain=domain)
+    if "=?" in local_part:
+        raise ValueError(f"“{local_part[:80]}” cannot be sent to: it reads as an encoded word.")
+    return HeaderAddress(display_name=" ".join(literal(name).split()), username=local_part, domain=domain)
 
 
 def _set_bodies(mail: EmailMessage, message: Message) -> None:
@@ -132,7 +161,8 @@ def _encoding(text: str) -> str:
 
 def _attach(mail: EmailMessage, attachment: OutgoingAttachment) -> None:
     maintype, _, subtype = attachment.content_type.partition("/")
-    inline: dict[str, Any] = {"cid": attachment.content_id, "disposition": "inline"} if attachment.content_id else {}
+    content_id = literal(attachment.content_id)
+    inline: dict[str, Any] = {"cid": content_id, "disposition": "inline"} if content_id else {}
     if maintype in ("message", "multipart"):  # the library would want a parsed message: its bytes must stay as they are
         maintype, subtype = "application", "octet-stream"
     mail.add_attachment(
