@@ -38,6 +38,7 @@ _SIGNS = (
     *("sendt", "wysłane", "odesláno", "отправлено", "发自我的", "送信"),
 )
 _HEAD_LINES = 9  # five fields, with an empty line behind each as some mail programs have it
+_MAX_LOOKS = 50  # a mail of nothing but lines that could announce a quote would otherwise take minutes
 _MAX_SENT_FROM_WORDS = 8
 _MAX_FOOTER_LINES = 5
 _FOOTER = re.compile(r"[_-]{20,}")
@@ -64,7 +65,7 @@ def _may_hold_older_words(text: str) -> bool:
 
 def _without_quotes(lines: list[str]) -> list[str]:
     kept: list[str] = []
-    forwarded_head = -1
+    forwarded_head, looks = -1, 0
     for number, line in enumerate(lines):
         if line.startswith(">"):
             continue
@@ -72,7 +73,11 @@ def _without_quotes(lines: list[str]) -> list[str]:
             if any(kept):
                 break
             forwarded_head = number + _HEAD_LINES
-        if line.endswith((":", "：")) and (width := _announcement_width(lines, number)):
+        if not line.endswith((":", "：")):
+            kept.append(line)
+            continue
+        looks += _may_announce(lines, number)
+        if looks <= _MAX_LOOKS and (width := _announcement_width(lines, number)):
             del kept[len(kept) - (width - 1) :]
             if not _quote_follows(lines, number) and any(kept):
                 break
@@ -96,6 +101,11 @@ def _has_header_lines(lines: list[str], number: int) -> bool:
 
 def _quote_follows(lines: list[str], number: int) -> bool:
     return next((line.startswith(">") for line in lines[number + 1 : number + 4] if line), False)
+
+
+def _may_announce(lines: list[str], number: int) -> bool:
+    """Whether the parser of announcements, which is slow, would have to look at this line."""
+    return any(_LOOKS_ANNOUNCING.match(line) for line in lines[max(0, number - 2) : number + 1])
 
 
 def _announcement_width(lines: list[str], number: int) -> int:

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
 from delivery.outbound.compose import OutgoingAttachment
 from delivery.outbound.queue import Blocked, Draft, queue_mail
-from delivery.outbound.replies import NobodyToReplyTo, forward_draft, reply_draft
+from delivery.outbound.replies import NobodyToReplyTo, TooManyToReplyTo, forward_draft, reply_draft
 from delivery.raw import RawGone, raw_of
 from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND
@@ -66,7 +66,7 @@ class ReplyView(SendingView):
         body = self.body(ReplyBody, request)
         try:
             draft = reply_draft(parent.inbox, parent, draft_from(body), reply_all=body["reply_all"])
-        except NobodyToReplyTo as error:
+        except (NobodyToReplyTo, TooManyToReplyTo) as error:
             raise invalid("message_id", str(error), "Send a new message to the address you mean.") from error
         return self.accepted(parent.inbox, draft, parent)
 

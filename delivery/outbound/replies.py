@@ -6,14 +6,24 @@ from dataclasses import replace
 from delivery.outbound.compose import OutgoingAttachment, forward_subject, references_for_reply, reply_subject
 from delivery.outbound.queue import Draft
 from inboxes.models import Inbox
-from mailbot.lib.addresses import comparable
+from mailbot.lib.addresses import AddressError, canonical, comparable
 from threads.attachments import content_of
 from threads.mime import Address
 from threads.models import Message
 
 
+# Whoever wrote the mail chose whom an answer goes to: by a Reply-To of a thousand he would have us send a thousand mails.
+MAX_RECIPIENTS = 100
+MAX_NAME = 200
+MAX_SUBJECT = 990
+
+
 class NobodyToReplyTo(ValueError):
     """The message names no address that an answer could go to."""
+
+
+class TooManyToReplyTo(ValueError):
+    """The message names more addresses than a mail may go to."""
 
 
 def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool) -> Draft:
@@ -22,7 +32,7 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
     An answer to a mail goes to its Reply-To or From; a second mail after one of our own goes to whom the first went.
     """
     us = {comparable(inbox.address)}
-    to = _addresses(parent.reply_to) or (Address(parent.from_name, parent.from_address),)
+    to = _addresses(parent.reply_to) or (Address(parent.from_name[:MAX_NAME], parent.from_address),)
     if parent.direction == Message.Direction.OUTBOUND:
         to = _addresses(parent.to)
     to = (
@@ -34,8 +44,14 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
         raise NobodyToReplyTo("This message has no usable From or Reply-To address.")
     others = _addresses([*parent.to, *parent.cc]) if reply_all else ()
     cc = _without((*draft.cc, *others), us | {comparable(address.address) for address in to})
+    if max(len(to), len(cc)) > MAX_RECIPIENTS:
+        raise TooManyToReplyTo(f"An answer would go to more than {MAX_RECIPIENTS} addresses that this message names.")
     return replace(
-        draft, to=to, cc=cc, subject=reply_subject(parent.subject), references=tuple(references_for_reply(parent))
+        draft,
+        to=to,
+        cc=cc,
+        subject=reply_subject(parent.subject)[:MAX_SUBJECT],
+        references=tuple(references_for_reply(parent)),
     )
 
 
@@ -56,7 +72,7 @@ def forward_draft(parent: Message, draft: Draft) -> Draft:
     ]
     return replace(
         draft,
-        subject=forward_subject(parent.subject),
+        subject=forward_subject(parent.subject)[:MAX_SUBJECT],
         body_text=f"{draft.body_text}\n\n{told}\n\n{parent.body_text}".lstrip("\n"),
         body_html="",
         attachments=(*draft.attachments, *files),
@@ -65,13 +81,21 @@ def forward_draft(parent: Message, draft: Draft) -> Draft:
 
 
 def _addresses(people: Iterable[dict[str, str]]) -> tuple[Address, ...]:
-    return tuple(Address(item["name"], item["address"]) for item in people)
+    return tuple(Address(item["name"][:MAX_NAME], item["address"]) for item in people)
 
 
 def _without(addresses: Iterable[Address], left_out: set[str]) -> tuple[Address, ...]:
-    """Each address once, in order, without those that are left out or empty."""
-    first = {comparable(address.address): address for address in reversed(list(addresses)) if "@" in address.address}
+    """Each address once, in order, without those that are left out or that nothing can be sent to."""
+    first = {comparable(address.address): address for address in reversed(list(addresses)) if _is_usable(address)}
     return tuple(address for key, address in reversed(first.items()) if key not in left_out)
+
+
+def _is_usable(address: Address) -> bool:
+    try:
+        canonical(address.address)
+    except AddressError:
+        return False
+    return address.address.rpartition("@")[0].isascii()
 
 
 def _shown(name: str, address: str) -> str:

@@ -19,6 +19,9 @@ MAX_LOCAL_PART = 64
 MAX_ADDRESS = 254
 _ATEXT = r"[a-z0-9!#$%&'*/=?^_`{|}~\-\u0080-\U0010ffff]"
 _LOCAL_PART = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
+_TAG = re.compile(rf"(?:{_ATEXT}|[.+])*")
+# Composing makes text shorter, but never by more: what is longer than this need not be composed, which takes quadratic time.
+_SHRINKS_BY = 4
 _LDH_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -58,13 +61,13 @@ def canonical(address: str) -> CanonicalAddress:
 
 def canonical_local_part(local_part: str) -> tuple[str, str]:
     """(name, tag) of a local part. Raises AddressError."""
-    folded = unicodedata.normalize("NFC", local_part).lower()
+    folded = unicodedata.normalize("NFC", local_part[: _SHRINKS_BY * MAX_LOCAL_PART + 1]).lower()
     name, _, tag = folded.partition("+")
     if len(folded.encode("utf-8", "surrogatepass")) > MAX_LOCAL_PART:
         raise AddressError(f"The local part is longer than {MAX_LOCAL_PART} octets.")
     if not name:
         raise AddressError("The local part is empty.")
-    if not _LOCAL_PART.fullmatch(name) or not _printable(folded):
+    if not _LOCAL_PART.fullmatch(name) or not _TAG.fullmatch(tag) or not _printable(folded):
         raise AddressError(
             f"The local part “{_shown(local_part)}” has characters that cannot be used: letters, digits and"
             " . _ - ! # $ % & ' * / = ? ^ ` { | } ~ can, a dot not at the start, at the end or twice in a row."
@@ -75,6 +78,8 @@ def canonical_local_part(local_part: str) -> tuple[str, str]:
 @lru_cache(maxsize=4096)
 def canonical_domain(domain: str) -> str:
     """A domain in lower-case A-labels, without a dot at the end. Raises AddressError."""
+    if len(domain) > _SHRINKS_BY * MAX_ADDRESS:  # nor may the cache hold on to it
+        raise AddressError(f"The domain “{_shown(domain)}” is too long.")
     folded = domain.strip().removesuffix(".").lower()
     try:
         encoded = folded if folded.isascii() else idna.encode(folded, uts46=True).decode("ascii")

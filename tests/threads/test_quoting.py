@@ -53,6 +53,13 @@ class TestNewText:
     def test_it_keeps_the_new_words_only(self, text):
         assert extract_new_text(text) == "Hello"
 
+    @pytest.mark.parametrize("line", ["On {:05d}:", "On " + "On " * 80 + "{:05d}:", "On a@b" + " " * 250 + "{:05d}:"])
+    def test_it_takes_no_time_over_lines_that_might_announce_a_quote(self, line):
+        text = "\n".join(line.format(number) for number in range(5_000))
+        began = time.perf_counter()
+        assert extract_new_text(text)
+        assert time.perf_counter() - began < 3.0
+
     def test_it_keeps_answers_between_quotes(self):
         text = "On Monday, Ann <ann@example.com> wrote:\n> One?\nYes.\n\n> Two?\nNo.\n"
         assert extract_new_text(text) == "Yes.\n\nNo."

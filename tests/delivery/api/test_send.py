@@ -154,6 +154,31 @@ class TestReply:
         reply = alice.post(f"/v1/inboxes/{inbox.pk}/messages/{parent['id']}/reply", {"body_text": "Yes"}).json()["data"]
         assert reply["to_addresses"] == ["desk@example.com"]
 
+    @pytest.mark.parametrize(
+        ("name", "body"), [("Reply_To", {}), ("To", {"reply_all": True}), ("Cc", {"reply_all": True})]
+    )
+    def test_it_goes_to_no_thousand_people_that_a_stranger_names(
+        self, alice: Caller, name: str, body: dict[str, Any]
+    ) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(**{name: ", ".join(f"a{number}@example.com" for number in range(101))}), inbox)
+        path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply"
+        assert alice.post(path, body).status_code == 400
+        assert not OutboundMail.objects.exists()
+
+    @pytest.mark.parametrize("sender", ["jürgen@example.com", '"a b"@example.com', "a@[127.0.0.1]", "=?q?b@x"])
+    def test_it_goes_to_no_address_that_nothing_can_be_sent_to(self, alice: Caller, sender: str) -> None:
+        inbox = alice.create_inbox()
+        deliver(f"Subject: x\r\nFrom: {sender}\r\n\r\nx".encode(), inbox)
+        path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply"
+        assert alice.post(path).status_code == 400
+
+    def test_it_cuts_what_is_very_long_in_what_it_answers(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(f"Subject: {'ä' * 50_000}\r\nFrom: {'ä(' * 40_000} <a@example.com>\r\n\r\nx".encode(), inbox)
+        path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply"
+        assert len(alice.post(path).json()["data"]["subject"]) == 990
+
     def test_it_reaches_everybody_but_us_when_asked_to(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         deliver(

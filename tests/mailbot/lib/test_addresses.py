@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,13 +32,23 @@ class TestCanonical:
         "written",
         ["", "a", "@example.com", "a@", "a b@example.com", "a..b@example.com", ".a@example.com", "+tag@example.com", "a@-x.com", "a@x..com",
          "a" * 65 + "@example.com", "a@" + "x" * 64 + ".com", "a\r\nb@example.com",
-         "a\0@example.com", '"a b"@example.com', "a@[127.0.0.1]", "a\u200b@x.com", "a\ud800@x.com", "a@\ud800.com"],
+         "a\0@example.com", '"a b"@example.com', "a@[127.0.0.1]", "a\u200b@x.com", "a\ud800@x.com", "a@\ud800.com",
+         'a+">"@x.com', "a+<b@y.com>@x.com", "a+b,c@x.com", "a+b@c@x.com"],
     )  # fmt: skip
     def test_it_refuses_with_a_reason_in_one_line(self, written: str) -> None:
         with pytest.raises(AddressError) as caught:
             canonical(written)
         assert str(caught.value)
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "written", ["a" + "\u0327\u0301" * 200_000 + "@x.com", "a@" + " " * 200_000 + "x.com", "a@" + "ä." * 200_000]
+    )
+    def test_it_refuses_what_is_very_long_at_once(self, written: str) -> None:
+        began = time.perf_counter()
+        with pytest.raises(AddressError):
+            canonical(written)
+        assert time.perf_counter() - began < 0.5
 
     def test_it_shows_people_the_domain_as_they_write_it(self) -> None:
         assert canonical("a@xn--bcher-kva.example").unicode_address == "a@bücher.example"
