@@ -11,7 +11,6 @@ from threads.attachments import content_of
 from threads.mime import Address
 from threads.models import Message
 
-
 # Whoever wrote the mail chose whom an answer goes to: by a Reply-To of a thousand he would have us send a thousand mails.
 MAX_RECIPIENTS = 100
 MAX_NAME = 200

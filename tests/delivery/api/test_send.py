@@ -175,7 +175,7 @@ class TestReply:
 
     def test_it_cuts_what_is_very_long_in_what_it_answers(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        deliver(f"Subject: {'ä' * 50_000}\r\nFrom: {'ä(' * 40_000} <a@example.com>\r\n\r\nx".encode(), inbox)
+        deliver(f"Subject: {'ä' * 50_000}\r\nFrom: \"{'ä(' * 40_000}\" <a@example.com>\r\n\r\nx".encode(), inbox)
         path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply"
         assert len(alice.post(path).json()["data"]["subject"]) == 990
 
