@@ -62,16 +62,23 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
     inbox that is purged by now makes none either. Takes the inboxes' locks in order of their ids, so that two workers cannot race
     for one thread and cannot wait for each other.
     """
-    accounts = dict(Inbox.objects.filter(pk__in={mail.inbox_id for mail in mails}).values_list("pk", "account_id"))
-    for mail in mails:
-        if mail.inbox_id in accounts:
-            keep(accounts[mail.inbox_id], (attachment.content for attachment in mail.content.parsed.attachments))
-    with transaction.atomic():
+    _keep_attachments(mails)
+    with transaction.atomic(savepoint=False):  # one that fails ends the caller's transaction too, and is meant to
         desk = _set_up(mails)
         for mail in mails:
             _file(desk, mail)
         _write(desk)
     return desk.messages
+
+
+def _keep_attachments(mails: Sequence[Incoming]) -> None:
+    with_files = [mail for mail in mails if mail.content.parsed.attachments]
+    if not with_files:
+        return
+    accounts = dict(Inbox.objects.filter(pk__in={mail.inbox_id for mail in with_files}).values_list("pk", "account_id"))
+    for mail in with_files:
+        if mail.inbox_id in accounts:
+            keep(accounts[mail.inbox_id], (attachment.content for attachment in mail.content.parsed.attachments))
 
 
 def _set_up(mails: Sequence[Incoming]) -> Desk:

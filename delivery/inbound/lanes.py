@@ -5,7 +5,7 @@ mail of an inbox belongs to one of a few lanes, and a lane is processed by one w
 several inboxes goes by its first one: the others see it in order unless two workers are at it in the same moment.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zlib import crc32
 
 from django.db.models import Q
@@ -28,9 +28,11 @@ def take_lanes(token: str, lease: timedelta) -> list[int]:
     wanted = set(InboundMail.objects.due(now).order_by().values_list("lane", flat=True).distinct())
     if not wanted:
         return []
-    free = InboundLane.objects.filter(pk__in=_made(wanted)).filter(Q(lease_until=None) | Q(lease_until__lt=now))
-    chosen = list(free.values_list("pk", flat=True)[:LANES_AT_ONCE])
-    free.filter(pk__in=chosen).update(lease_token=token, lease_until=now + lease)
+    held_until = _held_until(wanted)
+    chosen = sorted(lane for lane in wanted if (until := held_until[lane]) is None or until < now)[:LANES_AT_ONCE]
+    free = InboundLane.objects.filter(pk__in=chosen).filter(Q(lease_until=None) | Q(lease_until__lt=now))
+    if free.update(lease_token=token, lease_until=now + lease) == len(chosen):
+        return chosen
     return list(InboundLane.objects.filter(lease_token=token).order_by("pk").values_list("pk", flat=True))
 
 
@@ -38,8 +40,9 @@ def release_lanes(token: str) -> None:
     InboundLane.objects.filter(lease_token=token).update(lease_token="", lease_until=None)
 
 
-def _made(lanes: set[int]) -> set[int]:
-    """Rows of lanes are made when they are first needed."""
-    missing = lanes - set(InboundLane.objects.filter(pk__in=lanes).values_list("pk", flat=True))
-    InboundLane.objects.bulk_create([InboundLane(pk=lane) for lane in missing], ignore_conflicts=True)
-    return lanes
+def _held_until(lanes: set[int]) -> dict[int, datetime | None]:
+    """Until when each lane is held. Rows of lanes are made when they are first needed."""
+    found = dict(InboundLane.objects.filter(pk__in=lanes).values_list("pk", "lease_until"))
+    if missing := lanes - found.keys():
+        InboundLane.objects.bulk_create([InboundLane(pk=lane) for lane in missing], ignore_conflicts=True)
+    return dict.fromkeys(missing) | found
