@@ -22,8 +22,9 @@ def read_moment(text: str, prefix: str) -> str | datetime:
         return text
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except ValueError as error:
+        # To UTC here, where it can still be refused: "0001-01-01T00:00:00+14:00" has no such time.
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise BadMoment(f"“{text}” is neither an id ({prefix}_…) nor a time such as 2026-11-24T10:00:00Z.") from error
 
 

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -63,19 +63,24 @@ def decoded(cursor: str, order: tuple[str, ...], model: type[Model]) -> list[Any
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if (
             len(values) != len(order)
+            or not all(isinstance(value, int) or (isinstance(value, str) and value.isascii()) for value in values)
             or "\0" in str(values)
-            or not all(isinstance(value, str | int) for value in values)
         ):
             raise ValueError("not a cursor of this list")
         fields: list[Any] = [model._meta.get_field(name.removeprefix("-")) for name in order]
-        return [
-            field.clean(value, None) if isinstance(field, IntegerField) else field.to_python(value)
-            for field, value in zip(fields, values, strict=True)
-        ]
-    except (ValueError, TypeError, ValidationError) as error:
+        return [_read(field, value) for field, value in zip(fields, values, strict=True)]
+    except (ValueError, TypeError, OverflowError, ValidationError) as error:
         raise invalid(
             "cursor", "This is not a cursor of this list.", "Use meta.next_cursor as it was given."
         ) from error
+
+
+def _read(field: Any, value: Any) -> Any:
+    if isinstance(field, IntegerField):
+        return field.clean(value, None)
+    read = field.to_python(value)
+    # In UTC, and within its years: the database's driver would find out too late.
+    return read.astimezone(UTC) if isinstance(read, datetime) else read
 
 
 def _after(values: list[Any], order: tuple[str, ...]) -> Q:

@@ -6,9 +6,12 @@ import orjson
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+MAX_DEPTH = 50
+
 
 class JSONParser(BaseParser):
-    """Reads a JSON object. orjson refuses NaN, lone surrogates and nesting deeper than 1024, each without recursion."""
+    """Reads a JSON object. orjson refuses NaN and lone surrogates, and nesting deeper than 1024 without recursion. What is read
+    is written again, into a column and into answers, by code that recurses: so it ends far earlier here."""
 
     media_type = "application/json"
 
@@ -25,4 +28,21 @@ class JSONParser(BaseParser):
             ) from error
         if not isinstance(value, dict):
             raise ParseError("The body must be a JSON object.")
+        if is_deeper(value, MAX_DEPTH):
+            raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
         return value
+
+
+def is_deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects are nested more than `depth` times in `value`. Without recursion: the nesting is the caller's."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True

@@ -1,5 +1,8 @@
 """What every path of /v1 has in common"""
 
+import base64
+import json
+
 import pytest
 from django.test import Client
 
@@ -37,6 +40,37 @@ class TestErrors:
         answer = alice.post("/v1/inboxes", {"username": "x" * 200})
         assert answer.status_code == 413
         assert answer.json()["error"]["code"] == "payload_too_large"
+
+    @pytest.mark.parametrize("depth", [60, 300, 1000, 5000])
+    @pytest.mark.parametrize("field", ["metadata", "username", "nope"])
+    def test_it_refuses_what_is_nested_too_deeply(self, alice: Caller, depth: int, field: str) -> None:
+        body = f'{{"{field}": {{"a": {"[" * depth}{"]" * depth}}}}}'
+        answer = alice.client.post("/v1/inboxes", body, content_type="application/json")
+        assert answer.status_code == 400
+        assert alice.get("/v1/inboxes").json()["meta"]["total"] == 0
+
+    def test_it_shows_again_what_is_nested_as_deeply_as_may_be(self, alice: Caller) -> None:
+        body = f'{{"metadata": {{"a": {"[" * 48}{"]" * 48}}}}}'
+        assert alice.client.post("/v1/inboxes", body, content_type="application/json").status_code == 201
+        assert alice.get("/v1/inboxes").status_code == alice.get("/v1/audit-log").status_code == 200
+
+    def test_it_names_some_of_very_many_unknown_fields(self, alice: Caller) -> None:
+        answer = alice.post("/v1/inboxes", {f"usernam{number}": 1 for number in range(10_000)})
+        assert answer.status_code == 400
+        assert len(answer.json()["error"]["fields"]) == 20
+
+    @pytest.mark.parametrize("path", ["/v1/inboxes", "/v1/events", "/v1/audit-log"])
+    def test_it_refuses_very_many_parameters(self, alice: Caller, path: str) -> None:
+        assert alice.get(path, **{f"a{number}": "1" for number in range(2500)}).status_code == 400
+
+    @pytest.mark.parametrize(
+        "values", [["\ud800"], ["ü"], ["0001-01-01T00:00:00+14:00", "x"], ["9999-12-31T23:59:59-14:00", "x"], [1.5]]
+    )
+    def test_it_takes_no_cursor_that_it_has_not_given(self, alice: Caller, values: list[object]) -> None:
+        cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+        inbox = alice.create_inbox()
+        for path in ("inboxes", "events", "audit-log", f"inboxes/{inbox.pk}/messages", f"inboxes/{inbox.pk}/threads"):
+            assert alice.get(f"/v1/{path}", cursor=cursor).status_code == 400, path
 
     def test_it_ignores_a_request_id_that_is_no_such_thing(self, alice: Caller) -> None:
         answer = alice.client.get("/v1/inboxes", headers={"X-Request-Id": "x\r\ny"})

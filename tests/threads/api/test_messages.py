@@ -65,7 +65,8 @@ class TestList:
 
     @pytest.mark.parametrize(
         "query",
-        [{"limit": "0"}, {"limit": "101"}, {"page": "0"}, {"page": "1000000000"}, {"page": "x"}, {"after": "yesterday"}, {"cursor": "!"},
+        [{"limit": "0"}, {"limit": "101"}, {"page": "0"}, {"page": "1000000000"}, {"page": "x"}, {"after": "yesterday"},
+         {"after": "0001-01-01T00:00:00+14:00"}, {"before": "9999-12-31T23:59:59-14:00"}, {"cursor": "!"},
          {"direction": "up"}, {"frm": "a"}, {"cursor": "WyJhIiwiYiJd"}, {"label": "x" * 101}, {"subject": "\0"}],
     )  # fmt: skip
     def test_it_says_what_is_wrong_with_a_query(self, alice: Caller, query: dict[str, str]) -> None:
