@@ -76,6 +76,10 @@ class TestSend:
             {"to": "a@example.com", "headers": {"X-A": "a\nBcc: x@example.com"}},
             {"to": "a@example.com", "headers": {"X-A\r\nBcc": "a"}},
             {"to": "a@example.com", "headers": {"From": "ceo@example.com"}},
+            {"to": "a@example.com", "headers": {"Resent-Bcc": "x@example.com"}},
+            {"to": "a@example.com", "headers": {"X-MC-BccAddress": "x@example.com"}},
+            {"to": "a@example.com", "headers": {"x-smtpapi": "{}"}},
+            {"to": "(" * 990},
             {"to": "a@example.com", "attachments": [{"filename": "a", "content": "%%%"}]},
             {"to": "a@example.com", "attachments": [{"filename": "a", "url": "http://127.0.0.1/"}]},
             {"to": "a@example.com", "attachments": [{"filename": "a\r\nX: y", "content": ""}]},
@@ -175,7 +179,7 @@ class TestReply:
 
     def test_it_cuts_what_is_very_long_in_what_it_answers(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        deliver(f"Subject: {'ä' * 50_000}\r\nFrom: \"{'ä(' * 40_000}\" <a@example.com>\r\n\r\nx".encode(), inbox)
+        deliver(f'Subject: {"ä" * 50_000}\r\nFrom: "{"ä(" * 40_000}" <a@example.com>\r\n\r\nx'.encode(), inbox)
         path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/reply"
         assert len(alice.post(path).json()["data"]["subject"]) == 990
 
