@@ -1,0 +1,42 @@
+"""The tasks of the worker and the schedule: what finds the work when no hint arrived."""
+
+from typing import Any
+
+import pytest
+from celery import current_app
+
+from delivery import tasks
+from tests.cast import Caller
+from tests.mailing import mail, store
+
+
+@pytest.fixture(autouse=True)
+def no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailbot.lib.hints.send", lambda task: None)
+
+
+class TestSweeps:
+    def test_they_are_scheduled(self, settings: Any) -> None:
+        current_app.loader.import_default_modules()
+        scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+        assert scheduled == {tasks.process_inbound.name, tasks.sweep_outbound.name, "inboxes.tasks.expire_inboxes"}
+        assert scheduled <= set(current_app.tasks)
+
+    def test_they_find_mail_that_came_in(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        store(mail(Subject="nobody rang"), inbox)
+        tasks.process_inbound()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["nobody rang"]
+
+    def test_they_find_mail_that_has_to_leave(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        message = alice.send(inbox)
+        tasks.sweep_outbound()
+        assert alice.events(message_id=message["id"])[-1] == "message.delivered"
+
+    def test_they_name_who_acts(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+        tasks.process_inbound()
+        entry = alice.get("/v1/audit-log", inbox_id=inbox.pk, action="message.received").json()["data"][0]
+        assert entry["actor"] == {"kind": "system", "id": "inbound worker", "name": "inbound worker"}
