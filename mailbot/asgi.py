@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402  (like the following: needs the a
 from django.contrib.staticfiles.finders import AppDirectoriesFinder  # noqa: E402
 from servestatic import ServeStaticASGI  # type: ignore[import-untyped]  # noqa: E402
 
+from mailbot.body_limit import with_body_limit  # noqa: E402
 from threads.api import wait  # noqa: E402
 
 
@@ -27,7 +28,7 @@ def with_assets(behind: Any) -> Any:
     return assets
 
 
-served_with_assets = with_assets(django_application)
+served_with_assets = with_body_limit(with_assets(django_application))
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

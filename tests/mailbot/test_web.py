@@ -1,5 +1,6 @@
 """The web process as a whole: what is behind which path, over a real socket."""
 
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -13,6 +14,13 @@ from tests.web import Web, running_web
 def web(transactional_db: None) -> Iterator[Web]:
     with running_web() as web:
         yield web
+
+
+def exchanged(web: Web, request: bytes) -> bytes:
+    """Everything that the server answers until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", web.port), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 class TestWeb:
@@ -38,6 +46,29 @@ class TestWeb:
         with web.client(alice) as client:
             answer = client.post("/v1/inboxes", content=body(), headers={"Content-Type": "application/json"})
         assert answer.json()["data"]["username"] == "chunked"
+
+    @pytest.mark.parametrize("path", ["/v1/inboxes", "/v1/inboxes/x/messages", "/v1/nope", "/admin/login/"])
+    def test_it_reads_no_large_body_of_a_stranger(self, web: Web, path: str) -> None:
+        answer = exchanged(web, f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {10**10}\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"payload_too_large" in answer
+
+    def test_it_ends_a_body_without_a_length_that_grows_too_large(self, web: Web, alice: Caller) -> None:
+        head = (
+            f"POST /v1/inboxes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {alice.secret}\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        chunk = b"40000\r\n" + b" " * 0x40000 + b"\r\n"
+        answer = exchanged(web, head.encode() + chunk * 5 + b"0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"payload_too_large" in answer
+
+    def test_it_reads_a_large_mail(self, web: Web, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        with web.client(alice) as client:
+            body = {"to": "a@example.com", "body_text": "x" * 3_000_000}
+            assert client.post(f"/v1/inboxes/{inbox.pk}/messages", json=body).status_code == 202
+            assert client.patch(f"/v1/inboxes/{inbox.pk}", json={"name": "x" * 3_000_000}).status_code == 413
 
     def test_it_answers_the_api_with_the_id_of_the_request(self, web: Web) -> None:
         answer = httpx.get(f"{web.url}/v1/inboxes")
