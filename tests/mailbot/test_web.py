@@ -27,6 +27,8 @@ class TestWeb:
     def test_it_serves_the_console_with_its_assets(self, web: Web) -> None:
         page = httpx.get(f"{web.url}/admin/login/")
         assert page.status_code == 200
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'self';")
+        assert page.headers["X-Frame-Options"] == "DENY"
         for asset in ("admin/css/base.css", "mailbot/console.css"):
             answer = httpx.get(f"{web.url}/static/{asset}")
             assert answer.status_code == 200
