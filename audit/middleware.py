@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -63,9 +64,14 @@ def _marked(response: HttpResponseBase, context: ActContext) -> HttpResponseBase
 
 
 def remote_address(request: HttpRequest) -> str | None:
-    """The peer's address, or what the outermost of our TRUSTED_PROXIES saw: earlier X-Forwarded-For entries are hearsay."""
+    """The peer's address, or what the outermost of our TRUSTED_PROXIES saw: earlier X-Forwarded-For entries are hearsay.
+
+    None for what is no address (PostgreSQL's inet takes nothing else): a trail without it is better than an act that fails.
+    """
     forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
     trusted: int = settings.TRUSTED_PROXIES
-    if trusted and len(forwarded) >= trusted:
-        return forwarded[-trusted]
-    return request.META.get("REMOTE_ADDR") or None
+    seen = forwarded[-trusted] if trusted and len(forwarded) >= trusted else request.META.get("REMOTE_ADDR", "")
+    try:
+        return str(ip_address(seen.partition("%")[0]))  # a link-local one comes with its interface
+    except ValueError:
+        return None
