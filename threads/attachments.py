@@ -10,6 +10,10 @@ from threads.mime import ParsedAttachment
 from threads.models import Attachment, Message
 
 
+class ContentGone(LookupError):
+    """The storage has no such file any more."""
+
+
 def storage_name(account_id: str, sha256: str) -> str:
     return f"attachments/{account_id}/{sha256[:2]}/{sha256}"
 
@@ -42,5 +46,9 @@ def attachment_rows(message: Message, attachments: Iterable[ParsedAttachment]) -
 
 
 def content_of(attachment: Attachment) -> bytes:
-    with default_storage.open(attachment.storage_name) as file:
-        return bytes(file.read())
+    """Raises ContentGone."""
+    try:
+        with default_storage.open(attachment.storage_name) as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise ContentGone(attachment.pk) from error

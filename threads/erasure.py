@@ -1,6 +1,5 @@
-"""Erasing what an inbox holds. Events and the trail stay: they say that it happened and hold no content."""
+"""Erasing what an inbox holds. Events and the trail stay: they say that it happened, with addresses and subjects but no body."""
 
-from collections.abc import Iterable
 from functools import partial
 
 from django.core.files.storage import default_storage
@@ -21,10 +20,11 @@ def erase_content(inbox: Inbox) -> None:
     Inbox.objects.filter(pk=inbox.pk).update(message_count=0, thread_count=0)
     inbox.message_count = inbox.thread_count = 0
     content_erased.send(Inbox, inbox=inbox, source_ids=sources)
+    transaction.on_commit(partial(_delete_files, names))
+
+
+def _delete_files(names: set[str]) -> None:
+    """Asked right before they go: another inbox of the account may have got the same file meanwhile."""
     needed = set(Attachment.objects.filter(storage_name__in=names).values_list("storage_name", flat=True))
-    transaction.on_commit(partial(_delete_files, names - needed))
-
-
-def _delete_files(names: Iterable[str]) -> None:
-    for name in names:
+    for name in names - needed:
         default_storage.delete(name)

@@ -15,7 +15,8 @@ from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND
 from mailbot.api.errors import ApiError, Code, invalid
 from mailbot.api.views import data
-from threads.api.views import MessageScopedView, MessagesView, as_download, represent_message
+from threads.api.views import MessageScopedView, MessagesView, as_download, file_gone, represent_message
+from threads.attachments import ContentGone
 from threads.models import Message
 
 
@@ -78,7 +79,11 @@ class ForwardView(SendingView):
 
     def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
         parent = self.get_message(inbox_id, message_id)
-        return self.accepted(parent.inbox, forward_draft(parent, draft_from(self.body(ForwardBody, request))), parent)
+        try:
+            draft = forward_draft(parent, draft_from(self.body(ForwardBody, request)))
+        except ContentGone as error:
+            raise file_gone() from error
+        return self.accepted(parent.inbox, draft, parent)
 
 
 class RawView(MessageScopedView):

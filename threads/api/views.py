@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from inboxes.api.views import InboxScopedView
 from inboxes.models import Inbox
 from inboxes.permissions import EVENTS_READ, MESSAGES_READ, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE
-from mailbot.api.errors import invalid, not_found
+from mailbot.api.errors import ApiError, Code, invalid, not_found
 from mailbot.api.pagination import decoded, encoded, paginated
 from mailbot.api.views import data
 from threads.api.serializers import (
@@ -25,7 +25,7 @@ from threads.api.serializers import (
     ThreadQuery,
     ThreadSerializer,
 )
-from threads.attachments import content_of
+from threads.attachments import ContentGone, content_of
 from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed
 from threads.labels import change_thread, replace_labels
 from threads.models import Event, Message, Thread
@@ -119,11 +119,17 @@ class AttachmentView(MessageScopedView):
         attachment = self.get_message(inbox_id, message_id).attachments.filter(pk=attachment_id).first()
         if attachment is None:
             raise not_found()
+        try:
+            content = content_of(attachment)
+        except ContentGone as error:
+            raise file_gone() from error
         shown = attachment.content_type in SHOWN_INLINE
-        response = HttpResponse(
-            content_of(attachment), content_type=attachment.content_type if shown else "application/octet-stream"
-        )
+        response = HttpResponse(content, content_type=attachment.content_type if shown else "application/octet-stream")
         return as_download(response, attachment.filename)
+
+
+def file_gone() -> ApiError:
+    return ApiError(Code.GONE, "The file is no longer kept.", fix="Read the message itself, or its raw mail.")
 
 
 def as_download(response: HttpResponse, filename: str) -> HttpResponse:
@@ -211,4 +217,4 @@ def represent_events(events: list[Event]) -> Any:
     return EventSerializer(events, many=True).data
 
 
-__all__ = ["MessageScopedView", "MessagesView", "as_download", "represent_message", "represent_messages"]
+__all__ = ["MessageScopedView", "MessagesView", "as_download", "file_gone", "represent_message", "represent_messages"]

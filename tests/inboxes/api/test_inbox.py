@@ -1,17 +1,22 @@
 """GET|PATCH|DELETE /v1/inboxes/{id}, pause and resume"""
 
+import hashlib
+import secrets
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from delivery.models import InboundMail
 from inboxes.models import Inbox
 from inboxes.provisioning import expire_inboxes
 from inboxes.routing import find_inbox
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
 from tests.mailing import deliver, mail, store
+from threads.attachments import storage_name
 from threads.models import Attachment, Event, Message, Thread
 
 
@@ -111,6 +116,31 @@ class TestDelete:
         alice.delete(f"/v1/inboxes/{inbox.pk}?purge=true")
         message = charlie.messages(other)[0]
         assert charlie.get(f"/v1/inboxes/{other.pk}/messages/{message['id']}/raw").status_code == 200
+
+    def test_it_erases_raw_mail_that_became_no_message(self, alice: Caller, charlie: Caller) -> None:
+        inbox, other, third = alice.create_inbox(), charlie.create_inbox(), charlie.create_inbox()
+        again = mail(To=inbox.address)
+        deliver(again, inbox)
+        deliver(again, inbox)  # counted on the first one
+        store(mail(To=inbox.address), inbox)  # not processed yet
+        store(mail(To=inbox.address), inbox, other)
+        deliver(mail(To=third.address), third)
+        alice.delete(f"/v1/inboxes/{inbox.pk}?purge=true")
+        assert InboundMail.objects.count() == 2
+        charlie.delete(f"/v1/inboxes/{other.pk}?purge=true")
+        assert [mail.recipients[0]["inbox_id"] for mail in InboundMail.objects.all()] == [third.pk]
+
+    def test_it_erases_files_but_none_that_another_inbox_has(
+        self, alice: Caller, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        inbox, other = alice.create_inbox(), alice.create_inbox()
+        ours, shared = secrets.token_bytes(20), secrets.token_bytes(20)
+        deliver(mail(To=inbox.address, attachments={"ours": ours, "shared": shared}), inbox)
+        with django_capture_on_commit_callbacks(execute=True):
+            alice.delete(f"/v1/inboxes/{inbox.pk}?purge=true")
+            deliver(mail(To=other.address, attachments={"shared": shared}), other)  # before the files go
+        names = [storage_name(inbox.account_id, hashlib.sha256(content).hexdigest()) for content in (ours, shared)]
+        assert [default_storage.exists(name) for name in names] == [False, True]
 
     def test_it_files_what_was_accepted_before_the_end(self, alice: Caller) -> None:
         inbox = alice.create_inbox()

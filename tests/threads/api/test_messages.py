@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.core.files.storage import default_storage
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
 from tests.mailing import deliver, mail
+from threads.models import Attachment
 
 
 class TestList:
@@ -169,6 +171,15 @@ class TestAttachments:
         assert answer.headers["Content-Disposition"].startswith("attachment;")
         assert "filename*=UTF-8''Rechnung%20%C3%BC.html" in answer.headers["Content-Disposition"]
         assert charlie.get(path).status_code == 404
+
+    def test_it_says_that_a_file_is_gone(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(attachments={"a.bin": b"lost from the storage"}), inbox)
+        message = alice.messages(inbox)[0]
+        default_storage.delete(Attachment.objects.get().storage_name)
+        path = f"/v1/inboxes/{inbox.pk}/messages/{message['id']}"
+        assert alice.get(f"{path}/attachments/{message['attachments'][0]['id']}").status_code == 410
+        assert alice.post(f"{path}/forward", {"to": "a@example.com"}).status_code == 410
 
     def test_it_stores_one_content_once_within_an_account(self, alice: Caller, tmp_path: object) -> None:
         inbox = alice.create_inbox()
