@@ -40,6 +40,7 @@ LONGEST_WAIT_MS = 25_000  # clients give up at 30 s
 LOOKS_BACK = timedelta(seconds=60)
 LOOKS_AT_MOST = 200
 LOOKERS = 4
+LOOKS_AT = ("sequence", "direction", "from_address", "subject", "codes", "links")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -157,13 +158,15 @@ class Position:
 
 
 def first_match(inbox: Inbox, query: dict[str, Any], position: Position) -> Message | None:
-    """The oldest matching message behind `position`."""
+    """The oldest matching message behind `position`. Bodies, which may be megabytes, are read of that one only."""
+    messages = Message.objects.filter(inbox=inbox)
     while True:
-        rows = position.beyond(Message.objects.filter(inbox=inbox))
-        found = list(rows.order_by("sequence").prefetch_related("attachments")[:LOOKS_AT_MOST])
+        found = list(position.beyond(messages).order_by("sequence").only(*LOOKS_AT)[:LOOKS_AT_MOST])
         for message in found:
-            if matches(message, query):
-                return message
+            if matches(message, query) and (
+                whole := messages.prefetch_related("attachments").filter(pk=message.pk).first()
+            ):
+                return whole
             position.last_seen = message
         if len(found) < LOOKS_AT_MOST:
             return None

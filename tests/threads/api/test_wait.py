@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
@@ -204,3 +206,17 @@ def wait_over_a_plain_socket(web: Web, caller: Caller, inbox_id: str) -> socket.
     head = f"GET /v1/inboxes/{inbox_id}/messages/wait HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {caller.secret}\r\n\r\n"
     connection.sendall(head.encode())
     return connection
+
+
+class TestLooking:
+    def test_it_reads_no_body_but_of_the_mail_that_it_answers(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        for subject in ("first", "second"):
+            deliver(mail(Subject=subject, body="many megabytes"), inbox)
+        query = {"direction": "inbound", "has_code": None, "subject_contains": "third"}
+        with CaptureQueriesContext(connection) as looks:
+            assert wait_module.first_match(inbox, query, wait_module.Position(None)) is None
+        assert not any("body_text" in look["sql"] for look in looks)
+        found = wait_module.first_match(inbox, {**query, "subject_contains": "second"}, wait_module.Position(None))
+        assert found is not None
+        assert found.body_text == "many megabytes\n"
