@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from mailbot.lib.ids import new_id
@@ -214,7 +214,7 @@ class TestLooking:
         for subject in ("first", "second"):
             deliver(mail(Subject=subject, body="many megabytes"), inbox)
         query = {"direction": "inbound", "has_code": None, "subject_contains": "third"}
-        with CaptureQueriesContext(connection) as looks:
+        with CaptureQueriesContext(database) as looks:
             assert wait_module.first_match(inbox, query, wait_module.Position(None)) is None
         assert not any("body_text" in look["sql"] for look in looks)
         found = wait_module.first_match(inbox, {**query, "subject_contains": "second"}, wait_module.Position(None))
