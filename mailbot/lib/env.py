@@ -70,7 +70,8 @@ def domain(name: str, default: str) -> str:
 
 
 def kept_secret(name: str, file: Path) -> str:
-    """The secret `name`, or the one kept in `file`, which is made (mode 0600) when neither is there.
+    """The secret `name`, or the one kept in `file`, which is made (mode 0600) when neither is there. So is its folder, which
+    nobody else may enter: the mail of the embedded profile is kept beside it.
 
     Where `file` cannot be written the secret is the empty string: a system check then says what to set.
     """
@@ -78,7 +79,7 @@ def kept_secret(name: str, file: Path) -> str:
         return value
     try:
         if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_once(file, secrets.token_urlsafe(48))
         return file.read_text(encoding="ascii").strip()
     except OSError:
