@@ -24,7 +24,7 @@ from threads.reading import MailContent, read_mail
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
 # After how long a mail that could not be processed is tried again; then it is failed.
