@@ -22,16 +22,18 @@ def claim(due: QuerySet[Row], row_id: str, *, state: str, lease: timedelta) -> R
     return taken[0] if taken else None
 
 
-def claim_many(due: QuerySet[Row], row_ids: Sequence[str], *, state: str, lease: timedelta) -> list[Row]:
-    """Take those of `row_ids` that are still due, oldest first, all under one new token.
+def claim_many(
+    due: QuerySet[Row], row_ids: Sequence[str], *, state: str, lease: timedelta, **columns: Any
+) -> list[Row]:
+    """Take those of `row_ids` that are still due, oldest first, all under one new token; `columns` are set with it.
 
     Whether they are due is decided by the UPDATE itself: of two workers that chose the same row the first one gets it.
     """
     if not row_ids:
         return []
     token = new_token()
-    columns: dict[str, Any] = {"state": state, "lease_token": token, "lease_until": timezone.now() + lease}
-    due.filter(pk__in=row_ids).update(**columns)
+    held = {"state": state, "lease_token": token, "lease_until": timezone.now() + lease}
+    due.filter(pk__in=row_ids).update(**held, **columns)
     return list(due.model._default_manager.filter(pk__in=row_ids, lease_token=token).order_by("pk"))
 
 

@@ -6,8 +6,10 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
+from time import monotonic
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F, QuerySet
@@ -18,6 +20,7 @@ from delivery.claims import claim_many, new_token
 from delivery.inbound.lanes import release_lanes, take_lanes
 from delivery.inbound.receive import PROCESS_TASK
 from delivery.models import InboundMail
+from inboxes.models import Inbox
 from mailbot.lib.hints import ring_on_commit
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
@@ -27,6 +30,9 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
+READS_FOR = (
+    LEASE.total_seconds() / 3
+)  # seconds; what a batch has left by then goes back, so that its lease is never lost
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
 
@@ -37,7 +43,7 @@ def process_inbound(limit: int = BATCH) -> int:
     with transaction.atomic():  # one commit for lanes and mails: on SQLite each waits for the disk
         lanes = take_lanes(token, LEASE)
         due = InboundMail.objects.due().filter(lane__in=lanes)
-        mails = claim_many(due, _batch(due, limit), state=InboundMail.State.PROCESSING, lease=LEASE) if lanes else []
+        mails = _claim(due, limit) if lanes else []
     try:
         if mails:
             _process(mails)
@@ -47,24 +53,35 @@ def process_inbound(limit: int = BATCH) -> int:
     return len(mails)
 
 
+def _claim(due: QuerySet[InboundMail], limit: int) -> list[InboundMail]:
+    """Claiming counts as an attempt: a mail that kills whoever reads it leaves no other trace."""
+    chosen = _batch(due, limit)
+    return claim_many(due, chosen, state=InboundMail.State.PROCESSING, lease=LEASE, attempts=F("attempts") + 1)
+
+
 def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
-    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one."""
+    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one. What was tried before goes alone."""
     chosen: list[str] = []
     octets = 0
-    for mail_id, size in due.order_by("pk").values_list("pk", "size")[:limit]:
+    for mail_id, size, attempts in due.order_by("pk").values_list("pk", "size", "attempts")[:limit]:
         octets += size
-        if chosen and octets > BATCH_OCTETS:
+        if chosen and (attempts or octets > BATCH_OCTETS):
             break
         chosen.append(mail_id)
+        if attempts:
+            break
     return chosen
 
 
 def _process(mails: Sequence[InboundMail]) -> None:
     """The whole batch at once; when that fails each mail alone, so that one poison mail costs the others nothing but time."""
+    if mails[0].attempts > len(RETRY_AFTER) + 1:
+        return _put_back(mails[0], WorkerLost("Every worker that read it ended or ran out of time."))
     try:
         _file(mails)
-    except (OperationalError, InterfaceError):
-        raise  # the database is in trouble, not a mail: the lease runs out and the batch is taken again
+    except (OperationalError, InterfaceError):  # the database is in trouble, not a mail
+        _give_back(mails)
+        raise
     except Exception as error:
         if len(mails) == 1:
             return _put_back(mails[0], error)
@@ -76,10 +93,45 @@ def _process(mails: Sequence[InboundMail]) -> None:
 
 
 def _file(mails: Sequence[InboundMail]) -> None:
-    read = [(mail, read_mail(bytes(mail.raw))) for mail in mails]
+    read = _read(mails)
+    _give_back(mails[len(read) :])
+    taken = [mail for mail, _ in read]
     with transaction.atomic():
-        file_incoming([incoming for mail, content in read for incoming in _incoming(mail, content)])
-        _finish(mails)
+        messages = file_incoming([incoming for mail, content in read for incoming in _incoming(mail, content)])
+        _finish(taken)
+        _forget_purged(taken, {message.source_id for message in messages})
+
+
+def _read(mails: Sequence[InboundMail]) -> list[tuple[InboundMail, MailContent]]:
+    """As many as can be read in READS_FOR seconds, but at least one."""
+    read: list[tuple[InboundMail, MailContent]] = []
+    ends = monotonic() + READS_FOR
+    for mail in mails:
+        if read and monotonic() > ends:
+            break
+        read.append((mail, read_mail(bytes(mail.raw))))
+    return read
+
+
+def _give_back(mails: Sequence[InboundMail]) -> None:
+    """What we claimed and did not get to is as it was before. When even that fails, the lease runs out."""
+    if not mails:
+        return
+    ours = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], lease_token=mails[0].lease_token)
+    state = InboundMail.State.STORED
+    with suppress(OperationalError, InterfaceError):
+        ours.update(state=state, attempts=F("attempts") - 1, lease_token="", lease_until=None)
+
+
+def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:
+    """A mail of which no inbox made a message, because all it was addressed to are purged, keeps no bytes either."""
+    silent = [mail for mail in mails if mail.pk not in sources]  # repeated deliveries, mostly
+    named = {recipient["inbox_id"] for mail in silent for recipient in mail.recipients}
+    if not named:
+        return
+    keeping = set(Inbox.objects.filter(pk__in=named, purged_at=None).values_list("pk", flat=True))
+    gone = [mail.pk for mail in silent if not any(item["inbox_id"] in keeping for item in mail.recipients)]
+    InboundMail.objects.filter(pk__in=gone).update(state=InboundMail.State.REJECTED, error="inbox purged", raw=b"")
 
 
 def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
@@ -122,18 +174,20 @@ class LeaseLost(DatabaseError):
     """We were too slow: others have what we held."""
 
 
+class WorkerLost(Exception):
+    """The mail was claimed as often as it may be, and no worker came back to say why it failed."""
+
+
 def _put_back(mail: InboundMail, error: Exception) -> None:
     if isinstance(error, LeaseLost):
         return
     log.exception("Inbound mail %s could not be processed", mail.pk, exc_info=error)
-    number = mail.attempts
-    failed = number >= len(RETRY_AFTER)
+    failed = mail.attempts > len(RETRY_AFTER)
     reason = f"{type(error).__name__}: {error}".replace("\0", "�")[:2000]
     with transaction.atomic():
         InboundMail.objects.filter(pk=mail.pk, lease_token=mail.lease_token).update(
             state=InboundMail.State.FAILED if failed else InboundMail.State.STORED,
-            attempts=F("attempts") + 1,
-            next_attempt_at=timezone.now() + (timedelta() if failed else RETRY_AFTER[number]),
+            next_attempt_at=timezone.now() + (timedelta() if failed else RETRY_AFTER[mail.attempts - 1]),
             error=reason,
             lease_token="",
             lease_until=None,

@@ -1,5 +1,6 @@
 """From stored deliveries to messages, however bad the mail and however many workers."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from delivery.inbound import process
 from delivery.inbound.lanes import lane_of, take_lanes
 from delivery.inbound.process import LEASE, RETRY_AFTER, process_inbound, retry_failed
 from delivery.models import InboundLane, InboundMail
+from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 from tests.mailing import mail, store
 from threads.reading import read_mail
@@ -84,6 +86,53 @@ class TestBatches:
         InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         run_workers()
         assert len(alice.messages(inbox)) == 1
+
+
+class TestPoison:
+    def test_it_gives_up_on_a_mail_that_ends_every_worker(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        inbox = alice.create_inbox()
+        store(mail(Subject="POISON"), inbox)
+        store(mail(Subject="behind it"), inbox)
+
+        def die(raw: bytes) -> Any:
+            if b"POISON" in raw:
+                raise KeyboardInterrupt  # as a killed process: nothing of ours runs after it
+            return read_mail(raw)
+
+        monkeypatch.setattr(process, "read_mail", die)
+        for _ in range(len(RETRY_AFTER) + 4):
+            with suppress(KeyboardInterrupt):
+                run_workers()
+            lease_is_over()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["behind it"]
+        bad = InboundMail.objects.get(state="failed")
+        assert b"POISON" in bytes(bad.raw)
+        assert "ended" in bad.error
+
+    def test_it_gives_back_what_it_cannot_read_in_time(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        inbox = alice.create_inbox()
+        for number in range(3):
+            store(mail(Subject=str(number)), inbox)
+        monkeypatch.setattr(process, "READS_FOR", -1)
+        process_inbound()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["0"]
+        assert set(InboundMail.objects.filter(state="stored").values_list("attempts", flat=True)) == {0}
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["2", "1", "0"]
+
+    def test_it_keeps_no_bytes_for_an_inbox_that_was_purged_meanwhile(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        store(mail(body="secret"), inbox)
+        Inbox.objects.filter(pk=inbox.pk).update(purged_at=timezone.now(), status="deleted")
+        run_workers()
+        row = InboundMail.objects.get()
+        assert (row.state, bytes(row.raw)) == ("rejected", b"")
+
+
+def lease_is_over() -> None:
+    over = timezone.now() - timedelta(seconds=1)
+    InboundMail.objects.filter(state="processing").update(lease_until=over)
+    InboundLane.objects.update(lease_until=over)
 
 
 class TestLanes:
