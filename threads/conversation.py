@@ -123,7 +123,7 @@ def _file(desk: Desk, mail: Incoming) -> None:
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
     participants = {thread.pk: thread.participants for thread in desk.threads.values()}
-    decision = decide(mail.content.parsed, desk.known[inbox.pk], participants)
+    decision = decide(mail.content.parsed, desk.known[inbox.pk], participants, inbox.address)
     message = _incoming_message(inbox, mail, decision)
     _enter_thread(desk, inbox, message, decision, mail.content.participants)
     desk.by_raw[inbox.pk, mail.raw_sha256] = message.pk

@@ -75,15 +75,19 @@ def ancestors(parsed: ParsedMail) -> list[tuple[str, str]]:
 
 
 def decide(
-    parsed: ParsedMail, known: Mapping[str, KnownMessage], participants: Mapping[str, Iterable[str]]
+    parsed: ParsedMail, known: Mapping[str, KnownMessage], participants: Mapping[str, Iterable[str]], own_address: str
 ) -> Decision:
-    """`known`: this inbox's messages by the digest of their Message-ID. `participants`: by thread id."""
+    """`known`: this inbox's messages by the digest of their Message-ID. `participants`: by thread id.
+
+    The inbox itself takes part in nearly every thread, but what comes in under its own name was not written here.
+    """
     named = ancestors(parsed)
     if not named:
         return Decision(None, "no_ancestors")
     for header, name in named:
         if parent := known.get(message_id_digest(name)):
-            if comparable(parsed.sender.address) in participants[parent.thread_id]:
+            sender = comparable(parsed.sender.address)
+            if sender != own_address and sender in participants[parent.thread_id]:
                 return Decision(parent.thread_id, "reply", header, name, parent.id)
             return Decision(None, "sender_takes_no_part", header, name, parent.id, suspect_thread=parent.thread_id)
     return Decision(None, "unknown_ancestors")

@@ -10,25 +10,28 @@ START = b"\r\n"  # the mail begins where a line begins, so that `.CRLF` at once 
 
 
 class OctetBudget:
-    """A number of octets that may be held at a time."""
+    """A number of octets that may be held at a time; a share of another budget counts there too."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, share_of: "OctetBudget | None" = None) -> None:
         self._total = total
+        self._share_of = share_of
         self.held = 0
 
     @property
     def is_spent(self) -> bool:
-        return self.held >= self._total
+        return self.held >= self._total or (self._share_of is not None and self._share_of.is_spent)
 
     def take(self, octets: int) -> bool:
         """Whether there was room; if not, nothing is taken."""
-        if self.held + octets > self._total:
+        if self.held + octets > self._total or (self._share_of is not None and not self._share_of.take(octets)):
             return False
         self.held += octets
         return True
 
     def give_back(self, octets: int) -> None:
         self.held -= octets
+        if self._share_of is not None:
+            self._share_of.give_back(octets)
 
 
 class MailText:

@@ -39,6 +39,7 @@ TRY_LATER = "451 4.3.0 The mail system cannot do this now, try again later"
 NO_ROOM = "452 4.3.1 Not enough room now, try again later"
 TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing"
 CLOSING_DOWN = "421 4.3.2 The service is closing down"
+TOO_SLOW = "421 4.4.2 The mail took too long"
 REPLIES = {Outcome.STORED: "250 2.0.0 OK", Outcome.NO_LONGER_HERE: NO_MAILBOX, Outcome.UNSTORABLE: TRY_LATER}
 
 # RFC 2034 wants an enhanced code in every reply but those to HELO and EHLO. aiosmtpd's own replies have none.
@@ -308,11 +309,15 @@ class SMTPSession(SMTP):
             await self.push(refusal)
             return
         await self.push("354 End data with <CR><LF>.<CR><LF>")
-        text = MailText(self.server.limits.max_size, self.server.budget)
+        text = MailText(self.server.limits.max_size, self.server.budget_of(self.remote_addr))
         self.is_in_data = True
         try:
-            await read_mail_text(self._reader, text)
+            async with asyncio.timeout(self.server.limits.data_timeout):
+                await read_mail_text(self._reader, text)
             reply = await self._take(text)
+        except TimeoutError:
+            self.say_goodbye(TOO_SLOW)
+            return
         finally:
             self.is_in_data = False
             text.release()
@@ -328,7 +333,7 @@ class SMTPSession(SMTP):
             return "503 5.5.1 RCPT comes first" if not self._refused_recipients else "554 5.5.1 No valid recipients"
         if arg:
             return "501 5.5.4 Syntax: DATA"
-        return NO_ROOM if self.server.budget.is_spent else ""
+        return NO_ROOM if self.server.budget_of(self.remote_addr).is_spent else ""
 
     async def _take(self, text: MailText) -> str:
         """The reply to the whole mail. Only a commit makes it a 250."""

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 STOP_GRACE = 20.0  # seconds for mail that is in DATA when we are told to stop
 BACKLOG = 1024
+SHARES = 4  # a single address may hold one of so many parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class SMTPLimits:
     max_recipients: int
     idle_timeout: float
     max_queued_octets: int
+    data_timeout: float = 600.0  # for the text of one mail, however it trickles: RFC 5321 4.5.3.2.6
     max_connections_per_address: int = 50  # loopback is exempt: a proxy or the tests of this machine
     database_timeout: float = 5.0  # how long a client waits for the database before it gets a 451
 
@@ -73,6 +75,7 @@ class SMTPServer:
         self.storing = _grouped_storing(store, limits)
         self._sessions: set[SMTPSession] = set()
         self._by_address: Counter[str] = Counter()
+        self._shares: dict[str, OctetBudget] = {}
         self._is_empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
 
@@ -118,11 +121,19 @@ class SMTPServer:
         self._is_empty.clear()
         return ""
 
+    def budget_of(self, remote_addr: str) -> OctetBudget:
+        """One address may hold a part of the memory for mail in flight; what comes through this machine may hold all of it."""
+        if _is_local(remote_addr):
+            return self.budget
+        share = self.limits.max_queued_octets // SHARES
+        return self._shares.setdefault(remote_addr, OctetBudget(max(share, self.limits.max_size), share_of=self.budget))
+
     def forget(self, session: SMTPSession) -> None:
         self._sessions.discard(session)
         self._by_address[session.remote_addr] -= 1
         if not self._by_address[session.remote_addr]:
             del self._by_address[session.remote_addr]
+            self._shares.pop(session.remote_addr, None)
         if not self._sessions:
             self._is_empty.set()
 

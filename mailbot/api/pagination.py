@@ -37,7 +37,7 @@ def paginated(
     so that a deep page costs what the first does; `total` is exact up to 10,000.
     """
     limit, page = query["limit"], query["page"]
-    total = queryset.order_by()[: EXACT_TOTAL + 1].count()
+    total = queryset.order_by().values("pk")[: EXACT_TOTAL + 1].count()
     rows = queryset.order_by(*order)
     if cursor := query.get("cursor"):
         rows = rows.filter(_after(decoded(cursor, order, queryset.model), order))[: limit + 1]

@@ -101,6 +101,13 @@ class TestIsolation:
         told = alice.get(f"/v1/inboxes/{inbox.pk}/messages/{forged['id']}/explain").json()["data"]["thread"]
         assert (told["rule"], told["suspect_thread"]) == ("sender_takes_no_part", sent["thread_id"])
 
+    def test_it_does_not_believe_a_mail_from_outside_in_its_own_name(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        sent = alice.send(inbox)
+        deliver(mail(From=inbox.address, In_Reply_To=sent["message_id_header"]), inbox)
+        assert alice.messages(inbox)[0]["thread_id"] != sent["thread_id"]
+        assert flags_of_newest(alice, inbox) == ["thread_suspect"]
+
     def test_it_lets_everybody_in_who_was_addressed(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         sent = alice.send(inbox, to="customer@example.com", cc=["Boss <boss@example.com>"])

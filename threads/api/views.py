@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.db.models import QuerySet
+from django.db.models.functions import Substr
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -31,11 +32,26 @@ from threads.labels import change_thread, replace_labels
 from threads.models import Event, Message, Thread
 
 MESSAGES_IN_A_THREAD = 200
+BODIES = ("body_text", "body_html", "extracted_text", "extracted_html")
+LONGEST_IN_LISTS = 50_000  # characters of each body
 # What a browser may show by itself; everything else is a download.
 SHOWN_INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
+def in_lists(messages: QuerySet[Message]) -> QuerySet[Message]:
+    """Without the rest of long bodies: any sender could otherwise make a page of a list as large as memory."""
+    starts = {f"{name}_start": Substr(name, 1, LONGEST_IN_LISTS + 1) for name in BODIES}
+    return messages.defer(*BODIES).annotate(**starts)
+
+
 def represent_messages(messages: list[Message]) -> Any:
+    """Rows of `in_lists`. A body that was cut says so by the flag `body_truncated`; the message itself has all of it."""
+    for message in messages:
+        starts = {name: getattr(message, f"{name}_start") for name in BODIES}
+        for name, start in starts.items():
+            setattr(message, name, start[:LONGEST_IN_LISTS])
+        if any(len(start) > LONGEST_IN_LISTS for start in starts.values()) and "body_truncated" not in message.flags:
+            message.flags = [*message.flags, "body_truncated"]
     return MessageSerializer(messages, many=True).data
 
 
@@ -70,9 +86,8 @@ class MessagesView(MessageScopedView):
     def get(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         query = self.query(MessageQuery)
-        return paginated(
-            self.narrowed(self.messages(inbox), MESSAGE_FILTERS, query), query, represent_messages, ("-sequence",)
-        )
+        messages = in_lists(self.narrowed(self.messages(inbox), MESSAGE_FILTERS, query))
+        return paginated(messages, query, represent_messages, ("-sequence",))
 
 
 class MessageView(MessageScopedView):
@@ -176,7 +191,7 @@ class ThreadView(ThreadScopedView):
 
     def with_messages(self, thread: Thread) -> dict[str, Any]:
         """Oldest first, 200 at a time; `messages_cursor` leads to the next ones (`?cursor=`)."""
-        messages = thread.messages.prefetch_related("attachments").order_by("sequence")
+        messages = in_lists(thread.messages.prefetch_related("attachments").order_by("sequence"))
         if cursor := self.query(ThreadPageQuery).get("cursor"):
             messages = messages.filter(sequence__gt=decoded(cursor, ("sequence",), Message)[0])
         found = list(messages[: MESSAGES_IN_A_THREAD + 1])

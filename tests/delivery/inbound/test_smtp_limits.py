@@ -1,3 +1,5 @@
+import select
+
 from delivery.models import InboundMail
 from tests.delivery.inbound.conftest import stored_mails
 
@@ -123,3 +125,28 @@ class TestStalls:
         assert client.is_closed()
         assert server.smtp.budget.held == 0
         assert stored_mails() == []
+
+    def test_it_drops_a_client_whose_mail_takes_too_long_however_it_trickles(self, start_smtp, inbox):
+        client = start_smtp(data_timeout=0.3).client()
+        client.begin(inbox.address)
+        while select.select([client.socket], [], [], 0.02)[0] == []:
+            client.send(b".")
+        assert client.reply().startswith("421 4.4.2 ")
+        assert stored_mails() == []
+
+
+class TestShares:
+    def test_it_leaves_room_for_others_when_one_address_sends_much(self, start_smtp, inbox, monkeypatch):
+        monkeypatch.setattr("delivery.inbound.smtp_server._is_local", lambda address: False)
+        server = start_smtp(max_queued_octets=400_000)
+        first, second = server.client(), server.client()
+        first.begin(inbox.address)
+        first.send(b"1" * 90_000)
+        while server.smtp.budget.held == 0:  # until the server has read so far
+            assert second.command("NOOP").startswith("250")
+        assert second.deliver(inbox.address, b"2" * 50_000 + b"\r\n").startswith("452 4.3.1 ")
+        assert server.smtp.budget_of("192.0.2.1").take(90_000)
+        server.smtp.budget_of("192.0.2.1").give_back(90_000)
+        first.send(b"\r\n.\r\n")
+        assert first.reply() == "250 2.0.0 OK"
+        assert server.smtp.budget.held == 0

@@ -57,6 +57,18 @@ class TestList:
         alice.send(inbox, subject="out", to=["boss@example.com"])
         assert [message["subject"] for message in alice.messages(inbox, **query)] == found
 
+    def test_it_cuts_long_bodies_in_lists_only(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(body="word " * 20_000), inbox)
+        (listed,) = alice.messages(inbox)
+        whole = alice.get(f"/v1/inboxes/{inbox.pk}/messages/{listed['id']}").json()["data"]
+        thread = alice.get(f"/v1/inboxes/{inbox.pk}/threads/{listed['thread_id']}").json()["data"]
+        assert len(whole["body_text"]) >= 99_999
+        for cut in (listed, thread["messages"][0]):
+            assert len(cut["body_text"]) == 50_000
+            assert cut["trust"]["flags"] == ["body_truncated"]
+        assert whole["trust"]["flags"] == []
+
     def test_it_lists_what_came_after_a_message(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         for subject in ("one", "two", "three"):
