@@ -209,6 +209,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.text("MAILBOT_LOG_LEVEL", "INFO").upper()},
     "loggers": {
         "django.server": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},  # a caller's mistake is answered, not logged
         "mail.log": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
         "uvicorn.access": {"level": "WARNING"},

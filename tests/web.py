@@ -26,7 +26,9 @@ def running_web() -> Iterator[Web]:
     from mailbot.asgi import application
 
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off", loop="asyncio"))
+    server = uvicorn.Server(
+        uvicorn.Config(application, log_level="warning", lifespan="off", loop="asyncio", timeout_graceful_shutdown=1)
+    )
     started = threading.Event()
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
     original = server.startup

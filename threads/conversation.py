@@ -12,6 +12,7 @@ from django.utils import timezone
 from audit.record import Act, Entry, record_many
 from inboxes.models import Inbox
 from mailbot.lib.bulk_insert import bulk_insert
+from mailbot.lib.clock import this_millisecond
 from threads.attachments import attachment_rows, keep
 from threads.events import EventType, News, record_events
 from threads.matching import Decision, KnownMessage, ancestors, decide
@@ -146,7 +147,7 @@ def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision) -> Messa
         size=mail.size,
         raw_sha256=mail.raw_sha256,
         source_id=mail.source_id,
-        created_at=timezone.now(),
+        created_at=this_millisecond(),
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Q, QuerySet, Subquery
@@ -55,11 +57,18 @@ def _address(column: str) -> Callable[[Rows, str], Rows]:
     return lambda rows, text: rows.filter(**{f"{column}__icontains": text.strip()})
 
 
+def _recipient(rows: Rows, text: str) -> Rows:
+    """In To or Cc, as they were written or in the canonical form."""
+    spellings = {text.strip(), comparable(text)}
+    named = [Q(to__has_address_like=spelling) | Q(cc__has_address_like=spelling) for spelling in spellings]
+    return rows.filter(reduce(or_, named))
+
+
 MESSAGE_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
     "direction": lambda rows, value: rows.filter(direction=value),
     "thread_id": lambda rows, value: rows.filter(thread_id=value),
     "from": _address("from_address"),
-    "to": lambda rows, value: rows.filter(Q(to__icontains=value.strip()) | Q(cc__icontains=value.strip())),
+    "to": _recipient,
     "subject": lambda rows, value: rows.filter(subject__icontains=value),
     "label": lambda rows, value: rows.filter(labels__has_item=value),
     "status": lambda rows, value: rows.filter(status=value),

@@ -94,8 +94,14 @@ def shows_as_text(part: Part) -> bool:
 
 
 def body_text(bodies: Bodies, cutter: Cutter) -> str:
-    """The text parts one after the other, HTML among them rendered, lines ended by LF."""
-    return _join([_plain(part, cutter) for part in bodies.text])
+    """The text parts one after the other, HTML among them rendered, lines ended by LF.
+
+    Where they hold nothing to read, the HTML is rendered: senders who think of HTML only leave an empty text beside it.
+    """
+    text = _join([_plain(part, cutter) for part in bodies.text])
+    if text.strip():
+        return text
+    return _join([_plain(part, cutter) for part in bodies.html]) or text
 
 
 def body_html(bodies: Bodies, cutter: Cutter) -> str:

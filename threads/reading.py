@@ -1,6 +1,8 @@
 """From raw bytes to what a message holds: everything that takes time and no database."""
 
 import hashlib
+import html
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from threads.extraction import find_codes, find_links, make_preview
 from threads.mime import Address, ParsedMail, parse_mail
 from threads.quoting import extract_new_html, extract_new_text
 
+_TAG = re.compile(r"<[^<>]*>")
 MAX_BODY = 2_000_000  # characters kept in the row; the raw mail has the rest
 
 
@@ -74,14 +77,20 @@ def read_mail(raw: bytes) -> MailContent:
 
 def content_of(parsed: ParsedMail) -> MailContent:
     new_text = extract_new_text(parsed.body_text[:MAX_BODY])
+    new_html = extract_new_html(parsed.body_html[:MAX_BODY]) if parsed.body_html else ""
     return MailContent(
         parsed=parsed,
         extracted_text=new_text,
-        extracted_html=extract_new_html(parsed.body_html[:MAX_BODY]) if parsed.body_html else "",
-        codes=find_codes(parsed.subject, new_text),
+        extracted_html=new_html,
+        codes=find_codes(parsed.subject, new_text) or _codes_of_page(parsed.subject, new_html),
         links=find_links(parsed.body_text[:MAX_BODY], parsed.body_html[:MAX_BODY]),
         preview=make_preview(new_text),
     )
+
+
+def _codes_of_page(subject: str, page: str) -> list[str]:
+    """Some verification mails have the code in the HTML only, beside a text that says that one needs to see the HTML."""
+    return find_codes(subject, html.unescape(_TAG.sub(" ", page))) if page else []
 
 
 def message_id_digest(message_id: str) -> str:

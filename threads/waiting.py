@@ -17,6 +17,7 @@ class WaitingRoom:
     def __init__(self) -> None:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._listening = asyncio.Event()
 
     def __len__(self) -> int:
@@ -65,6 +66,8 @@ class WaitingRoom:
 
     def _stop_listening(self) -> None:
         if self._listener is not None:
+            self._ending.add(self._listener)  # the loop itself holds a task only weakly, also while it closes its connection
+            self._listener.add_done_callback(self._ending.discard)
             self._listener.cancel()
             self._listener = None
 

@@ -37,10 +37,9 @@ class RedisChannel:
 
     async def _listen_once(self, wake: Wake) -> None:
         client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, health_check_interval=15)
-        try:
-            pubsub = client.pubsub(ignore_subscribe_messages=False)
+        async with client, client.pubsub() as pubsub:
             await pubsub.subscribe(CHANNEL)
-            async for message in pubsub.listen():
-                wake(None if message["type"] == "subscribe" else set(message["data"].decode().split(",")))
-        finally:
-            await client.aclose()
+            while True:
+                message = await pubsub.get_message(timeout=None)
+                if message is not None:
+                    wake(None if message["type"] == "subscribe" else set(message["data"].decode().split(",")))

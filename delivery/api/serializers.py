@@ -3,10 +3,12 @@
 import base64
 import binascii
 import re
+from datetime import datetime
 from email.utils import getaddresses
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 from rest_framework import serializers
 
 from inboxes.api.serializers import MetadataField
@@ -172,6 +174,11 @@ class SendBody(ContentBody):
     subject = HeaderTextField(max_length=MAX_SUBJECT, required=False, allow_blank=True, allow_null=True)
     reply_to = AddressesField(required=False, allow_null=True)
     send_at = serializers.DateTimeField(required=False, allow_null=True)
+
+    def validate_send_at(self, value: datetime | None) -> datetime | None:
+        if value is not None and value <= timezone.now():
+            raise serializers.ValidationError("This time is over: leave it out to send at once.")
+        return value
 
 
 class ReplyBody(ContentBody):

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
 from delivery.outbound.compose import OutgoingAttachment
-from delivery.outbound.queue import Blocked, Draft, queue_mail
+from delivery.outbound.queue import Blocked, Draft, TooLarge, queue_mail
 from delivery.outbound.replies import NobodyToReplyTo, TooManyToReplyTo, forward_draft, reply_draft
 from delivery.raw import RawGone, raw_of
 from inboxes.models import Inbox
@@ -42,6 +42,8 @@ class SendingView(MessageScopedView):
             message = queue_mail(inbox, draft, parent)
         except Blocked as blocked:
             raise ApiError(Code.BLOCKED, str(blocked), fix=blocked.fix, reason=blocked.reason) from blocked
+        except TooLarge as error:
+            raise ApiError(Code.PAYLOAD_TOO_LARGE, str(error), fix="Send fewer or smaller attachments.") from error
         except ValueError as error:
             raise invalid("headers", str(error)) from error
         return data(represent_message(message), status=202)

@@ -1,10 +1,11 @@
 """Taking a mail from the API into the queue: message, outbound row, recipients and event in one transaction, or nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -13,11 +14,13 @@ from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from inboxes.models import Inbox
 from mailbot.lib.addresses import comparable
+from mailbot.lib.clock import this_millisecond
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.ids import new_id
 from threads import attachments as files
 from threads.conversation import file_outgoing
 from threads.mime import Address, ParsedAttachment, ParsedMail
+from threads.mime_bodies import rendered
 from threads.models import Message
 from threads.reading import MailContent, content_of, message_id_digest
 
@@ -30,6 +33,10 @@ class Blocked(Exception):
     def __init__(self, reason: str, message: str, fix: str) -> None:
         super().__init__(message)
         self.reason, self.fix = reason, fix
+
+
+class TooLarge(Exception):
+    """The mail is larger than this server would take itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +66,19 @@ class Draft:
 
 
 def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Message:
-    """File the mail and queue it for all its recipients. Raises Blocked, or ValueError for what no header can hold.
+    """File the mail and queue it for all its recipients.
+
+    Raises Blocked, TooLarge, or ValueError for what no header can hold.
 
     What takes time (the storage, composing) happens before the transaction.
     """
-    now = timezone.now()
+    now = this_millisecond()
+    draft = _with_text(draft)
     message = _message(inbox, draft, now)
-    composed = compose(message, draft.attachments, draft.headers, now)
+    composed = compose(message, draft.attachments, draft.headers, message.sent_at or now)
     message.size, message.headers = len(composed.raw), composed.headers
+    if message.size > settings.SMTP_MAX_SIZE:
+        raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
     files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
     with transaction.atomic():
         _take_from_allowance(inbox, len(draft.recipients), now.date())
@@ -89,6 +101,13 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Mes
     return message
 
 
+def _with_text(draft: Draft) -> Draft:
+    """A mail with HTML only gets its text beside it: readers without HTML, and our own preview, need one."""
+    if draft.body_text.strip() or not draft.body_html:
+        return draft
+    return replace(draft, body_text=rendered(draft.body_html))
+
+
 def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
     status = Message.Status.SCHEDULED if draft.send_at and draft.send_at > now else Message.Status.QUEUED
     message_id = f"<{new_id('m')}@{inbox.domain}>"
@@ -97,7 +116,7 @@ def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
         "message_id_digest": message_id_digest(message_id),
         "in_reply_to": draft.references[-1] if draft.references else "",
         "references": list(draft.references),
-        "sent_at": now,
+        "sent_at": max(now, draft.send_at or now),
         "attachment_count": len(draft.attachments),
     }
     return Message(
@@ -173,6 +192,11 @@ def why_not_send(inbox: Inbox) -> None:
     """Raises Blocked when the inbox itself may not send now."""
     if inbox.status == Inbox.Status.DELETED:
         raise Blocked("inbox_deleted", "This inbox is deleted.", "Send from another inbox.")
+    if inbox.expires_at is not None and inbox.expires_at <= timezone.now():
+        raise Blocked("inbox_deleted", "This inbox has expired.", "Send from another inbox.")
+    if not inbox.local_part.isascii():
+        message = "Its address has letters outside ASCII: it can receive, but few servers would take or answer its mail (RFC 6531)."
+        raise Blocked("address_not_ascii", message, "Send from an inbox whose username is ASCII.")
     if inbox.status != Inbox.Status.ACTIVE:
         fix = f"Resume it with POST /v1/inboxes/{inbox.pk}/resume, or ask an operator."
         raise Blocked(

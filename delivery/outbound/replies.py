@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from html import escape
+
+import nh3
 
 from delivery.outbound.compose import OutgoingAttachment, forward_subject, references_for_reply, reply_subject
 from delivery.outbound.queue import Draft
@@ -15,6 +18,10 @@ from threads.models import Message
 MAX_RECIPIENTS = 100
 MAX_NAME = 200
 MAX_SUBJECT = 990
+
+
+# cid: is how a page shows the images that come with it.
+FORWARDED_SCHEMES = {"http", "https", "mailto", "tel", "cid"}
 
 
 class NobodyToReplyTo(ValueError):
@@ -40,7 +47,9 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
         else (_without(to, us) or _without(to, set()))
     )
     if not to:
-        raise NobodyToReplyTo("This message has no usable From or Reply-To address.")
+        raise NobodyToReplyTo(
+            "This message has no From or Reply-To address that can be sent to (its local part must be ASCII)."
+        )
     others = _addresses([*parent.to, *parent.cc]) if reply_all else ()
     cc = _without((*draft.cc, *others), us | {comparable(address.address) for address in to})
     if max(len(to), len(cc)) > MAX_RECIPIENTS:
@@ -55,16 +64,14 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
 
 
 def forward_draft(parent: Message, draft: Draft) -> Draft:
-    """`draft` with the message behind it: a header block, its text, and its files."""
-    told = "\n".join(
-        [
-            "---------- Forwarded message ----------",
-            f"From: {_shown(parent.from_name, parent.from_address)}",
-            f"Date: {parent.sent_at or parent.created_at:%a, %d %b %Y %H:%M:%S %z}",
-            f"Subject: {parent.subject}",
-            f"To: {', '.join(_shown(item['name'], item['address']) for item in parent.to)}",
-        ]
-    )
+    """`draft` with the message behind it: a header block, its text, its HTML when either side has some, and its files."""
+    told = [
+        "---------- Forwarded message ----------",
+        f"From: {_shown(parent.from_name, parent.from_address)}",
+        f"Date: {parent.sent_at or parent.created_at:%a, %d %b %Y %H:%M:%S %z}",
+        f"Subject: {parent.subject}",
+        f"To: {', '.join(_shown(item['name'], item['address']) for item in parent.to)}",
+    ]
     files = [
         OutgoingAttachment(item.filename, item.content_type, content_of(item), item.content_id)
         for item in parent.attachments.all()
@@ -72,11 +79,24 @@ def forward_draft(parent: Message, draft: Draft) -> Draft:
     return replace(
         draft,
         subject=forward_subject(parent.subject)[:MAX_SUBJECT],
-        body_text=f"{draft.body_text}\n\n{told}\n\n{parent.body_text}".lstrip("\n"),
-        body_html="",
+        body_text="\n\n".join([draft.body_text, "\n".join(told), parent.body_text]).lstrip("\n"),
+        body_html=_forwarded_html(parent, draft, told) if draft.body_html or parent.body_html else "",
         attachments=(*draft.attachments, *files),
         references=tuple(references_for_reply(parent)),
     )
+
+
+def _forwarded_html(parent: Message, draft: Draft, told: list[str]) -> str:
+    """The foreign part is sanitised: what goes out under our name runs nothing of theirs."""
+    own = draft.body_html or _as_html(draft.body_text)
+    foreign = (
+        nh3.clean(parent.body_html, url_schemes=FORWARDED_SCHEMES) if parent.body_html else _as_html(parent.body_text)
+    )
+    return f"{own}<br><br><div>{'<br>'.join(escape(line) for line in told)}</div><br>{foreign}"
+
+
+def _as_html(text: str) -> str:
+    return f'<div style="white-space: pre-wrap">{escape(text)}</div>' if text else ""
 
 
 def _addresses(people: Iterable[dict[str, str]]) -> tuple[Address, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from delivery.inbound.receive import InboundRecipient, ReceivedMail, store_inbound_mail
+from delivery.inbound.receive import InboundRecipient, ReceivedMail, StorageError, store_inbound_mail
+from delivery.inbound.receive import Outcome as Stored
 from delivery.models import OutboundMail, Recipient
-from delivery.outbound.outcomes import Outcome, Report
+from delivery.outbound.outcomes import Outcome, Report, Result
 from inboxes.models import Mode
 from inboxes.routing import RoutedInbox, find_inboxes
 from mailbot.lib.addresses import AddressError, CanonicalAddress, canonical
@@ -34,7 +35,11 @@ class Sandbox:
         addresses = {recipient.address: _read(recipient.address) for recipient in recipients}
         found = find_inboxes(address for address in addresses.values() if address)
         here = {address: inbox for address, inbox in found.items() if inbox.mode == Mode.TEST}
-        self._deliver_here(mail, addresses, here)
+        try:
+            if not self._deliver_here(mail, addresses, here):
+                here = {}
+        except StorageError as error:
+            return Outcome(Result.TEMPORARY, str(error))
         reports = (
             Report(event, name, reason) for name, address in addresses.items() for event, reason in _told(address, here)
         )
@@ -42,11 +47,14 @@ class Sandbox:
 
     def _deliver_here(
         self, mail: OutboundMail, addresses: dict[str, CanonicalAddress | None], here: dict[str, RoutedInbox]
-    ) -> None:
-        """Through the same door as mail from outside. The key is the row's id, so that a repeated try is one delivery."""
+    ) -> bool:
+        """Through the same door as mail from outside, which may be shut by now: whether it was taken.
+
+        The key is the row's id, so that a repeated try is one delivery. Raises StorageError.
+        """
         named = [address for address in addresses.values() if address and address.address in here]
         if not named:
-            return
+            return True
         recipients = tuple(InboundRecipient(name.address, name.tag, here[name.address].inbox_id) for name in named)
         received = ReceivedMail(
             source="sandbox",
@@ -55,7 +63,7 @@ class Sandbox:
             recipients=recipients,
             raw=bytes(mail.raw),
         )
-        store_inbound_mail([received])
+        return store_inbound_mail([received]) == [Stored.STORED]
 
 
 def _read(address: str) -> CanonicalAddress | None:

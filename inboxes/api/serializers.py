@@ -1,7 +1,9 @@
 """Shapes of /v1/inboxes."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from inboxes.models import Inbox
@@ -66,9 +68,13 @@ class InboxPatch(StrictSerializer):
     metadata = MetadataField(required=False)
     daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
     oversight = serializers.BooleanField(required=False)
+    expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         _same(attrs, "display_name", "name")
+        if "expires_in" in attrs:
+            seconds = attrs.pop("expires_in")
+            attrs["expires_at"] = None if seconds is None else timezone.now() + timedelta(seconds=seconds)
         return attrs
 
 

@@ -1,7 +1,4 @@
-"""`has_item`: whether a JSON list holds a string, on both databases.
-
-Django's own `contains` does not exist for SQLite. On PostgreSQL this is `@>`, which a GIN index serves.
-"""
+"""Looking into JSON lists, on both databases."""
 
 import json
 from typing import Any
@@ -11,6 +8,11 @@ from django.db.models import JSONField, Lookup
 
 @JSONField.register_lookup
 class HasItem(Lookup[bool]):
+    """`has_item`: whether a list holds a string.
+
+    Django's own `contains` does not exist for SQLite. On PostgreSQL this is `@>`, which a GIN index serves.
+    """
+
     lookup_name = "has_item"
     prepare_rhs = False
 
@@ -24,3 +26,31 @@ class HasItem(Lookup[bool]):
     def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
         return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE json_each.value = %s)", [*parameters, self.rhs]  # noqa: S608
+
+
+@JSONField.register_lookup
+class HasAddressLike(Lookup[bool]):
+    """`has_address_like`: whether an entry of a list of `{name, address}` has this text in its address, in any case."""
+
+    lookup_name = "has_address_like"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
+        return "%s", (value,)
+
+    def _pattern(self) -> str:
+        escaped = self.rhs.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        return f"%{escaped}%"
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        entries = (
+            f"jsonb_array_elements({column}) AS entry"  # the pattern is a parameter; the column is Django's own SQL
+        )
+        return f"EXISTS (SELECT 1 FROM {entries} WHERE entry->>'address' ILIKE %s)", [*parameters, self._pattern()]  # noqa: S608
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        address = "json_extract(json_each.value, '$.address')"
+        sql = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE {address} LIKE %s ESCAPE '\\')"  # noqa: S608
+        return sql, [*parameters, self._pattern()]

@@ -40,6 +40,10 @@ class TestWeb:
     def test_it_serves_nothing_else_from_there(self, web: Web, path: str) -> None:
         assert httpx.get(f"{web.url}{path}").status_code == 404
 
+    def test_it_answers_a_probe_that_knows_no_host_name(self, web: Web) -> None:
+        assert httpx.get(f"{web.url}/healthz", headers={"Host": "10.0.0.5"}).status_code == 200
+        assert httpx.get(f"{web.url}/admin/login/", headers={"Host": "10.0.0.5"}).status_code == 400
+
     def test_it_reads_a_chunked_body(self, web: Web, alice: Caller) -> None:
         def body() -> Iterator[bytes]:
             yield b'{"username": '

@@ -76,6 +76,11 @@ async def _answer_unless_gone(request: ASGIRequest, path: str, receive: Receive,
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if answering.done():
             await _respond(request, send, *answering.result())
+    except asyncio.CancelledError:  # the server is stopping and will wait no longer
+        fix = "Call again with the same parameters: nothing is missed."
+        error = ApiError(Code.UNAVAILABLE, "This server is stopping.", fix=fix, headers={"Retry-After": "1"})
+        await _respond(request, send, error.status, error.body(request.request_id), error.headers)  # type: ignore[attr-defined]
+        raise
     finally:
         for task in (answering, leaving):
             task.cancel()

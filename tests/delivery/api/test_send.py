@@ -1,12 +1,14 @@
 """POST /v1/inboxes/{id}/messages, …/reply, …/forward"""
 
 import base64
+from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from delivery.models import OutboundMail
 from inboxes.models import Inbox
@@ -126,6 +128,38 @@ class TestSend:
         inbox = alice.create_inbox()
         message = alice.send(inbox, to="a@example.com", cc=["A@Example.com", "b@example.com"])
         assert [recipient["address"] for recipient in message["recipients"]] == ["a@example.com", "b@example.com"]
+
+    def test_it_puts_a_text_beside_html(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        message = alice.send(inbox, body_html="<p>Hello <b>Ann</b></p>")
+        assert body_of(raw_of(alice, inbox, message), "plain").strip() == "Hello Ann"
+        assert message["preview"] == "Hello Ann"
+
+    def test_it_is_dated_when_it_leaves(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        tomorrow = timezone.now().replace(microsecond=0) + timedelta(days=1)
+        message = alice.send(inbox, send_at=tomorrow.isoformat())
+        assert raw_of(alice, inbox, message)["Date"].datetime == tomorrow
+        yesterday = {"to": "a@example.com", "send_at": (timezone.now() - timedelta(days=1)).isoformat()}
+        assert alice.post(f"/v1/inboxes/{inbox.pk}/messages", yesterday).status_code == 400
+
+    def test_it_takes_no_more_than_the_server_itself_would(self, alice: Caller, settings: Any) -> None:
+        settings.SMTP_MAX_SIZE = 10_000
+        inbox = alice.create_inbox()
+        file = {"filename": "a.bin", "content": base64.b64encode(b"x" * 7_400).decode()}
+        answer = alice.post(f"/v1/inboxes/{inbox.pk}/messages", {"to": "a@example.com", "attachments": [file]})
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "payload_too_large"
+
+    @pytest.mark.parametrize(
+        ("columns", "reason"),
+        [({"expires_at": timezone.now() - timedelta(seconds=1)}, "inbox_deleted"), ({"local_part": "jürgen"}, "address_not_ascii")],
+    )  # fmt: skip
+    def test_it_says_why_an_inbox_cannot_send(self, alice: Caller, columns: dict[str, Any], reason: str) -> None:
+        inbox = alice.create_inbox()
+        Inbox.objects.filter(pk=inbox.pk).update(**columns)
+        answer = alice.post(f"/v1/inboxes/{inbox.pk}/messages", {"to": "a@example.com"})
+        assert (answer.status_code, answer.json()["error"].get("reason")) == (422, reason)
 
     def test_it_is_404_for_a_stranger(self, alice: Caller, charlie: Caller) -> None:
         inbox = alice.create_inbox()
@@ -266,3 +300,14 @@ class TestForward:
         assert "From: Customer <customer@example.com>" in text
         assert "See the file." in text
         assert [part.get_filename() for part in raw.iter_attachments()] == ["contract.pdf"]
+
+    def test_it_keeps_the_html_of_both_and_runs_nothing_foreign(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(html="<p>Theirs<script>alert(1)</script></p>"), inbox)
+        path = f"/v1/inboxes/{inbox.pk}/messages/{alice.messages(inbox)[0]['id']}/forward"
+        forwarded = alice.post(path, {"to": "legal@example.com", "body_html": "<p>Ours</p>"}).json()["data"]
+        page = body_of(raw_of(alice, inbox, forwarded), "html")
+        assert page.startswith("<p>Ours</p>")
+        assert "<p>Theirs</p>" in page
+        assert "&lt;customer@example.com&gt;" in page
+        assert "script" not in page

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from delivery.inbound.receive import Outcome, StorageError
+from delivery.outbound import sandbox
 from tests.cast import Caller, run_workers
 
 
@@ -70,3 +72,23 @@ class TestSandbox:
         alice.send(alice.create_inbox(), to=receiver.address)
         run_workers()
         assert live.messages(receiver) == []
+
+    def test_it_bounces_what_an_inbox_no_longer_takes(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        inbox, other = alice.create_inbox(), alice.create_inbox()
+        message = alice.send(inbox, to=other.address)
+        monkeypatch.setattr(sandbox, "store_inbound_mail", lambda mails: [Outcome.NO_LONGER_HERE])
+        run_workers()
+        assert alice.events(message_id=message["id"])[-1] == "message.bounced"
+
+    def test_it_tries_again_when_the_mail_cannot_be_stored(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox, other = alice.create_inbox(), alice.create_inbox()
+        message = alice.send(inbox, to=other.address)
+
+        def full(mails: Any) -> Any:
+            raise StorageError("no room")
+
+        monkeypatch.setattr(sandbox, "store_inbound_mail", full)
+        run_workers()
+        assert alice.events(message_id=message["id"])[-1] == "message.deferred"

@@ -151,6 +151,12 @@ class TestDelete:
 
 
 class TestExpiry:
+    def test_it_can_be_put_off_and_taken_away(self, alice: Caller) -> None:
+        inbox = alice.create_inbox(expires_in=60)
+        later = alice.patch(f"/v1/inboxes/{inbox.pk}", {"expires_in": 3600}).json()["data"]["expires_at"]
+        assert later > timezone.now().isoformat()
+        assert alice.patch(f"/v1/inboxes/{inbox.pk}", {"expires_in": None}).json()["data"]["expires_at"] is None
+
     def test_it_ends_when_its_time_is_over(self, alice: Caller) -> None:
         inbox = alice.create_inbox(expires_in=60)
         assert find_inbox(inbox.address)

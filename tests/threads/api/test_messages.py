@@ -57,6 +57,30 @@ class TestList:
         alice.send(inbox, subject="out", to=["boss@example.com"])
         assert [message["subject"] for message in alice.messages(inbox, **query)] == found
 
+    @pytest.mark.parametrize("text", ["\n", " \u00a0\n", "Please view this mail as HTML.\n"])
+    def test_it_reads_a_code_that_stands_in_the_html_only(self, alice: Caller, text: str) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(body=text, html="<p>Your verification code is <b>777888</b></p>"), inbox)
+        (message,) = alice.messages(inbox)
+        assert message["codes"] == ["777888"]
+        if not text.strip():
+            assert "777888" in message["body_text"]
+            assert "777888" in message["preview"]
+
+    @pytest.mark.parametrize(
+        ("to", "found"),
+        [("bücher", 1), ("a@bücher.example", 1), ("boss@example.com", 1), ("name", 0), ("{", 0), ('"', 0), ("%", 0)],
+    )
+    def test_it_looks_for_recipients_in_their_addresses_only(self, alice: Caller, to: str, found: int) -> None:
+        inbox = alice.create_inbox()
+        alice.send(inbox, to="Name <a@bücher.example>", cc="boss@example.com")
+        assert len(alice.messages(inbox, to=to)) == found
+
+    def test_it_does_not_repeat_the_message_whose_time_is_given(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        deliver(mail(), inbox)
+        assert alice.messages(inbox, after=alice.messages(inbox)[0]["created_at"]) == []
+
     def test_it_cuts_long_bodies_in_lists_only(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         deliver(mail(body="word " * 20_000), inbox)

@@ -173,6 +173,15 @@ class TestWait:
             threading.Event().wait(0.01)
         assert len(rooms[0]) == 0
 
+    def test_it_says_that_the_server_stops(self, web: Web, seats: Seats, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        with waiting(web, alice, inbox.pk) as wait:
+            seats.wait_for(1)
+            web.server.should_exit = True
+        assert wait.answer.status_code == 503
+        assert wait.answer.json()["error"]["code"] == "unavailable"
+        assert wait.answer.headers["Retry-After"] == "1"
+
     @pytest.mark.parametrize("query", [{"after": "soon"}, {"timeout_ms": "-1"}, {"timeout": "5"}, {"direction": "up"}])
     def test_it_says_what_is_wrong_with_a_query(self, web: Web, alice: Caller, query: dict[str, str]) -> None:
         with waiting(web, alice, alice.create_inbox().pk, **query) as wait:
