@@ -66,9 +66,8 @@ class WaitingRoom:
 
     def _stop_listening(self) -> None:
         if self._listener is not None:
-            self._ending.add(
-                self._listener
-            )  # the loop itself holds a task only weakly, also while it closes its connection
+            # The loop itself holds a task only weakly, also while it closes its connection.
+            self._ending.add(self._listener)
             self._listener.add_done_callback(self._ending.discard)
             self._listener.cancel()
             self._listener = None

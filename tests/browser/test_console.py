@@ -31,9 +31,14 @@ class Browser:
     def __init__(self, page: Any, url: str) -> None:
         self.page, self.url = page, url
         self.complaints: list[str] = []
-        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.route("**/*", self.let_through)
+
+    def _note(self, message: Any) -> None:
+        """Errors, violations of the policy among them; what Chromium merely remarks (a field that has the focus already) is none."""
+        if message.type == "error":
+            self.complaints.append(message.text)
 
     def let_through(self, route: Any) -> None:
         """To our server only. Its pages come with a strict policy, so that a violation shows as an error."""
