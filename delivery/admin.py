@@ -46,6 +46,20 @@ def envelope_sender(mail: InboundMail) -> Any:
     return shortened(mail.envelope_sender or "<>", 40)
 
 
+# How far a row of either queue is, above everything else on its page.
+QUEUE_STATE: Any = (
+    None,
+    {
+        "fields": [
+            badge_column("state"),
+            "attempts",
+            time_column("next_attempt_at", "next attempt"),
+            text_column("error", length=2000),
+        ]
+    },
+)
+
+
 @admin.register(InboundMail)
 class InboundMailAdmin(ConsoleAdmin):
     """The server's rows and no tenant's: one mail may be for several accounts, so only superusers see them."""
@@ -72,17 +86,7 @@ class InboundMailAdmin(ConsoleAdmin):
     search_help_text = "Envelope sender, recipient, peer address or SHA-256, among the newest 20,000; or an id."
     change_form_template = "admin/delivery/inboundmail/change_form.html"
     fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    badge_column("state"),
-                    "attempts",
-                    time_column("next_attempt_at", "next attempt"),
-                    text_column("error", length=2000),
-                ]
-            },
-        ),
+        QUEUE_STATE,
         (
             None,
             {
@@ -206,17 +210,7 @@ class OutboundMailAdmin(ConsoleAdmin):
     )
     change_form_template = "admin/delivery/outboundmail/change_form.html"
     fieldsets = [
-        (
-            None,
-            {
-                "fields": [
-                    badge_column("state"),
-                    "attempts",
-                    time_column("next_attempt_at", "next attempt"),
-                    text_column("error", length=2000),
-                ]
-            },
-        ),
+        QUEUE_STATE,
         (
             None,
             {

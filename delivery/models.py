@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode
-from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.ids import TypeIDField
 from threads.models import Message
 
 
@@ -189,6 +189,3 @@ class SendAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome}"
-
-
-__all__ = ["ID_LENGTH", "InboundLane", "InboundMail", "OutboundMail", "Recipient", "SendAttempt"]

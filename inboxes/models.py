@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.ids import TypeIDField
 
 
 class Mode(models.TextChoices):
@@ -153,6 +153,3 @@ class Inbox(models.Model):
     def sends_on(self, day: date) -> int:
         """How many recipients it sent to on that day (UTC); the counter starts anew each day."""
         return self.sends_today if self.sends_counted_on == day else 0
-
-
-__all__ = ["ID_LENGTH", "Account", "ApiKey", "Inbox", "InboxQuerySet", "Membership", "Mode"]

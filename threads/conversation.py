@@ -1,8 +1,9 @@
 """Filing mail into threads: the one place where messages come to be, in batches on the way in, one by one on the way out."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -32,7 +33,6 @@ class Incoming:
     content: MailContent
     raw_sha256: str
     size: int
-    received_at: datetime
     source_id: str
     tag: str = ""
     envelope_sender: str = ""
@@ -123,8 +123,7 @@ def _file(desk: Desk, mail: Incoming) -> None:
     if first := desk.by_raw.get((inbox.pk, mail.raw_sha256)):
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
-    participants = {thread.pk: thread.participants for thread in desk.threads.values()}
-    decision = decide(mail.content.parsed, desk.known[inbox.pk], participants, inbox.address)
+    decision = decide(mail.content.parsed, desk.known[inbox.pk], desk.threads, inbox.address)
     message = _incoming_message(inbox, mail, decision)
     _enter_thread(desk, inbox, message, decision, mail.content.participants)
     desk.by_raw[inbox.pk, mail.raw_sha256] = message.pk
@@ -209,11 +208,10 @@ def _record_repeats(desk: Desk) -> None:
 
 
 def _count(desk: Desk) -> None:
-    for inbox_id in {message.inbox_id for message in desk.messages}:
-        messages = sum(message.inbox_id == inbox_id for message in desk.messages)
-        threads = sum(thread.inbox_id == inbox_id for thread in desk.new_threads)
+    threads = Counter(thread.inbox_id for thread in desk.new_threads)
+    for inbox_id, messages in Counter(message.inbox_id for message in desk.messages).items():
         Inbox.objects.filter(pk=inbox_id).update(
-            message_count=F("message_count") + messages, thread_count=F("thread_count") + threads
+            message_count=F("message_count") + messages, thread_count=F("thread_count") + threads[inbox_id]
         )
 
 

@@ -5,12 +5,13 @@ write "Invoice" too. A known id alone is not enough either: whoever has seen one
 takes no part in, so the sender must be one of its participants.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mailbot.lib.addresses import comparable
 from threads.mime import ParsedMail
+from threads.models import Thread
 from threads.reading import message_id_digest
 
 MAX_ANCESTORS = 30  # looked up per mail: the nearest ones, and the root
@@ -75,9 +76,9 @@ def ancestors(parsed: ParsedMail) -> list[tuple[str, str]]:
 
 
 def decide(
-    parsed: ParsedMail, known: Mapping[str, KnownMessage], participants: Mapping[str, Iterable[str]], own_address: str
+    parsed: ParsedMail, known: Mapping[str, KnownMessage], threads: Mapping[str, Thread], own_address: str
 ) -> Decision:
-    """`known`: this inbox's messages by the digest of their Message-ID. `participants`: by thread id.
+    """`known`: this inbox's messages by the digest of their Message-ID. `threads`: theirs, by id.
 
     The inbox itself takes part in nearly every thread, but what comes in under its own name was not written here.
     """
@@ -87,7 +88,7 @@ def decide(
     for header, name in named:
         if parent := known.get(message_id_digest(name)):
             sender = comparable(parsed.sender.address)
-            if sender != own_address and sender in participants[parent.thread_id]:
+            if sender != own_address and sender in threads[parent.thread_id].participants:
                 return Decision(parent.thread_id, "reply", header, name, parent.id)
             return Decision(None, "sender_takes_no_part", header, name, parent.id, suspect_thread=parent.thread_id)
     return Decision(None, "unknown_ancestors")

@@ -53,9 +53,14 @@ def extract_new_html(body_html: str) -> str:
     with suppress(Exception):
         page = _without_quotes(page) if _may_hold_older_words(page) else page
     try:
-        return _trimmed(nh3.clean(page, url_schemes=_SCHEMES))
+        return _trimmed(sanitised(page))
     except Exception:
         return html.escape(page)
+
+
+def sanitised(page: str) -> str:
+    """HTML that runs nothing: no scripts, styles, forms; links to the web, to mail and to the images that come with it."""
+    return nh3.clean(page, url_schemes=_SCHEMES)
 
 
 def _may_hold_older_words(page: str) -> bool:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 
+from delivery.outbound.replies import MAX_RECIPIENTS, MAX_SUBJECT
 from inboxes.api.serializers import MetadataField
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.addresses import AddressError, canonical
@@ -18,9 +19,7 @@ from threads.api.serializers import MAX_LABELS, LabelField
 from threads.mime import Address
 from threads.mime_names import made_up_name, safe_name
 
-MAX_RECIPIENTS = 100
 MAX_ATTACHMENTS = 100
-MAX_SUBJECT = 990
 MAX_BODY = 5_000_000
 # What we set ourselves, or what would let a caller speak for somebody else.
 RESERVED_HEADERS = frozenset(

@@ -30,9 +30,8 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
-READS_FOR = (
-    LEASE.total_seconds() / 3
-)  # seconds; what a batch has left by then goes back, so that its lease is never lost
+# Seconds. What a batch has left by then goes back, so that its lease is not lost.
+READS_FOR = LEASE.total_seconds() / 3
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
 
@@ -143,7 +142,6 @@ def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
             content=content,
             raw_sha256=mail.sha256,
             size=mail.size,
-            received_at=mail.received_at,
             source_id=mail.pk,
             tag=tag,
             envelope_sender=mail.envelope_sender,

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
 
-import nh3
-
 from delivery.outbound.compose import OutgoingAttachment, forward_subject, references_for_reply, reply_subject
 from delivery.outbound.queue import Draft
 from inboxes.models import Inbox
@@ -13,15 +11,12 @@ from mailbot.lib.addresses import AddressError, canonical, comparable
 from threads.attachments import content_of
 from threads.mime import Address
 from threads.models import Message
+from threads.quoting_html import sanitised
 
 # Whoever wrote the mail chose whom an answer goes to: by a Reply-To of a thousand he would have us send a thousand mails.
 MAX_RECIPIENTS = 100
 MAX_NAME = 200
 MAX_SUBJECT = 990
-
-
-# cid: is how a page shows the images that come with it.
-FORWARDED_SCHEMES = {"http", "https", "mailto", "tel", "cid"}
 
 
 class NobodyToReplyTo(ValueError):
@@ -38,14 +33,7 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
     An answer to a mail goes to its Reply-To or From; a second mail after one of our own goes to whom the first went.
     """
     us = {comparable(inbox.address)}
-    to = _addresses(parent.reply_to) or (Address(parent.from_name[:MAX_NAME], parent.from_address),)
-    if parent.direction == Message.Direction.OUTBOUND:
-        to = _addresses(parent.to)
-    to = (
-        _without(to, set())
-        if parent.direction == Message.Direction.OUTBOUND
-        else (_without(to, us) or _without(to, set()))
-    )
+    to = _answered(parent, us)
     if not to:
         raise NobodyToReplyTo(
             "This message has no From or Reply-To address that can be sent to (its local part must be ASCII)."
@@ -61,6 +49,14 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
         subject=reply_subject(parent.subject)[:MAX_SUBJECT],
         references=tuple(references_for_reply(parent)),
     )
+
+
+def _answered(parent: Message, us: set[str]) -> tuple[Address, ...]:
+    """Not ourselves, unless there is nobody else."""
+    if parent.direction == Message.Direction.OUTBOUND:
+        return _without(_addresses(parent.to), set())
+    senders = _addresses(parent.reply_to) or (Address(parent.from_name[:MAX_NAME], parent.from_address),)
+    return _without(senders, us) or _without(senders, set())
 
 
 def forward_draft(parent: Message, draft: Draft) -> Draft:
@@ -89,9 +85,7 @@ def forward_draft(parent: Message, draft: Draft) -> Draft:
 def _forwarded_html(parent: Message, draft: Draft, told: list[str]) -> str:
     """The foreign part is sanitised: what goes out under our name runs nothing of theirs."""
     own = draft.body_html or _as_html(draft.body_text)
-    foreign = (
-        nh3.clean(parent.body_html, url_schemes=FORWARDED_SCHEMES) if parent.body_html else _as_html(parent.body_text)
-    )
+    foreign = sanitised(parent.body_html) if parent.body_html else _as_html(parent.body_text)
     return f"{own}<br><br><div>{'<br>'.join(escape(line) for line in told)}</div><br>{foreign}"
 
 

@@ -84,6 +84,11 @@ def not_found() -> ApiError:
     return ApiError(Code.NOT_FOUND, "There is nothing here by that id.", fix=FIX_NOT_FOUND)
 
 
+def our_fault() -> ApiError:
+    """For what is no mistake of the caller's; whoever answers it has logged the exception."""
+    return ApiError(Code.UNAVAILABLE, "Something went wrong on our side.", fix=FIX_UNAVAILABLE, status=500)
+
+
 def unknown_fields(given: Iterable[str], known: Iterable[str], what: str = "field") -> dict[str, list[str]]:
     """For each name that is not known: why, and the nearest one that is."""
     names = list(known)
@@ -102,7 +107,7 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
     error = as_api_error(exception)
     if error is None:
         log.exception("Unexpected error in %s", context["request"].path, exc_info=exception)
-        error = ApiError(Code.UNAVAILABLE, "Something went wrong on our side.", fix=FIX_UNAVAILABLE, status=500)
+        error = our_fault()
     return Response(error.body(request_id(context["request"])), status=error.status, headers=error.headers)
 
 
@@ -188,5 +193,4 @@ def path_not_found(request: HttpRequest, exception: Exception | None = None) -> 
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    message = "Something went wrong on our side."
-    return error_response(request, ApiError(Code.UNAVAILABLE, message, fix=FIX_UNAVAILABLE, status=500))
+    return error_response(request, our_fault())

@@ -6,18 +6,23 @@ from typing import Any
 from django.db.models import JSONField, Lookup
 
 
+class ListLookup(Lookup[bool]):
+    """What is looked for is a plain string and no JSON."""
+
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
+        return "%s", (value,)
+
+
 @JSONField.register_lookup
-class HasItem(Lookup[bool]):
+class HasItem(ListLookup):
     """`has_item`: whether a list holds a string.
 
     Django's own `contains` does not exist for SQLite. On PostgreSQL this is `@>`, which a GIN index serves.
     """
 
     lookup_name = "has_item"
-    prepare_rhs = False
-
-    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
-        return "%s", (value,)
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
@@ -29,14 +34,10 @@ class HasItem(Lookup[bool]):
 
 
 @JSONField.register_lookup
-class HasAddressLike(Lookup[bool]):
+class HasAddressLike(ListLookup):
     """`has_address_like`: whether an entry of a list of `{name, address}` has this text in its address, in any case."""
 
     lookup_name = "has_address_like"
-    prepare_rhs = False
-
-    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
-        return "%s", (value,)
 
     def _pattern(self) -> str:
         escaped = self.rhs.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -44,9 +45,7 @@ class HasAddressLike(Lookup[bool]):
 
     def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
-        entries = (
-            f"jsonb_array_elements({column}) AS entry"  # the pattern is a parameter; the column is Django's own SQL
-        )
+        entries = f"jsonb_array_elements({column}) AS entry"
         return f"EXISTS (SELECT 1 FROM {entries} WHERE entry->>'address' ILIKE %s)", [*parameters, self._pattern()]  # noqa: S608
 
     def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:

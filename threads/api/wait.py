@@ -26,7 +26,7 @@ from inboxes.api.authentication import authenticated
 from inboxes.api.views import visible_inboxes
 from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ
-from mailbot.api.errors import FIX_UNAVAILABLE, ApiError, Code, as_api_error, invalid, log, not_found
+from mailbot.api.errors import ApiError, Code, as_api_error, invalid, log, not_found, our_fault
 from mailbot.api.permissions import require
 from mailbot.api.renderers import dumps, timestamp
 from mailbot.api.views import is_plain_id, read_query
@@ -99,7 +99,7 @@ async def _answer(request: ASGIRequest, path: str) -> tuple[int, dict[str, Any],
         error = as_api_error(exception)
         if error is None:
             log.exception("Unexpected error in %s", path)
-            error = ApiError(Code.UNAVAILABLE, "Something went wrong on our side.", fix=FIX_UNAVAILABLE, status=500)
+            error = our_fault()
         return error.status, error.body(request.request_id), error.headers  # type: ignore[attr-defined]
 
 
