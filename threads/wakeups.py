@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 
+from mailbot.lib.failpoints import failpoint
+
 RECONNECT_AFTER = 0.2  # seconds
 
 # Called with the inboxes that have news, or with None: "something may have been missed, look again".
@@ -34,4 +36,5 @@ def channel() -> Channel:
 def wake_on_commit(inbox_ids: set[str]) -> None:
     """Once the caller's transaction is committed, wake whoever waits for these inboxes, one publication for all."""
     if inbox_ids:
+        transaction.on_commit(lambda: failpoint("wakeup.before"))
         transaction.on_commit(lambda: channel().publish(sorted(inbox_ids)), robust=True)

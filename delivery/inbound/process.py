@@ -21,6 +21,7 @@ from delivery.inbound.lanes import release_lanes, take_lanes
 from delivery.inbound.receive import PROCESS_TASK
 from delivery.models import InboundMail
 from inboxes.models import Inbox
+from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
@@ -45,6 +46,7 @@ def process_inbound(limit: int = BATCH) -> int:
         mails = _claim(due, limit) if lanes else []
     try:
         if mails:
+            failpoint("inbound.claimed")
             _process(mails)
     finally:
         if lanes:
@@ -97,6 +99,7 @@ def _file(mails: Sequence[InboundMail]) -> None:
     taken = [mail for mail, _ in read]
     with transaction.atomic():
         messages = file_incoming([incoming for mail, content in read for incoming in _incoming(mail, content)])
+        failpoint("inbound.filed")
         _finish(taken)
         _forget_purged(taken, {message.source_id for message in messages})
 
@@ -108,6 +111,7 @@ def _read(mails: Sequence[InboundMail]) -> list[tuple[InboundMail, MailContent]]
     for mail in mails:
         if read and monotonic() > ends:
             break
+        failpoint("inbound.reading", mail.raw)
         read.append((mail, read_mail(bytes(mail.raw))))
     return read
 

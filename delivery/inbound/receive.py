@@ -19,6 +19,7 @@ from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
 from inboxes.models import Inbox
 from mailbot.lib import hints
+from mailbot.lib.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,8 @@ def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
         if rows:
             InboundMail.objects.bulk_create(rows, ignore_conflicts=True)
             hints.ring_on_commit(PROCESS_TASK)
+        failpoint("intake.before-commit")
+    failpoint("intake.committed")
     return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in still_here]
 
 

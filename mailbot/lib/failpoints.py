@@ -1,0 +1,102 @@
+"""Named places at which a test can end the process as a power cut would: docs/faults.md.
+
+MAILBOT_FAILPOINTS says where and how. It is read once, when the process starts; without it `failpoint` is an empty function. A
+value that names a place or an action that does not exist stops the start.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+log = logging.getLogger(__name__)
+
+POINTS = frozenset(
+    {
+        "intake.before-commit",  # mail is written, its transaction is open, nobody has a 250
+        "intake.committed",  # the mail is ours, and its sender does not know it yet
+        "inbound.claimed",  # a worker holds lanes and a batch, and has read nothing
+        "inbound.reading",  # before each mail of a batch is read; the mail is the content
+        "inbound.filed",  # messages are written, the transaction is open, the mail is not marked as done
+        "wakeup.before",  # messages are committed, and who waits for them is not woken
+    }
+)
+_ACTIONS: dict[str, Callable[[], None]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "kill-group": lambda: os.killpg(0, signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),  # until SIGCONT: a machine that sleeps
+}
+
+
+@dataclass
+class Strike:
+    """`act` at the `nth` time (and each time from then on), if the content holds `content`; only once among all processes with `once`.
+
+    `once` is a file that must not be there yet: who makes it may act.
+    """
+
+    act: Callable[[], None]
+    nth: int = 1
+    content: bytes = b""
+    once: Path | None = None
+    seen: int = field(default=0, init=False)
+
+    def reached(self, content: bytes | memoryview) -> None:
+        if self.content not in bytes(content):
+            return
+        self.seen += 1
+        if self.seen >= self.nth and self._is_first():
+            self.act()
+
+    def _is_first(self) -> bool:
+        if self.once is None:
+            return True
+        with suppress(FileExistsError):
+            self.once.touch(exist_ok=False)
+            return True
+        return False
+
+
+def parse(text: str) -> dict[str, Strike]:
+    """`<point>=<action>[,nth=<number>][,content=<text>][,once=<file>]`, several with `;` between them.
+
+    Raises ImproperlyConfigured for anything else.
+    """
+    return dict(_strike(part.strip()) for part in text.split(";") if part.strip())
+
+
+def _strike(part: str) -> tuple[str, Strike]:
+    try:
+        point, _, rest = part.partition("=")
+        action, *options = rest.split(",")
+        given = dict(option.split("=", 1) for option in options)
+        if point not in POINTS or given.keys() - {"nth", "content", "once"}:
+            raise KeyError(part)
+        once = Path(given["once"]) if "once" in given else None
+        return point, Strike(_ACTIONS[action], int(given.get("nth", 1)), given.get("content", "").encode(), once)
+    except (KeyError, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"MAILBOT_FAILPOINTS: {part} is no point and action. It is for tests only."
+        ) from error
+
+
+_strikes = parse(os.environ.get("MAILBOT_FAILPOINTS", ""))
+
+
+def _reached(name: str, content: bytes | memoryview = b"") -> None:
+    if strike := _strikes.get(name):
+        strike.reached(content)
+
+
+def _passed(name: str, content: bytes | memoryview = b"") -> None:
+    pass
+
+
+if _strikes:
+    log.warning("MAILBOT_FAILPOINTS is set: this process is made to fail at %s.", ", ".join(_strikes))
+failpoint = _reached if _strikes else _passed
