@@ -156,6 +156,9 @@ SMTP_IDLE_TIMEOUT = env.number("MAILBOT_SMTP_IDLE_TIMEOUT", 300, minimum=1)  # s
 SMTP_MAX_QUEUED_OCTETS = env.number("MAILBOT_SMTP_MAX_QUEUED_OCTETS", 256 * 1024 * 1024, minimum=1024)
 SMTP_TLS_CERTIFICATE = env.text("MAILBOT_SMTP_TLS_CERTIFICATE")
 SMTP_TLS_KEY = env.text("MAILBOT_SMTP_TLS_KEY")
+INBOUND_LEASE = env.number("MAILBOT_INBOUND_LEASE", 30, minimum=3)  # seconds
+# Seconds until a mail that could not be processed is tried again, after the first time, the second, …; then it has failed.
+INBOUND_RETRY_AFTER = env.numbers("MAILBOT_INBOUND_RETRY_AFTER", [2, 30, 300], minimum=1)
 
 # --- Mail out ----------------------------------------------------------------------------------------------------------
 # `console:` prints, `smtp://user:password@host:587/?starttls=true` hands to a smart host; for an ESP set MAILBOT_EMAIL_BACKEND

@@ -11,6 +11,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from time import monotonic
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
@@ -19,6 +20,7 @@ from audit.record import Act, Entry, record, record_many
 from delivery.claims import claim_many, new_token
 from delivery.inbound.lanes import release_lanes, take_lanes
 from delivery.inbound.receive import PROCESS_TASK
+from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
 from inboxes.models import Inbox
 from mailbot.lib.failpoints import failpoint
@@ -28,13 +30,13 @@ from threads.reading import MailContent, read_mail
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=settings.INBOUND_LEASE)
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
 # Seconds. What a batch has left by then goes back, so that its lease is not lost.
 READS_FOR = LEASE.total_seconds() / 3
 # After how long a mail that could not be processed is tried again; then it is failed.
-RETRY_AFTER = (timedelta(seconds=2), timedelta(seconds=30), timedelta(minutes=5))
+RETRY_AFTER = tuple(timedelta(seconds=pause) for pause in settings.INBOUND_RETRY_AFTER)
 
 
 def process_inbound(limit: int = BATCH) -> int:
@@ -47,7 +49,7 @@ def process_inbound(limit: int = BATCH) -> int:
     try:
         if mails:
             failpoint("inbound.claimed")
-            _process(mails)
+            _process(_harmless(mails))
     finally:
         if lanes:
             release_lanes(token)
@@ -61,23 +63,43 @@ def _claim(due: QuerySet[InboundMail], limit: int) -> list[InboundMail]:
 
 
 def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
-    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one. What was tried before goes alone."""
+    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one; as often tried as the first of them.
+
+    From the third attempt on a batch is a tenth of the one before, so that what ends its worker while it is filed is alone at last.
+    """
     chosen: list[str] = []
     octets = 0
+    tried = 0
     for mail_id, size, attempts in due.order_by("pk").values_list("pk", "size", "attempts")[:limit]:
+        if not chosen:
+            tried = attempts
         octets += size
-        if chosen and (attempts or octets > BATCH_OCTETS):
+        too_many = len(chosen) >= max(1, limit // 10 ** max(0, tried - 1))
+        if chosen and (attempts != tried or octets > BATCH_OCTETS or too_many):
             break
         chosen.append(mail_id)
-        if attempts:
-            break
     return chosen
+
+
+def _harmless(mails: list[InboundMail]) -> list[InboundMail]:
+    """Of mail that was claimed before, and may have ended who read it: what can be read, up to the first that cannot."""
+    if mails[0].attempts == 1:
+        return mails
+    if mails[0].attempts > len(RETRY_AFTER) + 1:
+        for mail in mails:
+            _put_back(mail, WorkerLost("Every worker that took it ended or ran out of time."))
+        return []
+    number, blame = rehearse([bytes(mail.raw) for mail in mails], READS_FOR)
+    if blame:
+        _put_back(mails[number], WorkerLost(blame))
+    _give_back(mails[number + bool(blame) :])
+    return mails[:number]
 
 
 def _process(mails: Sequence[InboundMail]) -> None:
     """The whole batch at once; when that fails each mail alone, so that one poison mail costs the others nothing but time."""
-    if mails[0].attempts > len(RETRY_AFTER) + 1:
-        return _put_back(mails[0], WorkerLost("Every worker that read it ended or ran out of time."))
+    if not mails:
+        return
     try:
         _file(mails)
     except (OperationalError, InterfaceError):  # the database is in trouble, not a mail
@@ -85,7 +107,8 @@ def _process(mails: Sequence[InboundMail]) -> None:
         raise
     except Exception as error:
         if len(mails) == 1:
-            return _put_back(mails[0], error)
+            _put_back(mails[0], error)
+            return
         log.warning(
             "A batch of %d mails failed (%s: %s); each is tried alone.", len(mails), type(error).__name__, error
         )
@@ -177,7 +200,7 @@ class LeaseLost(DatabaseError):
 
 
 class WorkerLost(Exception):
-    """The mail was claimed as often as it may be, and no worker came back to say why it failed."""
+    """The mail has ended the process that read it, or was claimed as often as it may be and no worker came back."""
 
 
 def _put_back(mail: InboundMail, error: Exception) -> None:

@@ -37,6 +37,14 @@ def number(name: str, default: int, *, minimum: int = 0) -> int:
     return int(value)
 
 
+def numbers(name: str, default: list[int], *, minimum: int = 0) -> list[int]:
+    """Whole numbers of at least `minimum`, separated by commas."""
+    values = names(name, [str(item) for item in default])
+    if not all(value.isascii() and value.isdigit() and int(value) >= minimum for value in values):
+        raise ImproperlyConfigured(f"{name}={','.join(values)} is not a list of whole numbers of at least {minimum}.")
+    return [int(value) for value in values]
+
+
 def flag(name: str, default: bool) -> bool:
     """true/false, yes/no, on/off or 1/0, in any case."""
     value = text(name, str(default)).lower()

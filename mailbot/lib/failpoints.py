@@ -7,6 +7,7 @@ value that names a place or an action that does not exist stops the start.
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,10 +27,10 @@ POINTS = frozenset(
         "wakeup.before",  # messages are committed, and who waits for them is not woken
     }
 )
-_ACTIONS: dict[str, Callable[[], None]] = {
+_ACTIONS: dict[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "kill-group": lambda: os.killpg(0, signal.SIGKILL),
-    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),  # until SIGCONT: a machine that sleeps
+    "hang": lambda: threading.Event().wait(),
 }
 
 
@@ -40,7 +41,7 @@ class Strike:
     `once` is a file that must not be there yet: who makes it may act.
     """
 
-    act: Callable[[], None]
+    act: Callable[[], object]
     nth: int = 1
     content: bytes = b""
     once: Path | None = None

@@ -109,6 +109,42 @@ class TestPoison:
         assert b"POISON" in bytes(bad.raw)
         assert "ended" in bad.error
 
+    def test_it_finds_the_one_that_ended_its_worker_and_files_the_others_at_once(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        for subject in ("one", "POISON", "two", "POISON again", "three"):
+            store(mail(Subject=subject), inbox)
+        a_worker_died()
+        monkeypatch.setenv("MAILBOT_FAILPOINTS", "inbound.reading=kill,content=POISON")
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["three", "two", "one"]
+        assert set(InboundMail.objects.filter(state="stored").values_list("attempts", "error")) == {
+            (2, "WorkerLost: The process that read it ended with -9.")
+        }
+
+    def test_it_does_not_wait_for_one_that_cannot_be_read_to_an_end(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        for subject in ("ENDLESS", "behind it"):
+            store(mail(Subject=subject), inbox)
+        a_worker_died()
+        monkeypatch.setenv("MAILBOT_FAILPOINTS", "inbound.reading=hang,content=ENDLESS")
+        monkeypatch.setattr(process, "READS_FOR", 2)
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["behind it"]
+        assert "could not be read in 2 s" in InboundMail.objects.get(state="stored").error
+
+    def test_it_tries_what_ends_workers_without_being_read_in_smaller_batches(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        for _ in range(13):
+            store(mail(), inbox)
+        for claims, taken in ((1, 13), (2, 10), (3, 1)):
+            a_worker_died(claims)
+            assert process_inbound() == taken
+            InboundMail.objects.filter(state="processed").update(state="stored")
+
     def test_it_gives_back_what_it_cannot_read_in_time(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         inbox = alice.create_inbox()
         for number in range(3):
@@ -127,6 +163,12 @@ class TestPoison:
         run_workers()
         row = InboundMail.objects.get()
         assert (row.state, bytes(row.raw)) == ("rejected", b"")
+
+
+def a_worker_died(claims: int = 1) -> None:
+    """Everything was claimed so often, and nobody came back."""
+    over = timezone.now() - timedelta(seconds=1)
+    InboundMail.objects.update(state="processing", attempts=claims, lease_token="gone", lease_until=over)
 
 
 def lease_is_over() -> None:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from mailbot.lib.env import kept_secret
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from mailbot.lib.env import kept_secret, numbers
 
 
 class TestKeptSecret:
@@ -11,3 +14,16 @@ class TestKeptSecret:
         secret = kept_secret("MAILBOT_NO_SUCH_VARIABLE", file)
         assert secret == kept_secret("MAILBOT_NO_SUCH_VARIABLE", file)
         assert [path.stat().st_mode & 0o777 for path in (file, file.parent)] == [0o600, 0o700]
+
+
+class TestNumbers:
+    def test_it_reads_a_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert numbers("MAILBOT_NO_SUCH_VARIABLE", [2, 30]) == [2, 30]
+        monkeypatch.setenv("MAILBOT_PAUSES", "1, 5")
+        assert numbers("MAILBOT_PAUSES", [2, 30]) == [1, 5]
+
+    @pytest.mark.parametrize("value", ["0", "1,x", "-1", "1.5"])
+    def test_it_refuses_what_is_none(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv("MAILBOT_PAUSES", value)
+        with pytest.raises(ImproperlyConfigured, match="MAILBOT_PAUSES"):
+            numbers("MAILBOT_PAUSES", [], minimum=1)
