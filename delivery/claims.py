@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
-from django.utils import timezone
+
+from mailbot.lib.clock import database_now
 
 Row = TypeVar("Row", bound=Model)
 
@@ -32,7 +33,7 @@ def claim_many(
     if not row_ids:
         return []
     token = new_token()
-    held = {"state": state, "lease_token": token, "lease_until": timezone.now() + lease}
+    held = {"state": state, "lease_token": token, "lease_until": database_now() + lease}
     due.filter(pk__in=row_ids).update(**held, **columns)
     return list(due.model._default_manager.filter(pk__in=row_ids, lease_token=token).order_by("pk"))
 

@@ -5,16 +5,18 @@ These rows are the queues. The broker only rings: a row whose hint was lost is f
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode
+from mailbot.lib.clock import database_now, is_over
 from mailbot.lib.ids import TypeIDField
 from threads.models import Message
 
@@ -27,10 +29,12 @@ def any_of(column: str, *values: str) -> Q:
 class InboundMailQuerySet(models.QuerySet["InboundMail"]):
     def due(self, now: datetime | None = None) -> InboundMailQuerySet:
         """Unfinished mail that nobody holds: new, due for another try, or held by a worker whose lease ran out."""
-        moment = now or timezone.now()
+        moment = now or database_now()
+        # New mail is due whatever the clock said of the process that took it in.
+        pause = Q(attempts=0) | is_over("next_attempt_at", moment, timedelta(seconds=max(settings.INBOUND_RETRY_AFTER)))
+        lease = is_over("lease_until", moment, timedelta(seconds=settings.INBOUND_LEASE))
         return self.filter(
-            Q(state=InboundMail.State.STORED, next_attempt_at__lte=moment)
-            | Q(state=InboundMail.State.PROCESSING, lease_until__lt=moment)
+            (Q(state=InboundMail.State.STORED) & pause) | (Q(state=InboundMail.State.PROCESSING) & lease)
         )
 
 
@@ -101,11 +105,11 @@ class InboundLane(models.Model):
 
 class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
     def due(self, now: datetime | None = None) -> OutboundMailQuerySet:
-        return self.filter(state=State.QUEUED, next_attempt_at__lte=now or timezone.now())
+        return self.filter(state=State.QUEUED, next_attempt_at__lte=now or database_now())
 
     def stranded(self, now: datetime | None = None) -> OutboundMailQuerySet:
         """Handed to a worker that did not come back within its lease: whether the provider has it is unknown."""
-        return self.filter(state=State.SENDING, lease_until__lt=now or timezone.now())
+        return self.filter(state=State.SENDING, lease_until__lt=now or database_now())
 
 
 class OutboundMail(models.Model):

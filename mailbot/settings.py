@@ -8,8 +8,10 @@ from pathlib import Path
 
 import dj_database_url
 import django_stubs_ext
+from celery.schedules import schedule
 
 from mailbot.lib import env
+from mailbot.lib.clock import steady_now
 
 django_stubs_ext.monkeypatch()  # Django's generics take [Type] when they run, too
 
@@ -138,11 +140,17 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "beat.schedule")
+# Nothing here remembers a time: beat would wait for an hour after its clock was set back by one, and the worker would take
+# every sweep for expired while its own is ahead. What piles up while no worker runs costs it seconds.
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+SWEEP_OPTIONS = {"expires": 7200}
 CELERY_BEAT_SCHEDULE = {
-    "sweep-inbound": {"task": "delivery.tasks.process_inbound", "schedule": 5.0, "options": {"expires": 5}},
-    "sweep-outbound": {"task": "delivery.tasks.sweep_outbound", "schedule": 5.0, "options": {"expires": 5}},
-    "expire-inboxes": {"task": "inboxes.tasks.expire_inboxes", "schedule": 15.0, "options": {"expires": 15}},
+    name: {"task": task, "schedule": schedule(seconds, nowfun=steady_now), "options": SWEEP_OPTIONS}
+    for name, task, seconds in (
+        ("sweep-inbound", "delivery.tasks.process_inbound", 5.0),
+        ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
+        ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
+    )
 }
 WAKEUPS = "threads.wakeups_redis.RedisChannel" if REDIS_URL else "threads.wakeups_sqlite.DatabaseWatcher"
 

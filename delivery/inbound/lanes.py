@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from zlib import crc32
 
 from django.db.models import Q
-from django.utils import timezone
 
 from delivery.models import InboundLane, InboundMail
+from mailbot.lib.clock import database_now, is_over
 
 LANES = 16
 # A worker leaves some to the others; on its own it comes back for the rest at once.
@@ -24,13 +24,15 @@ def lane_of(inbox_id: str) -> int:
 
 def take_lanes(token: str, lease: timedelta) -> list[int]:
     """Take some of the free lanes that have due mail, for `lease`; which ones. `release_lanes` gives them back."""
-    now = timezone.now()
+    now = database_now()
     wanted = set(InboundMail.objects.due(now).order_by().values_list("lane", flat=True).distinct())
     if not wanted:
         return []
     held_until = _held_until(wanted)
-    chosen = sorted(lane for lane in wanted if (until := held_until[lane]) is None or until < now)[:LANES_AT_ONCE]
-    free = InboundLane.objects.filter(pk__in=chosen).filter(Q(lease_until=None) | Q(lease_until__lt=now))
+    chosen = sorted(lane for lane in wanted if (until := held_until[lane]) is None or not now < until <= now + lease)[
+        :LANES_AT_ONCE
+    ]
+    free = InboundLane.objects.filter(pk__in=chosen).filter(Q(lease_until=None) | is_over("lease_until", now, lease))
     if free.update(lease_token=token, lease_until=now + lease) == len(chosen):
         return chosen
     return list(InboundLane.objects.filter(lease_token=token).order_by("pk").values_list("pk", flat=True))

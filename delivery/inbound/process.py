@@ -23,6 +23,7 @@ from delivery.inbound.receive import PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
 from inboxes.models import Inbox
+from mailbot.lib.clock import database_now
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from threads.conversation import Incoming, file_incoming
@@ -212,7 +213,7 @@ def _put_back(mail: InboundMail, error: Exception) -> None:
     with transaction.atomic():
         InboundMail.objects.filter(pk=mail.pk, lease_token=mail.lease_token).update(
             state=InboundMail.State.FAILED if failed else InboundMail.State.STORED,
-            next_attempt_at=timezone.now() + (timedelta() if failed else RETRY_AFTER[mail.attempts - 1]),
+            next_attempt_at=database_now() + (timedelta() if failed else RETRY_AFTER[mail.attempts - 1]),
             error=reason,
             lease_token="",
             lease_until=None,

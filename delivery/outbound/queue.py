@@ -14,7 +14,7 @@ from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from inboxes.models import Inbox
 from mailbot.lib.addresses import comparable
-from mailbot.lib.clock import this_millisecond
+from mailbot.lib.clock import database_now, this_millisecond
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.ids import new_id
 from threads import attachments as files
@@ -91,7 +91,7 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Mes
             envelope_sender=inbox.address,
             raw=composed.raw,
             track_opens=draft.track_opens,
-            next_attempt_at=draft.send_at or now,
+            next_attempt_at=draft.send_at or database_now(),
         )
         Recipient.objects.bulk_create(
             Recipient(account_id=inbox.account_id, mail=mail, kind=kind, address=address.address, status=message.status)

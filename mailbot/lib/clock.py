@@ -1,7 +1,10 @@
-"""The time as the API shows it."""
+"""The time: as the API shows it, as all processes share it, and as it passes whatever the clocks do."""
 
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 
+from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 
@@ -9,3 +12,31 @@ def this_millisecond() -> datetime:
     """Now, in whole milliseconds: what is stored is then what was shown, and `after=<the time shown>` means after it."""
     now = timezone.now()
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def database_now() -> datetime:
+    """Now, by the clock of the database server, for times that one process writes and another one goes by.
+
+    SQLite has no server: there it is the clock of the machine, which its processes share.
+    """
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return now if isinstance(now, datetime) else timezone.now()
+
+
+def is_over(column: str, now: datetime, longest: timedelta) -> Q:
+    """Whether the time in `column` has come. Nobody writes one further ahead than `longest`: one that is comes from a clock which
+    has been set back since, and must not hold anything up until that clock is there again.
+    """
+    return Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + longest})
+
+
+def steady_now() -> datetime:
+    """A time that passes evenly from the start of the process on, and does not follow a clock that is set."""
+    return _BEGAN + timedelta(seconds=time.monotonic() - _BEGAN_MONOTONIC)
+
+
+_BEGAN, _BEGAN_MONOTONIC = timezone.now(), time.monotonic()

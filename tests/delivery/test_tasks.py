@@ -1,9 +1,12 @@
 """The tasks of the worker and the schedule: what finds the work when no hint arrived."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from celery import current_app
+from django.utils import timezone
 
 from delivery import tasks
 from tests.cast import Caller
@@ -21,6 +24,15 @@ class TestSweeps:
         scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
         assert scheduled == {tasks.process_inbound.name, tasks.sweep_outbound.name, "inboxes.tasks.expire_inboxes"}
         assert scheduled <= set(current_app.tasks)
+
+    @pytest.mark.parametrize("hours", [-1, 1])
+    def test_they_come_again_in_time_when_a_clock_was_set(self, settings: Any, hours: int) -> None:
+        for entry in settings.CELERY_BEAT_SCHEDULE.values():
+            last_run_at = entry["schedule"].now()
+            with time_machine.travel(timezone.now() + timedelta(hours=hours)):
+                is_due, seconds = entry["schedule"].is_due(last_run_at)
+            assert not is_due
+            assert 0 < seconds <= entry["schedule"].run_every.total_seconds()
 
     def test_they_find_mail_that_came_in(self, alice: Caller) -> None:
         inbox = alice.create_inbox()

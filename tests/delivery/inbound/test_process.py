@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+import time_machine
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from audit.actors import acting_as_system
@@ -258,3 +259,40 @@ class TestLeases:
         assert message["repeat_count"] == 0
         assert alice.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["message_count"] == 1
         assert InboundMail.objects.get().state == "processed"
+
+
+class TestClocks:
+    """Of other processes, and ours before it was set."""
+
+    AHEAD = timedelta(hours=1)
+
+    def test_it_does_not_wait_for_the_clock_of_the_process_that_took_the_mail_in(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        with time_machine.travel(timezone.now() + self.AHEAD):
+            store(mail(), inbox)
+        assert process_inbound() == 1
+
+    def test_it_does_not_wait_for_a_pause_of_a_clock_that_was_set_back(self, alice: Caller) -> None:
+        store(mail(), alice.create_inbox())
+        InboundMail.objects.update(attempts=1, next_attempt_at=timezone.now() + self.AHEAD)
+        assert process_inbound() == 1
+
+    def test_it_does_not_wait_for_a_lease_of_a_clock_that_was_set_back(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+        take_lanes("gone", LEASE)
+        InboundLane.objects.update(lease_until=timezone.now() + self.AHEAD)
+        a_worker_died()
+        InboundMail.objects.update(lease_until=timezone.now() + self.AHEAD)
+        assert process_inbound() == 1
+
+    def test_it_respects_the_lease_of_a_worker_with_another_clock(self, alice: Caller) -> None:
+        if connection.vendor != "postgresql":
+            pytest.skip("on SQLite all processes have one clock")
+        store(mail(), alice.create_inbox())
+        with time_machine.travel(timezone.now() - self.AHEAD):
+            take_lanes("another", LEASE)
+            claim_many(InboundMail.objects.due(), [InboundMail.objects.get().pk], state="processing", lease=LEASE)
+        assert process_inbound() == 0
+        with time_machine.travel(timezone.now() + self.AHEAD):
+            assert process_inbound() == 0
