@@ -6,6 +6,7 @@ A hint carries nothing but the name of a task. Losing one costs time, never work
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from celery import current_app
 from django.db import transaction
@@ -35,40 +36,42 @@ def send(task: str) -> None:
 
 
 class Doorbell:
-    """Rings from a thread of its own.
+    """Calls `answer` with what was rung for, from a thread of its own, so that whoever rings never waits.
 
-    There is one place for each task: rings that come while one is under way become one. Each is followed by a short pause, because
-    under load a hint per batch would cost more than the batch; the worker reads rows until there are none.
+    There is one place for each name: rings that come while one is under way become one. Each is followed by a `pause` (seconds).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[list[str]], None], *, name: str, pause: float = 0.0) -> None:
+        self._answer, self._name, self._pause = answer, name, pause
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
         self._rung = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def ring(self, task: str) -> None:
+    def ring(self, *names: str) -> None:
         with self._lock:
-            self._wanted.add(task)
+            self._wanted.update(names)
             if self._thread is None or not self._thread.is_alive():  # a forked child has none of its parent's threads
-                self._thread = threading.Thread(target=self._answer, name="doorbell", daemon=True)
+                self._thread = threading.Thread(target=self._listen, name=self._name, daemon=True)
                 self._thread.start()
         self._rung.set()
 
-    def _answer(self) -> None:
+    def _listen(self) -> None:
         while self._rung.wait():
             self._rung.clear()
             with self._lock:
                 wanted, self._wanted = self._wanted, set()
-            for task in sorted(wanted):
-                self._send(task)
-            time.sleep(PAUSE)
-
-    def _send(self, task: str) -> None:
-        try:
-            send(task)
-        except Exception:
-            log.exception("Ringing for %s failed. The sweep will find the work.", task)
+            try:
+                self._answer(sorted(wanted))
+            except Exception:
+                log.exception("Ringing for %s failed. What is lost is found by looking again.", ", ".join(wanted))
+            time.sleep(self._pause)
 
 
-_doorbell = Doorbell()
+def _send_all(tasks: list[str]) -> None:
+    for task in tasks:
+        send(task)
+
+
+# Paused, because under load a hint per batch would cost more than the batch; the worker reads rows until there are none.
+_doorbell = Doorbell(_send_all, name="doorbell", pause=PAUSE)
