@@ -1,16 +1,34 @@
 """The Celery application. Its broker is a doorbell: the rows in the database are the queue."""
 
 import os
+from typing import Any, Self
 
+import kombu
 from celery import Celery
+from celery.app.amqp import AMQP
 from django.conf import settings
 
 from mailbot.lib import filesystem_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailbot.settings")
 
+
+class PatientConnection(kombu.Connection):
+    """Celery waits longer and longer for a broker that is away, up to 30 s, and has no setting for it: we look each second."""
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Self:
+        super().ensure_connection(
+            *args, **{"interval_start": 0.5, "interval_step": 0.5, "interval_max": 1.0, **options}
+        )
+        return self
+
+
+class PatientAMQP(AMQP):
+    Connection = PatientConnection
+
+
 filesystem_broker.register()
-app = Celery("mailbot")
+app = Celery("mailbot", amqp=PatientAMQP)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

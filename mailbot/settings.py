@@ -105,7 +105,14 @@ SQLITE = {
 }
 # Under ASGI each request may run in another thread, so connections are pooled by psycopg and not kept by thread.
 POSTGRESQL_OPTIONS = {
-    "pool": {"min_size": 1, "max_size": env.number("MAILBOT_DATABASE_POOL", 10, minimum=1), "timeout": 10}
+    "pool": {
+        "min_size": 1,
+        "max_size": env.number("MAILBOT_DATABASE_POOL", 10, minimum=1),
+        "timeout": 4,  # seconds for a connection; less than a mail's sender waits (SMTPLimits.database_timeout)
+        # Seconds. The pool tries to connect after 1, 2, 4, … up to this sum, and whoever asks afterwards begins anew. By default it
+        # doubles for five minutes: mailbot would be away as long again as PostgreSQL was.
+        "reconnect_timeout": 4,
+    }
 }
 DATABASES = {"default": SQLITE}
 if DATABASE_URL:
@@ -131,6 +138,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     }
 )
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever: the default ends the worker when Redis is away for long
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "mailbot"
 CELERY_TASK_ACKS_LATE = False  # a hint that is lost is found by the sweep; a hint that runs twice only costs time
