@@ -1,0 +1,146 @@
+"""PostgreSQL restarted at once, away for a while and held still, under load: clients hear 451, and all comes back by itself."""
+
+import smtplib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from delivery.inbound.process import LEASE
+from tests.flows.conftest import until
+from tests.flows.outage_load import NO_REPLY, Load, assert_all_there_once
+from tests.flows.private_servers import OutageServer, PrivatePostgres, private_postgres, production_only
+
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(150), production_only]
+
+ANSWERED_WITHIN = 8.0  # seconds: SMTPLimits.database_timeout and what two busy cores take
+BACK_WITHIN = 5.0  # seconds from PostgreSQL's return to the first mail accepted and the first request answered
+VISIBLE_WITHIN = (
+    LEASE.total_seconds() + 10
+)  # what a worker held when PostgreSQL went is taken again when its lease is over
+CONNECTIONS = 10  # of the web process's pool
+QUEUED = 24 * 1024 * 1024  # octets of mail that smtp may hold
+LARGE = 4 * 1024 * 1024  # octets of one mail
+LINE = b"as long as lines of a mail mostly are, and many of them\r\n"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PrivatePostgres]:
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, own_redis: dict[str, str], postgres: PrivatePostgres
+) -> Iterator[OutageServer]:
+    environment = {**own_redis, "DATABASE_URL": postgres.url, "MAILBOT_SMTP_MAX_QUEUED_OCTETS": str(QUEUED)}
+    server = OutageServer(tmp_path_factory.mktemp("var"), environment)
+    try:
+        server.begin()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_has_ended(server: OutageServer) -> Iterator[None]:
+    """Nobody starts anything of ours again: all of it comes through the outage."""
+    yield
+    assert server.ended() == {}
+
+
+@pytest.fixture
+def http(server: OutageServer) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {server.api_key}"}
+    with httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def inbox(http: httpx.Client) -> Any:
+    return http.post("/inboxes", json={}).json()["data"]
+
+
+def test_it_comes_through_an_immediate_restart(
+    server: OutageServer, http: httpx.Client, inbox: Any, postgres: PrivatePostgres
+) -> None:
+    with Load(server.smtp, inbox["address"]) as load:
+        load.goes_on()
+        for _ in range(2):
+            postgres.stop()
+            load.fails_with(451)
+            postgres.start()
+            load.goes_on()
+    assert load.replies().keys() == {250, 451}
+    until(partial(answers_again, http), "requests are answered", BACK_WITHIN)
+    assert_all_there_once(http, inbox, load, VISIBLE_WITHIN)
+
+
+def test_it_is_back_soon_after_a_long_absence(
+    server: OutageServer, http: httpx.Client, inbox: Any, postgres: PrivatePostgres
+) -> None:
+    with Load(server.smtp, inbox["address"]) as load:
+        postgres.stop()
+        for _ in range(2):
+            load.fails_with(451)
+            assert http.get("/inboxes").status_code == 503
+        postgres.start()
+        until(partial(answers_again, http), "requests are answered", BACK_WITHIN)
+        until(partial(has_taken, load, len(load.acknowledged)), "mail is taken", BACK_WITHIN)
+    assert max(attempt.took for attempt in load.ledger) < ANSWERED_WITHIN
+    assert_all_there_once(http, inbox, load, VISIBLE_WITHIN)
+
+
+def test_it_says_451_while_postgresql_hangs(
+    server: OutageServer, http: httpx.Client, inbox: Any, postgres: PrivatePostgres
+) -> None:
+    with Load(server.smtp, inbox["address"]) as load:
+        load.goes_on()
+        with postgres.held_still():
+            load.fails_with(451)
+        load.goes_on()
+    assert NO_REPLY not in load.replies()
+    assert max(attempt.took for attempt in load.ledger) < ANSWERED_WITHIN
+    assert_all_there_once(http, inbox, load, VISIBLE_WITHIN)
+
+
+def test_it_holds_a_bounded_number_of_octets_while_postgresql_hangs(
+    server: OutageServer, inbox: Any, postgres: PrivatePostgres
+) -> None:
+    before = server.memory("smtp")
+    text = b"Subject: large\r\n\r\n" + LINE * (LARGE // len(LINE)) + b"\r\n.\r\n"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(in_data(server.smtp, inbox["address"])) for _ in range(3 * QUEUED // LARGE)]
+        with postgres.held_still():
+            for client in clients:
+                client.send(text)
+            assert {client.getreply()[0] for client in clients} == {
+                451,
+                452,
+            }  # some wait too long, there is no room for others
+            assert server.memory("smtp") - before < 2 * QUEUED  # a mail that is joined is there twice for a moment
+
+
+@contextmanager
+def in_data(address: str, recipient: str) -> Iterator[smtplib.SMTP]:
+    """A connection that has been told to send its mail."""
+    host, port = address.split(":")
+    with smtplib.SMTP(host, int(port), timeout=30) as client:
+        client.ehlo()
+        client.mail("sender@outages.example")
+        client.rcpt(recipient)
+        assert client.docmd("DATA")[0] == 354
+        yield client
+
+
+def answers_again(http: httpx.Client) -> bool:
+    """A pool finds out by using them which of its connections are dead: each costs one request a 503."""
+    return all(http.get("/inboxes").status_code == 200 for _ in range(CONNECTIONS))
+
+
+def has_taken(load: Load, before: int) -> bool:
+    return len(load.acknowledged) > before
