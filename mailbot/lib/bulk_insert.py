@@ -25,7 +25,8 @@ def bulk_insert(rows: Sequence[Model]) -> None:
         model._default_manager.bulk_create(rows)
         return
     statement, values_of, json_columns = _copy_plan(model)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+    # Django wraps the errors of its own cursor's methods, and copy is none of them.
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             values = list(values_of(row))
             for column in json_columns:
