@@ -24,6 +24,7 @@ from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
 from inboxes.models import Inbox
 from mailbot.lib.clock import database_now
+from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from threads.conversation import Incoming, file_incoming
@@ -107,6 +108,9 @@ def _process(mails: Sequence[InboundMail]) -> None:
         _give_back(mails)
         raise
     except Exception as error:
+        if is_disk_full(error):  # of the folder with the attachments: no fault of a mail either
+            _give_back(mails)
+            raise
         if len(mails) == 1:
             _put_back(mails[0], error)
             return

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
 from inboxes.models import Inbox
 from mailbot.lib import hints
+from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_FULL = frozenset({"53100", "SQLITE_FULL"})  # PostgreSQL's disk_full, SQLite's result code 13
 _MAX_DEDUPE_KEY = 100
 PROCESS_TASK = "delivery.tasks.process_inbound"
 
@@ -82,18 +82,12 @@ def store_inbound_mail(mails: Sequence[ReceivedMail]) -> list[Outcome]:
     try:
         return _store(mails)
     except (OperationalError, InterfaceError) as error:
-        raise (StorageFull if is_full(error) else StorageError)(str(error)) from error
+        raise (StorageFull if is_disk_full(error) else StorageError)(str(error)) from error
     except Exception:
         if len(mails) > 1:
             return [outcome for mail in mails for outcome in store_inbound_mail([mail])]
         log.exception("The database does not take a mail of %d octets by %s", len(mails[0].raw), mails[0].source)
         return [Outcome.UNSTORABLE]
-
-
-def is_full(error: DatabaseError | InterfaceError) -> bool:
-    """Whether the database says that its disk is full."""
-    cause = error.__cause__
-    return getattr(cause, "sqlstate", None) in _FULL or getattr(cause, "sqlite_errorname", None) in _FULL
 
 
 def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:

@@ -12,6 +12,8 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from mailbot.lib.disk_full import is_disk_full
+
 log = logging.getLogger(__name__)
 
 
@@ -113,6 +115,8 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
 
 def as_api_error(exception: Exception) -> ApiError | None:
     """The ApiError that says what `exception` means to a caller; None when it is a fault of ours."""
+    if is_disk_full(exception):
+        return _no_room(exception)
     match exception:
         case ApiError():
             return exception
@@ -138,6 +142,13 @@ def as_api_error(exception: Exception) -> ApiError | None:
         case exceptions.APIException():
             return _other_refusal(exception)
     return None
+
+
+def _no_room(exception: Exception) -> ApiError:
+    log.error("There is no room left: %s", exception)
+    message = "The server's disk is full: nothing of this was kept."
+    fix = "Try again later. Whoever runs this server has to make room; reading still works."
+    return ApiError(Code.UNAVAILABLE, message, fix=fix, headers={"Retry-After": "60"})
 
 
 def _other_refusal(exception: exceptions.APIException) -> ApiError:
