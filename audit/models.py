@@ -68,8 +68,16 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
     actor = None
     # An entry must not change because a content type goes: no constraint in the database, no cascade.
     content_type = models.ForeignKey(
-        "contenttypes.ContentType", on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+        "contenttypes.ContentType",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        related_name="+",
     )
+    # auditlog's, without their indexes: nobody looks for entries by them, and every entry pays.
+    object_id = models.BigIntegerField(blank=True, null=True)
+    action = models.PositiveSmallIntegerField("kind", choices=AbstractLogEntry.Action.choices)
 
     objects: ClassVar[AuditEntryManager] = AuditEntryManager()
 

@@ -7,7 +7,7 @@ from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, raw_message
+from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, raw_message
 from delivery.inbound.process import retry_failed
 from delivery.models import InboundMail, OutboundMail, Recipient
 from delivery.outbound.send import settle_unknown
@@ -77,7 +77,7 @@ class InboundMailAdmin(ConsoleAdmin):
     ]
     list_filter = [
         _needs_filter(INBOUND_NEEDS),
-        choice_filter("state", "state", InboundMail.State.choices),
+        choice_filter("state", "state", InboundMail.State.choices, inbound_in_state),
         choice_filter("source", "source", [("smtp", "SMTP"), ("sandbox", "sandbox")]),
     ]
     search_fields = ["envelope_sender", "recipients__icontains", "remote_addr__exact", "sha256__exact"]

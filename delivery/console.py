@@ -22,7 +22,14 @@ RECENTLY = timedelta(hours=24)
 def late_inbound(mails: Rows) -> Rows:
     """Promised to its sender, and after a minute still in no inbox: nobody took it, or whoever did is gone."""
     before = timezone.now() - LATE
-    return mails.filter(Q(state="stored", received_at__lt=before) | Q(state="processing", lease_until__lt=before))
+    unfinished = mails.filter(processed_at=None)
+    return unfinished.filter(Q(state="stored", received_at__lt=before) | Q(state="processing", lease_until__lt=before))
+
+
+def inbound_in_state(mails: Rows, state: str) -> Rows:
+    """Unfinished mail is a handful among millions, and in an index of its own."""
+    narrowed = mails.filter(state=state)
+    return narrowed if state in ("processed", "rejected") else narrowed.filter(processed_at=None)
 
 
 def late_outbound(mails: Rows) -> Rows:
@@ -41,7 +48,7 @@ Narrow = Callable[[Rows], Rows]
 
 INBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
     "late": ("waiting for more than a minute", late_inbound),
-    "failed": ("failed", lambda mails: mails.filter(state="failed")),
+    "failed": ("failed", lambda mails: mails.filter(state="failed", processed_at=None)),
 }
 OUTBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
     "unknown": ("unknown: sent or not?", lambda mails: mails.filter(state=State.UNKNOWN)),

@@ -107,7 +107,7 @@ class Inbox(models.Model):
         DELETED = "deleted"
 
     id = TypeIDField("inbox")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="inboxes")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="inboxes", db_index=False)
     mode = models.CharField(max_length=4, choices=Mode.choices)
     address = models.CharField(max_length=254, help_text="In canonical form; see mailbot.lib.addresses.")
     local_part = models.CharField(max_length=64)

@@ -137,8 +137,8 @@ def queues(request: HttpRequest) -> list[Tally]:
     ]
     if not is_superuser(request):
         return shown
-    stored = InboundMail.objects.filter(state=InboundMail.State.STORED)
-    processing = InboundMail.objects.filter(state=InboundMail.State.PROCESSING)
+    stored = InboundMail.objects.unfinished().filter(state=InboundMail.State.STORED)
+    processing = InboundMail.objects.unfinished().filter(state=InboundMail.State.PROCESSING)
     return [
         tally("Inbound, waiting", stored, "received_at", list_url(inbound, state="stored")),
         tally("Inbound, being read", processing, "received_at", list_url(inbound, state="processing")),

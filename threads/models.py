@@ -11,6 +11,14 @@ from inboxes.models import Account, Inbox
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 
 
+def account_key() -> models.ForeignKey[Account, Account]:
+    """The tenant of a row of mail: always its inbox's, whose own key the database checks.
+
+    Each index and each check is paid for by every mail, and no question goes by the account alone: it narrows what was found by inbox.
+    """
+    return models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+
+
 class Thread(models.Model):
     """A conversation, inside one inbox only."""
 
@@ -19,8 +27,8 @@ class Thread(models.Model):
         CLOSED = "closed"
 
     id = TypeIDField("thread")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
-    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="threads")
+    account = account_key()
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="threads", db_index=False)
     subject = models.TextField(blank=True)
     preview = models.CharField(max_length=200, blank=True)
     participants = models.JSONField(default=list)
@@ -63,9 +71,9 @@ class Message(models.Model):
         UNKNOWN = "unknown"
 
     id = TypeIDField("msg")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
-    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="messages")
-    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages")
+    account = account_key()
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages", db_index=False)
     # Given under the inbox's lock, so it is the order in which messages became visible, whatever clocks do: who has seen
     # number 7 has missed nothing before it. Ids only sort by the clock of whoever made them.
     sequence = models.PositiveBigIntegerField(help_text="its number in the inbox, from 1")
@@ -123,7 +131,7 @@ class Attachment(models.Model):
     """A file that came with or goes with a message; its bytes are in the storage, found by account and SHA-256."""
 
     id = TypeIDField("att")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    account = account_key()
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
     position = models.PositiveSmallIntegerField(default=0)
     filename = models.CharField(max_length=255)
@@ -136,6 +144,7 @@ class Attachment(models.Model):
 
     class Meta:
         ordering = ["message", "position"]
+        indexes = [models.Index(fields=["storage_name"], name="attachment_by_file")]
 
     def __str__(self) -> str:
         return self.filename
@@ -153,8 +162,8 @@ class Event(models.Model):
     """Something that happened. Append-only, and the outbox from which webhooks and streams are fed."""
 
     id = TypeIDField("evt")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
-    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="events")
+    account = account_key()
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="events", db_index=False)
     type = models.CharField(max_length=40)
     thread_id = models.CharField(max_length=ID_LENGTH, blank=True)
     message_id = models.CharField(max_length=ID_LENGTH, blank=True)
