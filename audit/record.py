@@ -9,7 +9,7 @@ from django.db import models
 
 from audit.actors import current
 from audit.models import AuditEntry
-from mailbot.lib.bulk_insert import bulk_insert
+from mailbot.lib.bulk import bulk_insert, new_row
 
 
 class Act(StrEnum):
@@ -69,7 +69,8 @@ def record_many(entries: Iterable[Entry]) -> None:
     """The same for a batch."""
     context = current()
     written = [
-        AuditEntry(
+        new_row(
+            AuditEntry,
             act=entry.act,
             action=AuditEntry.Action.ACCESS,
             **_about(entry.subject),

@@ -1,6 +1,5 @@
 """Filing mail into threads: the one place where messages come to be, in batches on the way in, one by one on the way out."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,7 +11,7 @@ from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
 from inboxes.models import Inbox
-from mailbot.lib.bulk_insert import bulk_insert
+from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
 from threads.attachments import attachment_rows, keep
 from threads.events import EventType, News, record_events
@@ -134,10 +133,11 @@ def _file(desk: Desk, mail: Incoming) -> None:
 
 def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision) -> Message:
     checks = {"envelope_sender": mail.envelope_sender, "degraded": mail.content.parsed.degraded}
-    return Message(
+    return new_row(
+        Message,
         **mail.content.columns(),
         account_id=inbox.account_id,
-        inbox=inbox,
+        inbox_id=inbox.pk,
         direction=Message.Direction.INBOUND,
         status=Message.Status.RECEIVED,
         flags=mail.content.flags() + (["thread_suspect"] if decision.is_suspect else []),
@@ -153,8 +153,8 @@ def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision) -> Messa
 def _enter_thread(desk: Desk, inbox: Inbox, message: Message, decision: Decision, participants: Sequence[str]) -> None:
     """Put the message into the thread of the decision, or into a new one, and remember it for the mails behind it."""
     thread = desk.threads[decision.thread_id] if decision.thread_id else _new_thread(desk, inbox, message)
-    message.thread = thread
-    inbox.message_count += 1  # ours while we hold the inbox's lock; written by _count
+    message.thread_id = thread.pk
+    inbox.message_count += 1  # ours while we hold the inbox's lock
     message.sequence = inbox.message_count
     thread.message_count += 1
     thread.last_message_at = message.created_at
@@ -168,7 +168,15 @@ def _enter_thread(desk: Desk, inbox: Inbox, message: Message, decision: Decision
 
 
 def _new_thread(desk: Desk, inbox: Inbox, message: Message) -> Thread:
-    thread = Thread(account_id=inbox.account_id, inbox=inbox, subject=message.subject, created_at=message.created_at)
+    thread = new_row(
+        Thread,
+        account_id=inbox.account_id,
+        inbox_id=inbox.pk,
+        subject=message.subject,
+        last_message_at=message.created_at,
+        created_at=message.created_at,
+    )
+    inbox.thread_count += 1
     desk.threads[thread.pk] = thread
     desk.new_threads.append(thread)
     desk.news.append(
@@ -189,7 +197,7 @@ def _write(desk: Desk) -> None:
     created = {thread.pk for thread in desk.new_threads}
     bulk_insert(desk.new_threads)
     changed = [thread for thread in desk.changed_threads.values() if thread.pk not in created]
-    Thread.objects.bulk_update(changed, ["message_count", "last_message_at", "preview", "participants"])
+    bulk_set(changed, "message_count", "last_message_at", "preview", "participants")
     bulk_insert(desk.messages)
     bulk_insert(desk.attachments)
     for message_id, times in desk.repeats.items():
@@ -197,22 +205,15 @@ def _write(desk: Desk) -> None:
     _record_repeats(desk)
     record_events(desk.news)
     record_many(desk.entries)
-    _count(desk)
-    wake_on_commit({message.inbox_id for message in desk.messages})
+    filed_in = {message.inbox_id for message in desk.messages}
+    bulk_set([desk.inboxes[inbox_id] for inbox_id in filed_in], "message_count", "thread_count")
+    wake_on_commit(filed_in)
 
 
 def _record_repeats(desk: Desk) -> None:
     for message in Message.objects.filter(pk__in=desk.repeats).only("subject", "account_id", "inbox_id"):
         about = {"times": desk.repeats[message.pk]}
         desk.entries.append(Entry(Act.MESSAGE_REPEATED, message, message.account_id, message.inbox_id, about))
-
-
-def _count(desk: Desk) -> None:
-    threads = Counter(thread.inbox_id for thread in desk.new_threads)
-    for inbox_id, messages in Counter(message.inbox_id for message in desk.messages).items():
-        Inbox.objects.filter(pk=inbox_id).update(
-            message_count=F("message_count") + messages, thread_count=F("thread_count") + threads[inbox_id]
-        )
 
 
 def file_outgoing(inbox: Inbox, message: Message, attachments: Iterable[Attachment], parent: Message | None) -> Message:

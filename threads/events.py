@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from mailbot.lib.bulk_insert import bulk_insert
+from mailbot.lib.bulk import bulk_insert, new_row
 from threads.models import Event
 
 
@@ -57,7 +57,8 @@ def record_events(news: Iterable[News]) -> None:
     """Write events, in the caller's transaction: the row is the outbox."""
     now = timezone.now()
     events = [
-        Event(
+        new_row(
+            Event,
             account_id=item.account_id,
             inbox_id=item.inbox_id,
             type=item.type.value,
