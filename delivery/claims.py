@@ -7,7 +7,7 @@ Source: Gray and Cheriton, "Leases" (1989).
 
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -24,7 +24,13 @@ def claim(due: QuerySet[Row], row_id: str, *, state: str, lease: timedelta) -> R
 
 
 def claim_many(
-    due: QuerySet[Row], row_ids: Sequence[str], *, state: str, lease: timedelta, **columns: Any
+    due: QuerySet[Row],
+    row_ids: Sequence[str],
+    *,
+    state: str,
+    lease: timedelta,
+    now: datetime | None = None,
+    **columns: Any,
 ) -> list[Row]:
     """Take those of `row_ids` that are still due, oldest first, all under one new token; `columns` are set with it.
 
@@ -33,7 +39,7 @@ def claim_many(
     if not row_ids:
         return []
     token = new_token()
-    held = {"state": state, "lease_token": token, "lease_until": database_now() + lease}
+    held = {"state": state, "lease_token": token, "lease_until": (now or database_now()) + lease}
     due.filter(pk__in=row_ids).update(**held, **columns)
     return list(due.model._default_manager.filter(pk__in=row_ids, lease_token=token).order_by("pk"))
 

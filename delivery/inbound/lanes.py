@@ -22,9 +22,9 @@ def lane_of(inbox_id: str) -> int:
     return crc32(inbox_id.encode()) % LANES
 
 
-def take_lanes(token: str, lease: timedelta) -> list[int]:
+def take_lanes(token: str, lease: timedelta, now: datetime | None = None) -> list[int]:
     """Take some of the free lanes that have due mail, for `lease`; which ones. `release_lanes` gives them back."""
-    now = database_now()
+    now = now or database_now()
     wanted = set(InboundMail.objects.due(now).order_by().values_list("lane", flat=True).distinct())
     if not wanted:
         return []

@@ -7,7 +7,7 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from time import monotonic
 
@@ -39,15 +39,21 @@ BATCH_OCTETS = 32 * 1024 * 1024
 READS_FOR = LEASE.total_seconds() / 3
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = tuple(timedelta(seconds=pause) for pause in settings.INBOUND_RETRY_AFTER)
+# How often a mail is claimed that can be read: who took it may have been killed for reasons of others, but not for ever.
+MAX_CLAIMS = 20
+BATCH_CLAIMS = 6
 
 
 def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
     token = new_token()
     with transaction.atomic():  # one commit for lanes and mails: on SQLite each waits for the disk
-        lanes = take_lanes(token, LEASE)
-        due = InboundMail.objects.due().filter(lane__in=lanes)
-        mails = _claim(due, limit) if lanes else []
+        now = (
+            database_now()
+        )  # for both: a lane whose lease is over earlier than its mail's would give away what lies behind it
+        lanes = take_lanes(token, LEASE, now)
+        due = InboundMail.objects.due(now).filter(lane__in=lanes)
+        mails = _claim(due, limit, now) if lanes else []
     try:
         if mails:
             failpoint("inbound.claimed")
@@ -58,28 +64,29 @@ def process_inbound(limit: int = BATCH) -> int:
     return len(mails)
 
 
-def _claim(due: QuerySet[InboundMail], limit: int) -> list[InboundMail]:
+def _claim(due: QuerySet[InboundMail], limit: int, now: datetime) -> list[InboundMail]:
     """Claiming counts as an attempt: a mail that kills whoever reads it leaves no other trace."""
     chosen = _batch(due, limit)
-    return claim_many(due, chosen, state=InboundMail.State.PROCESSING, lease=LEASE, attempts=F("attempts") + 1)
+    state = InboundMail.State.PROCESSING
+    return claim_many(due, chosen, state=state, lease=LEASE, now=now, attempts=F("attempts") + 1)
 
 
 def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
-    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one; as often tried as the first of them.
+    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one; new mail and mail that was tried do not mix.
 
-    From the third attempt on a batch is a tenth of the one before, so that what ends its worker while it is filed is alone at last.
+    What was claimed BATCH_CLAIMS times goes alone: if it ends its worker, and not when it is read, then nothing else with it.
     """
     chosen: list[str] = []
     octets = 0
-    tried = 0
+    tried: bool | None = None
     for mail_id, size, attempts in due.order_by("pk").values_list("pk", "size", "attempts")[:limit]:
-        if not chosen:
-            tried = attempts
         octets += size
-        too_many = len(chosen) >= max(1, limit // 10 ** max(0, tried - 1))
-        if chosen and (attempts != tried or octets > BATCH_OCTETS or too_many):
+        if chosen and (octets > BATCH_OCTETS or attempts >= BATCH_CLAIMS or bool(attempts) != tried):
             break
         chosen.append(mail_id)
+        tried = bool(attempts)
+        if attempts >= BATCH_CLAIMS:
+            break
     return chosen
 
 
@@ -87,9 +94,8 @@ def _harmless(mails: list[InboundMail]) -> list[InboundMail]:
     """Of mail that was claimed before, and may have ended who read it: what can be read, up to the first that cannot."""
     if mails[0].attempts == 1:
         return mails
-    if mails[0].attempts > len(RETRY_AFTER) + 1:
-        for mail in mails:
-            _put_back(mail, WorkerLost("Every worker that took it ended or ran out of time."))
+    if mails[0].attempts > MAX_CLAIMS:
+        _put_back(mails[0], WorkerLost("Every worker that took it ended or ran out of time."))
         return []
     number, blame = rehearse([bytes(mail.raw) for mail in mails], READS_FOR)
     if blame:
@@ -107,6 +113,8 @@ def _process(mails: Sequence[InboundMail]) -> None:
     except (OperationalError, InterfaceError):  # the database is in trouble, not a mail
         _give_back(mails)
         raise
+    except LeaseLost as error:  # whoever has our lanes now files all of it, in order
+        log.warning("A batch of %d mails is left to another worker: %s", len(mails), error)
     except Exception as error:
         if is_disk_full(error):  # of the folder with the attachments: no fault of a mail either
             _give_back(mails)
@@ -209,8 +217,6 @@ class WorkerLost(Exception):
 
 
 def _put_back(mail: InboundMail, error: Exception) -> None:
-    if isinstance(error, LeaseLost):
-        return
     log.exception("Inbound mail %s could not be processed", mail.pk, exc_info=error)
     failed = mail.attempts > len(RETRY_AFTER)
     reason = f"{type(error).__name__}: {error}".replace("\0", "�")[:2000]

@@ -13,7 +13,7 @@ from audit.actors import acting_as_system
 from delivery.claims import claim_many
 from delivery.inbound import process
 from delivery.inbound.lanes import lane_of, take_lanes
-from delivery.inbound.process import LEASE, RETRY_AFTER, process_inbound, retry_failed
+from delivery.inbound.process import BATCH_CLAIMS, LEASE, MAX_CLAIMS, RETRY_AFTER, process_inbound, retry_failed
 from delivery.models import InboundLane, InboundMail
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
@@ -101,7 +101,8 @@ class TestPoison:
             return read_mail(raw)
 
         monkeypatch.setattr(process, "read_mail", die)
-        for _ in range(len(RETRY_AFTER) + 4):
+        monkeypatch.setattr(process, "rehearse", lambda mails, _: (len(mails), ""))  # nor does that see it
+        for _ in range(MAX_CLAIMS + 1):
             with suppress(KeyboardInterrupt):
                 run_workers()
             lease_is_over()
@@ -137,14 +138,21 @@ class TestPoison:
         assert [message["subject"] for message in alice.messages(inbox)] == ["behind it"]
         assert "could not be read in 5 s" in InboundMail.objects.get(state="stored").error
 
-    def test_it_tries_what_ends_workers_without_being_read_in_smaller_batches(self, alice: Caller) -> None:
+    def test_it_tries_alone_what_ends_workers_without_being_read(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        for _ in range(13):
+        for _ in range(3):
             store(mail(), inbox)
-        for claims, taken in ((1, 13), (2, 10), (3, 1)):
+        for claims, taken in ((1, 3), (BATCH_CLAIMS, 1)):
             a_worker_died(claims)
             assert process_inbound() == taken
             InboundMail.objects.filter(state="processed").update(state="stored", processed_at=None)
+
+    def test_it_does_not_fail_what_was_only_there_when_workers_were_killed(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+        a_worker_died(len(RETRY_AFTER) + 3)
+        run_workers()
+        assert len(alice.messages(inbox)) == 1
 
     def test_it_gives_back_what_it_cannot_read_in_time(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         inbox = alice.create_inbox()
@@ -219,6 +227,38 @@ class TestLanes:
         assert process_inbound() == 0
         InboundLane.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert process_inbound() == 1
+
+    def test_it_holds_a_lane_as_long_as_its_mail(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In between, another worker would find the lane free and file what lies behind."""
+        store(mail(), alice.create_inbox())
+
+        def while_reading(raw: bytes) -> Any:
+            lane, row = InboundLane.objects.exclude(lease_until=None).get(), InboundMail.objects.get()
+            assert lane.lease_until == row.lease_until
+            return read_mail(raw)
+
+        monkeypatch.setattr(process, "read_mail", while_reading)
+        assert process_inbound() == 1
+        assert InboundMail.objects.get().state == "processed"
+
+    def test_it_leaves_all_of_a_batch_to_the_worker_that_took_over_a_part_of_it(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        for subject in ("parent", "reply"):
+            store(mail(Subject=subject), inbox)
+
+        def slowly(raw: bytes) -> Any:
+            monkeypatch.setattr(process, "read_mail", read_mail)
+            InboundMail.objects.filter(pk=InboundMail.objects.earliest("pk").pk).update(lease_token="another")
+            return read_mail(raw)
+
+        monkeypatch.setattr(process, "read_mail", slowly)
+        process_inbound()
+        assert alice.messages(inbox) == []
+        lease_is_over()
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["reply", "parent"]
 
     def test_it_takes_no_more_octets_at_once_than_memory_bears(
         self, alice: Caller, monkeypatch: pytest.MonkeyPatch
