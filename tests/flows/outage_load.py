@@ -17,8 +17,9 @@ PATIENCE = 60.0  # seconds for a reply: longer than any that a test accepts
 NO_REPLY = 0
 
 
-def text_of(number: int) -> bytes:
-    text = f"text {number} " * (number % 50)
+def text_of(number: int, size: int = 0) -> bytes:
+    """Each of other content, and of `size` octets or a little more."""
+    text = f"text {number} " * (number % 50 + size // 10)
     return f"Subject: outage {number}\r\nMessage-ID: <{number}@outages.example>\r\n\r\n{text}\r\n".encode()
 
 
@@ -34,8 +35,8 @@ class Attempt:
 class Load:
     """Mail from several senders at once, until the block is left; then every mail that was begun is acknowledged."""
 
-    def __init__(self, smtp: str, recipient: str) -> None:
-        self._smtp, self._recipient = smtp, recipient
+    def __init__(self, smtp: str, recipient: str, size: int = 0) -> None:
+        self._smtp, self._recipient, self.size = smtp, recipient, size
         self.ledger: list[Attempt] = []
         self._stops = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=[first], daemon=True) for first in range(SENDERS)]
@@ -80,7 +81,7 @@ class Load:
 
     def _attempt(self, number: int) -> int:
         began = time.monotonic()
-        code = send(self._smtp, self._recipient, text_of(number))
+        code = send(self._smtp, self._recipient, text_of(number, self.size))
         self.ledger.append(Attempt(number, code, time.monotonic() - began))
         return code
 
@@ -122,4 +123,4 @@ def assert_all_there_once(http: httpx.Client, inbox: dict[str, Any], load: Load,
     assert set(found.values()) == {1}
     for message in filed:
         raw = http.get(f"/inboxes/{inbox['id']}/messages/{message['id']}/raw").content
-        assert raw == text_of(int(message["subject"].split()[1]))
+        assert raw == text_of(int(message["subject"].split()[1]), load.size)
