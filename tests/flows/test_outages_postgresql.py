@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from delivery.inbound.process import LEASE
 from tests.flows.conftest import until
 from tests.flows.outage_load import NO_REPLY, Load, assert_all_there_once
 from tests.flows.private_servers import OutageServer, PrivatePostgres, private_postgres, production_only
@@ -18,9 +17,8 @@ pytestmark = [pytest.mark.flows, pytest.mark.timeout(150), production_only]
 
 ANSWERED_WITHIN = 8.0  # seconds: SMTPLimits.database_timeout and what two busy cores take
 BACK_WITHIN = 5.0  # seconds from PostgreSQL's return to the first mail accepted and the first request answered
-VISIBLE_WITHIN = (
-    LEASE.total_seconds() + 10
-)  # what a worker held when PostgreSQL went is taken again when its lease is over
+LEASE = 10  # seconds: what a worker held when PostgreSQL went is taken again when its lease is over
+VISIBLE_WITHIN = LEASE + 15.0  # the sweep, and two busy cores
 CONNECTIONS = 10  # of the web process's pool
 QUEUED = 24 * 1024 * 1024  # octets of mail that smtp may hold
 LARGE = 4 * 1024 * 1024  # octets of one mail
@@ -37,7 +35,8 @@ def postgres() -> Iterator[PrivatePostgres]:
 def server(
     tmp_path_factory: pytest.TempPathFactory, own_redis: dict[str, str], postgres: PrivatePostgres
 ) -> Iterator[OutageServer]:
-    environment = {**own_redis, "DATABASE_URL": postgres.url, "MAILBOT_SMTP_MAX_QUEUED_OCTETS": str(QUEUED)}
+    limits = {"MAILBOT_SMTP_MAX_QUEUED_OCTETS": str(QUEUED), "MAILBOT_INBOUND_LEASE": str(LEASE)}
+    environment = {**own_redis, "DATABASE_URL": postgres.url, **limits}
     server = OutageServer(tmp_path_factory.mktemp("var"), environment)
     try:
         server.begin()
