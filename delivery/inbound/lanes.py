@@ -5,6 +5,7 @@ mail of an inbox belongs to one of a few lanes, and a lane is processed by one w
 several inboxes goes by its first one: the others see it in order unless two workers are at it in the same moment.
 """
 
+import random
 from datetime import datetime, timedelta
 from zlib import crc32
 
@@ -13,9 +14,10 @@ from django.db.models import Q
 from delivery.models import InboundLane, InboundMail
 from mailbot.lib.clock import database_now, is_over
 
-LANES = 16
+# Many, because whoever shares a lane with a mail that takes seconds to read waits for it.
+LANES = 128
 # A worker leaves some to the others; on its own it comes back for the rest at once.
-LANES_AT_ONCE = 8
+LANES_AT_ONCE = 32
 
 
 def lane_of(inbox_id: str) -> int:
@@ -29,17 +31,18 @@ def take_lanes(token: str, lease: timedelta, now: datetime | None = None) -> lis
     if not wanted:
         return []
     held_until = _held_until(wanted)
-    chosen = sorted(lane for lane in wanted if (until := held_until[lane]) is None or not now < until <= now + lease)[
-        :LANES_AT_ONCE
-    ]
+    free_lanes = [lane for lane in wanted if (until := held_until[lane]) is None or not now < until <= now + lease]
+    # Any of them: with a fixed order the last ones would never have their turn while more comes in than is processed.
+    chosen = random.sample(free_lanes, min(len(free_lanes), LANES_AT_ONCE))
     free = InboundLane.objects.filter(pk__in=chosen).filter(Q(lease_until=None) | is_over("lease_until", now, lease))
     if free.update(lease_token=token, lease_until=now + lease) == len(chosen):
         return chosen
     return list(InboundLane.objects.filter(lease_token=token).order_by("pk").values_list("pk", flat=True))
 
 
-def release_lanes(token: str) -> None:
-    InboundLane.objects.filter(lease_token=token).update(lease_token="", lease_until=None)
+def release_lanes(token: str, *, but: int | None = None) -> None:
+    """Give back what `take_lanes` took, or all of it `but` one."""
+    InboundLane.objects.filter(lease_token=token).exclude(pk=but).update(lease_token="", lease_until=None)
 
 
 def _held_until(lanes: set[int]) -> dict[int, datetime | None]:

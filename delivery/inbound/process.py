@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.INBOUND_LEASE)
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
+LARGE = 1024 * 1024  # octets; a larger mail is a batch of its own
 # Seconds. What a batch has left by then goes back, so that its lease is not lost.
 READS_FOR = LEASE.total_seconds() / 3
 # After how long a mail that could not be processed is tried again; then it is failed.
@@ -48,12 +49,13 @@ def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
     token = new_token()
     with transaction.atomic():  # one commit for lanes and mails: on SQLite each waits for the disk
-        now = (
-            database_now()
-        )  # for both: a lane whose lease is over earlier than its mail's would give away what lies behind it
+        # One moment for both: a lane whose lease is over before its mail's would give away what lies behind it.
+        now = database_now()
         lanes = take_lanes(token, LEASE, now)
         due = InboundMail.objects.due(now).filter(lane__in=lanes)
         mails = _claim(due, limit, now) if lanes else []
+        if mails and mails[0].size > LARGE:
+            _leave_the_others(token, mails[0])
     try:
         if mails:
             failpoint("inbound.claimed")
@@ -62,6 +64,12 @@ def process_inbound(limit: int = BATCH) -> int:
         if lanes:
             release_lanes(token)
     return len(mails)
+
+
+def _leave_the_others(token: str, mail: InboundMail) -> None:
+    """A large mail takes seconds: meanwhile another worker may have all lanes but its own, and is told so."""
+    release_lanes(token, but=mail.lane)
+    ring_on_commit(PROCESS_TASK)
 
 
 def _claim(due: QuerySet[InboundMail], limit: int, now: datetime) -> list[InboundMail]:
@@ -81,11 +89,12 @@ def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
     tried: bool | None = None
     for mail_id, size, attempts in due.order_by("pk").values_list("pk", "size", "attempts")[:limit]:
         octets += size
-        if chosen and (octets > BATCH_OCTETS or attempts >= BATCH_CLAIMS or bool(attempts) != tried):
+        goes_alone = attempts >= BATCH_CLAIMS or size > LARGE
+        if chosen and (octets > BATCH_OCTETS or goes_alone or bool(attempts) != tried):
             break
         chosen.append(mail_id)
         tried = bool(attempts)
-        if attempts >= BATCH_CLAIMS:
+        if goes_alone:
             break
     return chosen
 
