@@ -89,7 +89,7 @@ class SMTPSession(SMTP):
         self._is_admitted = False
         self._errors = 0
         self._refused_recipients = 0
-        self._heard_at = self.loop.time()
+        self.heard_at = self.loop.time()
 
     @property
     def mail(self) -> MailTransaction:
@@ -115,15 +115,19 @@ class SMTPSession(SMTP):
 
     def data_received(self, data: bytes) -> None:
         if self._is_admitted:
-            self._heard_at = self.loop.time()
+            self.heard_at = self.loop.time()
             super().data_received(data)
 
     def eof_received(self) -> bool | None:
         return super().eof_received() if self._is_admitted else None
 
+    @property
+    def is_leaving(self) -> bool:
+        return self.transport is None or self.transport.is_closing()
+
     def say_goodbye(self, reply: str) -> None:
         """Send a last reply and close. A client that does not read it is cut off."""
-        if self.transport is None or self.transport.is_closing():
+        if self.is_leaving:
             return
         self._writer.write(f"{reply}\r\n".encode())
         self.transport.close()
@@ -142,7 +146,7 @@ class SMTPSession(SMTP):
             self._timeout_handle = self.loop.call_later(self._timeout_duration, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
-        remaining = self._heard_at + self._timeout_duration - self.loop.time()
+        remaining = self.heard_at + self._timeout_duration - self.loop.time()
         if remaining > 0:
             self._timeout_handle = self.loop.call_later(remaining, self._timeout_cb)
         else:
@@ -342,7 +346,7 @@ class SMTPSession(SMTP):
         if text.has_no_room:
             return NO_ROOM
         try:
-            return REPLIES[await self.server.storing.submit(self._received(text.raw()))]
+            return REPLIES[await self.server.store(self._received(text.raw()))]
         except (Overloaded, StorageFull):
             return NO_ROOM
         except (StorageError, TimeoutError) as error:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 STOP_GRACE = 20.0  # seconds for mail that is in DATA when we are told to stop
 BACKLOG = 1024
+LARGE = 1024 * 1024  # octets; see storing_large
 SHARES = 4  # a single address may hold one of so many parts
 
 
@@ -40,6 +41,7 @@ class SMTPLimits:
     max_queued_octets: int
     data_timeout: float = 600.0  # for the text of one mail, however it trickles: RFC 5321 4.5.3.2.6
     max_connections_per_address: int = 50  # loopback is exempt: a proxy or the tests of this machine
+    spared_silence: float = 10.0  # how long a client may say nothing before it makes room for another one
     database_timeout: float = 5.0  # how long a client waits for the database before it gets a 451
 
     @classmethod
@@ -72,7 +74,9 @@ class SMTPServer:
         self.budget = OctetBudget(limits.max_queued_octets)
         self.is_stopping = False
         self.lookups = _grouped_lookups(find, limits)
-        self.storing = _grouped_storing(store, limits)
+        self.storing = _grouped_storing(store, limits, "smtp storing")
+        # A commit of 30 MiB takes a second: it has a thread and a connection of its own, and ordinary mail goes by it.
+        self.storing_large = _grouped_storing(store, limits, "smtp storing large")
         self._sessions: set[SMTPSession] = set()
         self._by_address: Counter[str] = Counter()
         self._shares: dict[str, OctetBudget] = {}
@@ -92,7 +96,7 @@ class SMTPServer:
             if not session.is_in_data:
                 session.say_goodbye(CLOSING_DOWN)
         await self._sessions_ended(grace)
-        for calls in (self.lookups, self.storing):
+        for calls in (self.lookups, self.storing, self.storing_large):
             with suppress(TimeoutError):
                 await calls.close(timeout=self.limits.database_timeout)
 
@@ -111,7 +115,7 @@ class SMTPServer:
         """Take the session in, or the reply that turns it away."""
         if self.is_stopping:
             return CLOSING_DOWN
-        if len(self._sessions) >= self.limits.max_connections:
+        if len(self._sessions) >= self.limits.max_connections and not self._make_room():
             return "421 4.7.0 Too many connections, try again later"
         from_there = self._by_address[session.remote_addr]
         if from_there >= self.limits.max_connections_per_address and not _is_local(session.remote_addr):
@@ -121,12 +125,27 @@ class SMTPServer:
         self._is_empty.clear()
         return ""
 
+    def _make_room(self) -> bool:
+        """Whether there is some, now that whoever has been silent for longest was sent away: idle clients keep out nobody."""
+        staying = [session for session in self._sessions if not session.is_leaving]
+        if len(staying) < self.limits.max_connections:
+            return True
+        idlest = min(staying, key=lambda session: session.heard_at)
+        if self.loop.time() - idlest.heard_at < self.limits.spared_silence:
+            return False
+        idlest.say_goodbye("421 4.3.2 Others need this connection, come again")
+        return True
+
     def budget_of(self, remote_addr: str) -> OctetBudget:
         """One address may hold a part of the memory for mail in flight; what comes through this machine may hold all of it."""
         if _is_local(remote_addr):
             return self.budget
         share = self.limits.max_queued_octets // SHARES
         return self._shares.setdefault(remote_addr, OctetBudget(max(share, self.limits.max_size), share_of=self.budget))
+
+    async def store(self, mail: ReceivedMail) -> Outcome:
+        """Raises what GroupedCalls.submit and `store_inbound_mail` raise."""
+        return await (self.storing_large if len(mail.raw) > LARGE else self.storing).submit(mail)
 
     def forget(self, session: SMTPSession) -> None:
         self._sessions.discard(session)
@@ -177,7 +196,7 @@ def _grouped_lookups(
 
 
 def _grouped_storing(
-    store: Callable[[Sequence[ReceivedMail]], list[Outcome]], limits: SMTPLimits
+    store: Callable[[Sequence[ReceivedMail]], list[Outcome]], limits: SMTPLimits, name: str
 ) -> GroupedCalls[ReceivedMail, Outcome]:
     def store_batch(mails: Sequence[ReceivedMail]) -> list[Outcome | Exception]:
         with _own_connection():
@@ -185,7 +204,7 @@ def _grouped_storing(
 
     batches = BatchLimits(timeout=limits.database_timeout, max_queued_weight=limits.max_queued_octets)
     return GroupedCalls(
-        store_batch, name="smtp storing", limits=batches, weigh=lambda mail: len(mail.raw), on_stop=_close_connection
+        store_batch, name=name, limits=batches, weigh=lambda mail: len(mail.raw), on_stop=_close_connection
     )
 
 
