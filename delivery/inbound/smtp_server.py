@@ -43,6 +43,7 @@ class SMTPLimits:
     max_connections_per_address: int = 50  # loopback is exempt: a proxy or the tests of this machine
     spared_silence: float = 10.0  # how long a client may say nothing before it makes room for another one
     database_timeout: float = 5.0  # how long a client waits for the database before it gets a 451
+    large_timeout: float = 60.0  # the same for a mail of more than LARGE octets, whose commit alone may take seconds
 
     @classmethod
     def from_settings(cls) -> "SMTPLimits":
@@ -74,9 +75,9 @@ class SMTPServer:
         self.budget = OctetBudget(limits.max_queued_octets)
         self.is_stopping = False
         self.lookups = _grouped_lookups(find, limits)
-        self.storing = _grouped_storing(store, limits, "smtp storing")
+        self.storing = _grouped_storing(store, limits, "smtp storing", limits.database_timeout)
         # A commit of 30 MiB takes a second: it has a thread and a connection of its own, and ordinary mail goes by it.
-        self.storing_large = _grouped_storing(store, limits, "smtp storing large")
+        self.storing_large = _grouped_storing(store, limits, "smtp storing large", limits.large_timeout)
         self._sessions: set[SMTPSession] = set()
         self._by_address: Counter[str] = Counter()
         self._shares: dict[str, OctetBudget] = {}
@@ -196,13 +197,13 @@ def _grouped_lookups(
 
 
 def _grouped_storing(
-    store: Callable[[Sequence[ReceivedMail]], list[Outcome]], limits: SMTPLimits, name: str
+    store: Callable[[Sequence[ReceivedMail]], list[Outcome]], limits: SMTPLimits, name: str, timeout: float
 ) -> GroupedCalls[ReceivedMail, Outcome]:
     def store_batch(mails: Sequence[ReceivedMail]) -> list[Outcome | Exception]:
         with _own_connection():
             return list(store(mails))
 
-    batches = BatchLimits(timeout=limits.database_timeout, max_queued_weight=limits.max_queued_octets)
+    batches = BatchLimits(timeout=timeout, max_queued_weight=limits.max_queued_octets)
     return GroupedCalls(
         store_batch, name=name, limits=batches, weigh=lambda mail: len(mail.raw), on_stop=_close_connection
     )

@@ -37,6 +37,28 @@ def test_it_takes_other_mail_while_a_large_one_is_stored(start_smtp: Any, inbox:
     assert large.reply().startswith("250")
 
 
+def test_it_gives_a_large_mail_the_time_that_its_commit_takes(start_smtp: Any, inbox: Any) -> None:
+    tried: list[int] = []
+
+    def slow(mails: Any) -> Any:
+        if len(mails[0].raw) > LARGE:
+            while len(tried) < 2:  # a small one has waited its time meanwhile, and has its 451
+                threading.Event().wait(0.01)
+        else:
+            tried.append(1)
+            threading.Event().wait(0.3)
+        return store_inbound_mail(mails)
+
+    server = start_smtp(store=slow, max_size=2 * LARGE, database_timeout=0.2)
+    large, small = server.client(), server.client()
+    large.begin(inbox.address)
+    large.send(TEXT + b".\r\n")
+    for _ in range(2):
+        assert small.deliver(inbox.address, b"Subject: small\r\n\r\nhello\r\n").startswith("451")
+        small.command("RSET")
+    assert large.reply().startswith("250")
+
+
 class TestFiling:
     def test_it_leaves_other_inboxes_to_other_workers_while_a_large_one_is_read(
         self, alice: Caller, monkeypatch: pytest.MonkeyPatch
