@@ -30,15 +30,16 @@ def claim_many(
     state: str,
     lease: timedelta,
     now: datetime | None = None,
+    token: str = "",
     **columns: Any,
 ) -> list[Row]:
-    """Take those of `row_ids` that are still due, oldest first, all under one new token; `columns` are set with it.
+    """Take those of `row_ids` that are still due, oldest first, all under one `token`; `columns` are set with it.
 
     Whether they are due is decided by the UPDATE itself: of two workers that chose the same row the first one gets it.
     """
     if not row_ids:
         return []
-    token = new_token()
+    token = token or new_token()
     held = {"state": state, "lease_token": token, "lease_until": (now or database_now()) + lease}
     due.filter(pk__in=row_ids).update(**held, **columns)
     return list(due.model._default_manager.filter(pk__in=row_ids, lease_token=token).order_by("pk"))

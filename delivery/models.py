@@ -86,7 +86,7 @@ class InboundMail(models.Model):
         verbose_name_plural = "inbound mail"
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["source", "dedupe_key"], name="one_row_per_delivery")]
-        indexes = [models.Index(fields=["lane", "id"], condition=Q(processed_at=None), name="inbound_unfinished")]
+        indexes = [models.Index(fields=["id", "lane"], condition=Q(processed_at=None), name="inbound_unfinished")]
 
     def __str__(self) -> str:
         return f"{self.envelope_sender or '<>'} → {', '.join(item['address'] for item in self.recipients)}"

@@ -2,9 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from inboxes.models import Inbox
-from mailbot.lib.addresses import AddressError, CanonicalAddress, canonical
+from mailbot.lib.addresses import AddressError, canonical
+
+
+class Addressed(Protocol):
+    """Whatever has a canonical address without tag."""
+
+    @property
+    def address(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,7 @@ class RoutedInbox:
     mode: str
 
 
-def find_inboxes(addresses: Iterable[CanonicalAddress]) -> dict[str, RoutedInbox]:
+def find_inboxes(addresses: Iterable[Addressed]) -> dict[str, RoutedInbox]:
     """The inboxes that accept mail for these addresses, by canonical address without tag, in one query.
 
     An address that leads nowhere (unknown, deleted, expired, of another domain) is absent: all are the same to a

@@ -118,6 +118,7 @@ DATABASES = {"default": SQLITE}
 if DATABASE_URL:
     DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL))}
     DATABASES["default"].setdefault("OPTIONS", {}).update(POSTGRESQL_OPTIONS)  # type: ignore[attr-defined]
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # what the pool holds may have ended with a restart of PostgreSQL
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Tasks and wake-ups ------------------------------------------------------------------------------------------------

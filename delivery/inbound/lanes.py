@@ -5,18 +5,18 @@ mail of an inbox belongs to one of a few lanes, and a lane is processed by one w
 several inboxes goes by its first one: the others see it in order unless two workers are at it in the same moment.
 """
 
-import random
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from zlib import crc32
 
 from django.db.models import Q
 
-from delivery.models import InboundLane, InboundMail
-from mailbot.lib.clock import database_now, is_over
+from delivery.models import InboundLane
+from mailbot.lib.clock import is_over
 
 # Many, because whoever shares a lane with a mail that takes seconds to read waits for it.
 LANES = 128
-# A worker leaves some to the others; on its own it comes back for the rest at once.
+# A worker leaves some to the others; on its own it comes back for the rest at once. The oldest mail says which, so that each has its turn.
 LANES_AT_ONCE = 32
 
 
@@ -24,30 +24,35 @@ def lane_of(inbox_id: str) -> int:
     return crc32(inbox_id.encode()) % LANES
 
 
-def take_lanes(token: str, lease: timedelta, now: datetime | None = None) -> list[int]:
-    """Take some of the free lanes that have due mail, for `lease`; which ones. `release_lanes` gives them back."""
-    now = now or database_now()
-    wanted = set(InboundMail.objects.due(now).order_by().values_list("lane", flat=True).distinct())
-    if not wanted:
-        return []
-    held_until = _held_until(wanted)
-    free_lanes = [lane for lane in wanted if (until := held_until[lane]) is None or not now < until <= now + lease]
-    # Any of them: with a fixed order the last ones would never have their turn while more comes in than is processed.
-    chosen = random.sample(free_lanes, min(len(free_lanes), LANES_AT_ONCE))
-    free = InboundLane.objects.filter(pk__in=chosen).filter(Q(lease_until=None) | is_over("lease_until", now, lease))
-    if free.update(lease_token=token, lease_until=now + lease) == len(chosen):
-        return chosen
-    return list(InboundLane.objects.filter(lease_token=token).order_by("pk").values_list("pk", flat=True))
+def held_lanes(now: datetime, lease: timedelta) -> Q:
+    """The condition, on mail, that another worker has its lane now."""
+    free = Q(lease_until=None) | is_over("lease_until", now, lease)
+    return Q(lane__in=InboundLane.objects.exclude(free).values("pk"))
+
+
+def take_lanes(wanted: Iterable[int], token: str, now: datetime, lease: timedelta) -> set[int]:
+    """Take the first LANES_AT_ONCE of these lanes until `now + lease`, but for those that another worker has; which ones.
+
+    `release_lanes` gives them back.
+    """
+    chosen = list(dict.fromkeys(wanted))[:LANES_AT_ONCE]
+    if (taken := _take(chosen, token, now, lease)) == len(chosen):
+        return set(chosen)
+    known = set(InboundLane.objects.filter(pk__in=chosen).values_list("pk", flat=True))
+    if new := [lane for lane in chosen if lane not in known]:
+        InboundLane.objects.bulk_create([InboundLane(pk=lane) for lane in new], ignore_conflicts=True)
+        taken += _take(new, token, now, lease)
+    return set(InboundLane.objects.filter(lease_token=token).values_list("pk", flat=True)) if taken else set()
 
 
 def release_lanes(token: str, *, but: int | None = None) -> None:
     """Give back what `take_lanes` took, or all of it `but` one."""
-    InboundLane.objects.filter(lease_token=token).exclude(pk=but).update(lease_token="", lease_until=None)
+    ours = InboundLane.objects.filter(lease_token=token)
+    if but is not None:
+        ours = ours.exclude(pk=but)
+    ours.update(lease_token="", lease_until=None)
 
 
-def _held_until(lanes: set[int]) -> dict[int, datetime | None]:
-    """Until when each lane is held. Rows of lanes are made when they are first needed."""
-    found = dict(InboundLane.objects.filter(pk__in=lanes).values_list("pk", "lease_until"))
-    if missing := lanes - found.keys():
-        InboundLane.objects.bulk_create([InboundLane(pk=lane) for lane in missing], ignore_conflicts=True)
-    return dict.fromkeys(missing) | found
+def _take(lanes: list[int], token: str, now: datetime, lease: timedelta) -> int:
+    free = InboundLane.objects.filter(Q(lease_until=None) | is_over("lease_until", now, lease), pk__in=lanes)
+    return free.update(lease_token=token, lease_until=now + lease)

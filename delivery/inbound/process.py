@@ -5,20 +5,20 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from time import monotonic
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.utils import timezone
 
 from audit.record import Act, Entry, record, record_many
 from delivery.claims import claim_many, new_token
-from delivery.inbound.lanes import release_lanes, take_lanes
+from delivery.inbound.lanes import LANES, LANES_AT_ONCE, held_lanes, release_lanes, take_lanes
 from delivery.inbound.receive import PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
@@ -27,6 +27,7 @@ from mailbot.lib.clock import database_now
 from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
+from mailbot.lib.quick_commit import quick_commit
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
 
@@ -48,22 +49,38 @@ BATCH_CLAIMS = 6
 def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
     token = new_token()
-    with transaction.atomic():  # one commit for lanes and mails: on SQLite each waits for the disk
-        # One moment for both: a lane whose lease is over before its mail's would give away what lies behind it.
-        now = database_now()
-        lanes = take_lanes(token, LEASE, now)
-        due = InboundMail.objects.due(now).filter(lane__in=lanes)
-        mails = _claim(due, limit, now) if lanes else []
-        if mails and mails[0].size > LARGE:
-            _leave_the_others(token, mails[0])
+    mails = _claim(token, limit)
+    if not mails:
+        return 0
     try:
-        if mails:
-            failpoint("inbound.claimed")
-            _process(_harmless(mails))
+        failpoint("inbound.claimed")
+        _process(_harmless(mails))
     finally:
-        if lanes:
+        with quick_commit():
             release_lanes(token)
     return len(mails)
+
+
+@quick_commit()  # a claim that is lost with the server is one that nobody has made
+def _claim(token: str, limit: int) -> list[InboundMail]:
+    """The next batch, in order, and the right to the lanes that it is of; nothing when there is none.
+
+    Claiming counts as an attempt: a mail that kills whoever reads it leaves no other trace.
+    """
+    # One moment for both: a lane whose lease is over before its mail's would give away what lies behind it.
+    now = database_now()
+    due = InboundMail.objects.due(now)
+    free = due.exclude(held_lanes(now, LEASE)).order_by("pk")
+    found = list(free.values_list("pk", "lane", "size", "attempts")[: limit * LANES // LANES_AT_ONCE])
+    if not found:
+        return []
+    lanes = take_lanes((lane for _, lane, _, _ in found), token, now, LEASE)
+    chosen = _batch([(pk, size, attempts) for pk, lane, size, attempts in found if lane in lanes][:limit])
+    state = InboundMail.State.PROCESSING
+    mails = claim_many(due, chosen, token=token, state=state, lease=LEASE, now=now, attempts=F("attempts") + 1)
+    if mails and mails[0].size > LARGE:
+        _leave_the_others(token, mails[0])
+    return mails
 
 
 def _leave_the_others(token: str, mail: InboundMail) -> None:
@@ -72,22 +89,15 @@ def _leave_the_others(token: str, mail: InboundMail) -> None:
     ring_on_commit(PROCESS_TASK)
 
 
-def _claim(due: QuerySet[InboundMail], limit: int, now: datetime) -> list[InboundMail]:
-    """Claiming counts as an attempt: a mail that kills whoever reads it leaves no other trace."""
-    chosen = _batch(due, limit)
-    state = InboundMail.State.PROCESSING
-    return claim_many(due, chosen, state=state, lease=LEASE, now=now, attempts=F("attempts") + 1)
-
-
-def _batch(due: QuerySet[InboundMail], limit: int) -> list[str]:
-    """The oldest ones, up to `limit` and up to BATCH_OCTETS together, but at least one; new mail and mail that was tried do not mix.
+def _batch(due: Iterable[tuple[str, int, int]]) -> list[str]:
+    """Of (id, size, attempts), the first ones up to BATCH_OCTETS together, but at least one; new mail and mail that was tried do not mix.
 
     What was claimed BATCH_CLAIMS times goes alone: if it ends its worker, and not when it is read, then nothing else with it.
     """
     chosen: list[str] = []
     octets = 0
     tried: bool | None = None
-    for mail_id, size, attempts in due.order_by("pk").values_list("pk", "size", "attempts")[:limit]:
+    for mail_id, size, attempts in due:
         octets += size
         goes_alone = attempts >= BATCH_CLAIMS or size > LARGE
         if chosen and (octets > BATCH_OCTETS or goes_alone or bool(attempts) != tried):

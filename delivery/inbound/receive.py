@@ -7,8 +7,8 @@ worker.
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -18,9 +18,12 @@ from django.utils import timezone
 from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
 from inboxes.models import Inbox
+from inboxes.routing import find_inboxes
 from mailbot.lib import hints
+from mailbot.lib.bulk import bulk_insert, new_row
 from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
+from mailbot.lib.ids import new_id
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class ReceivedMail:
     """One delivery, not stored yet.
 
     `dedupe_key` names the delivery within its `source`: a second one with the same key counts as stored and changes
-    nothing. A provider's webhook uses the provider's id; SMTP has no such thing and makes a fresh one.
+    nothing. A provider's webhook uses the provider's id; SMTP has no such thing and leaves it empty.
     """
 
     source: str
@@ -92,31 +95,43 @@ def store_inbound_mail(mails: Sequence[ReceivedMail]) -> list[Outcome]:
 
 def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
     with transaction.atomic():
-        open_inboxes = _open_inboxes(mails)
-        still_here = [_still_here(mail, open_inboxes) for mail in mails]
-        rows = [_row(mail, recipients) for mail, recipients in zip(mails, still_here, strict=True) if recipients]
+        addressed = _who_is_here(mails)
+        rows = [_row(mail, recipients) for mail, recipients in zip(mails, addressed, strict=True) if recipients]
+        bulk_insert([row for row in rows if row.dedupe_key == row.pk])
+        InboundMail.objects.bulk_create([row for row in rows if row.dedupe_key != row.pk], ignore_conflicts=True)
         if rows:
-            InboundMail.objects.bulk_create(rows, ignore_conflicts=True)
             hints.ring_on_commit(PROCESS_TASK)
         failpoint("intake.before-commit")
     failpoint("intake.committed")
-    return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in still_here]
+    return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in addressed]
 
 
-def _open_inboxes(mails: Iterable[ReceivedMail]) -> set[str]:
+def _who_is_here(mails: Sequence[ReceivedMail]) -> list[list[InboundRecipient]]:
+    """The recipients of each mail that accept mail now. What RCPT was told may be seconds old: an inbox may have been deleted since,
+    and another one may have its address."""
     wanted = {recipient.inbox_id for mail in mails for recipient in mail.recipients}
-    return set(Inbox.objects.accepting_mail().filter(pk__in=wanted).order_by().values_list("pk", flat=True))
-
-
-def _still_here(mail: ReceivedMail, open_inboxes: set[str]) -> list[InboundRecipient]:
-    """An inbox may have been deleted between RCPT and the end of DATA."""
-    return [recipient for recipient in mail.recipients if recipient.inbox_id in open_inboxes]
+    open_inboxes = set(Inbox.objects.accepting_mail().filter(pk__in=wanted).order_by().values_list("pk", flat=True))
+    if open_inboxes == wanted:
+        return [list(mail.recipients) for mail in mails]
+    gone = [r for mail in mails for r in mail.recipients if r.inbox_id not in open_inboxes]
+    now_at = {address: inbox.inbox_id for address, inbox in find_inboxes(gone).items()}
+    return [
+        [
+            recipient if recipient.inbox_id in open_inboxes else replace(recipient, inbox_id=now_at[recipient.address])
+            for recipient in mail.recipients
+            if recipient.inbox_id in open_inboxes or recipient.address in now_at
+        ]
+        for mail in mails
+    ]
 
 
 def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
-    return InboundMail(
+    row_id = new_id("inmail")
+    return new_row(
+        InboundMail,
+        id=row_id,
         source=mail.source,
-        dedupe_key=_dedupe_key(mail.dedupe_key),
+        dedupe_key=_dedupe_key(mail.dedupe_key) or row_id,
         envelope_sender=storable(mail.envelope_sender),
         recipients=[
             {"address": storable(recipient.address), "tag": storable(recipient.tag), "inbox_id": recipient.inbox_id}

@@ -13,7 +13,6 @@ import re
 import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
-from uuid import uuid4
 
 from aiosmtpd.smtp import SMTP, Envelope
 
@@ -127,7 +126,7 @@ class SMTPSession(SMTP):
 
     def say_goodbye(self, reply: str) -> None:
         """Send a last reply and close. A client that does not read it is cut off."""
-        if self.is_leaving:
+        if self.transport is None or self.is_leaving:
             return
         self._writer.write(f"{reply}\r\n".encode())
         self.transport.close()
@@ -288,7 +287,7 @@ class SMTPSession(SMTP):
 
     async def _find_inbox(self, address: CanonicalAddress) -> str:
         try:
-            inbox = await self.server.lookups.submit(address)
+            inbox = await self.server.find(address)
         except (Overloaded, TimeoutError) as error:
             raise Refused(TRY_LATER) from error
         except Exception as error:
@@ -357,8 +356,7 @@ class SMTPSession(SMTP):
         assert self.session is not None
         return ReceivedMail(
             source="smtp",
-            # Fresh for each delivery: whether a mail came before is judged by its content, when it is processed.
-            dedupe_key=uuid4().hex,
+            dedupe_key="",  # whether a mail came before is judged by its content, when it is processed
             envelope_sender=self.mail.sender or "",
             recipients=tuple(self.mail.recipients),
             raw=raw,

@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="inboundmail",
             index=models.Index(
-                condition=models.Q(("processed_at", None)), fields=["lane", "id"], name="inbound_unfinished"
+                condition=models.Q(("processed_at", None)), fields=["id", "lane"], name="inbound_unfinished"
             ),
         ),
         migrations.RunPython(tune_postgresql, migrations.RunPython.noop),

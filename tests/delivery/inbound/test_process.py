@@ -16,6 +16,7 @@ from delivery.inbound.lanes import lane_of, take_lanes
 from delivery.inbound.process import BATCH_CLAIMS, LEASE, MAX_CLAIMS, RETRY_AFTER, process_inbound, retry_failed
 from delivery.models import InboundLane, InboundMail
 from inboxes.models import Inbox
+from mailbot.lib.clock import database_now
 from tests.cast import Caller, run_workers
 from tests.mailing import mail, store
 from threads.reading import read_mail
@@ -223,7 +224,7 @@ class TestLanes:
     def test_it_takes_over_the_lane_of_a_dead_worker(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         store(mail(), inbox)
-        assert take_lanes("dead", LEASE) == [lane_of(inbox.pk)]
+        assert take_lanes([lane_of(inbox.pk)], "dead", database_now(), LEASE)
         assert process_inbound() == 0
         InboundLane.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert process_inbound() == 1
@@ -320,7 +321,7 @@ class TestClocks:
     def test_it_does_not_wait_for_a_lease_of_a_clock_that_was_set_back(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         store(mail(), inbox)
-        take_lanes("gone", LEASE)
+        take_lanes([lane_of(inbox.pk)], "gone", database_now(), LEASE)
         InboundLane.objects.update(lease_until=timezone.now() + self.AHEAD)
         a_worker_died()
         InboundMail.objects.update(lease_until=timezone.now() + self.AHEAD)
@@ -329,9 +330,10 @@ class TestClocks:
     def test_it_respects_the_lease_of_a_worker_with_another_clock(self, alice: Caller) -> None:
         if connection.vendor != "postgresql":
             pytest.skip("on SQLite all processes have one clock")
-        store(mail(), alice.create_inbox())
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
         with time_machine.travel(timezone.now() - self.AHEAD):
-            take_lanes("another", LEASE)
+            take_lanes([lane_of(inbox.pk)], "another", database_now(), LEASE)
             claim_many(InboundMail.objects.due(), [InboundMail.objects.get().pk], state="processing", lease=LEASE)
         assert process_inbound() == 0
         with time_machine.travel(timezone.now() + self.AHEAD):

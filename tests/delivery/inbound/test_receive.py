@@ -48,11 +48,23 @@ class TestStoreInboundMail:
         assert store_inbound_mail(mails) == [Outcome.NO_LONGER_HERE, Outcome.STORED]
         assert [item["inbox_id"] for item in InboundMail.objects.get().recipients] == [inbox.pk]
 
-    def test_it_stores_the_others_when_the_database_refuses_one(self, inbox):
-        poison = mail_to(inbox, key="2", tls=cast(bool, "neither"))
-        mails = [mail_to(inbox, key="1"), poison, mail_to(inbox, key="3")]
+    def test_it_goes_by_the_inbox_that_has_the_address_now(self, inbox, make_inbox):
+        gone = make_inbox("again", status="deleted")
+        living = make_inbox("again")
+        assert store_inbound_mail([mail_to(gone, inbox)]) == [Outcome.STORED]
+        assert [item["inbox_id"] for item in InboundMail.objects.get().recipients] == [living.pk, inbox.pk]
+
+    def test_it_stores_a_delivery_without_a_key_each_time(self, inbox):
+        assert store_inbound_mail([mail_to(inbox, key=""), mail_to(inbox, key="")]) == [Outcome.STORED] * 2
+        assert InboundMail.objects.count() == 2
+
+    @pytest.mark.parametrize("keys", [["1", "2", "3"], ["", "", ""]])
+    def test_it_stores_the_others_when_the_database_refuses_one(self, inbox, keys):
+        one, two, three = keys
+        poison = mail_to(inbox, key=two, tls=cast(bool, "neither"))
+        mails = [mail_to(inbox, key=one, raw=b"first"), poison, mail_to(inbox, key=three, raw=b"third")]
         assert store_inbound_mail(mails) == [Outcome.STORED, Outcome.UNSTORABLE, Outcome.STORED]
-        assert set(InboundMail.objects.values_list("dedupe_key", flat=True)) == {"1", "3"}
+        assert {bytes(raw) for raw in InboundMail.objects.values_list("raw", flat=True)} == {b"first", b"third"}
 
     def test_it_replaces_what_a_text_column_cannot_hold(self, inbox):
         mail = mail_to(inbox, key="k\x00", helo="\ud800h" + "x" * 300, remote_addr="\x00" + "1" * 60, raw=b"\x00\xff")
