@@ -48,12 +48,8 @@ imports: installed-dev ## The import contract: who may import whom
 migrations-check: installed-dev ## Whether the models and the migrations agree
 	unset DATABASE_URL REDIS_URL; $(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: installed-dev ## Every script of benchmarks/
-	@set -e; for script in benchmarks/[!_]*.py; do \
-		[ -e "$$script" ] || continue; \
-		echo "== $$script"; \
-		PYTHONPATH=. $(BIN)/python "$$script"; \
-	done
+bench: installed-dev ## Every figure of benchmarks/README.md (BENCH=quick: roughly; BENCH=write: into that file)
+	DATABASE_URL=$(DATABASE_FOR_TESTS) REDIS_URL=$(REDIS_FOR_TESTS) $(BIN)/python -m benchmarks.suite $(if $(BENCH),--$(BENCH))
 
 format: installed-dev ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .

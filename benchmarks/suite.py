@@ -1,0 +1,167 @@
+"""Every figure of the table in benchmarks/README.md: `make bench`, or with BENCH=quick a rough look in about three minutes.
+
+    python -m benchmarks.suite [--quick] [--write] [--only intake,pipeline]
+
+Runs the scripts one after the other, each in a process of its own, on PostgreSQL and Redis (DATABASE_URL, REDIS_URL) and where the table
+asks for it on the embedded profile. Prints the table at the end; with --write it takes the place of the one in README.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import Figure, shown
+from benchmarks.lab import ROOT
+
+README = ROOT / "benchmarks/README.md"
+BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+
+
+@dataclass(frozen=True)
+class Script:
+    """`quick` are the options of BENCH=quick."""
+
+    module: str
+    quick: str
+    embedded: bool = False
+    options: str = ""
+
+    @property
+    def command(self) -> str:
+        prefix = "DATABASE_URL= REDIS_URL= " if self.embedded else ""
+        return f"{prefix}python -m benchmarks.{self.module} {self.options}".strip()
+
+
+SCRIPTS = {
+    "intake": Script("smtp_intake", "--runs 1 --mails 3000"),
+    "pipeline": Script("pipeline", "--runs 1 --seconds 8 --paced-seconds 5"),
+    "embedded": Script(
+        "pipeline", "--runs 1 --seconds 8 --paced-seconds 0", True, "--workers 2 --no-maildev --seconds 15"
+    ),
+    "waits": Script("waits", "--runs 1 --samples 50 --open 500"),
+    "embedded-waits": Script("waits", "--runs 1 --samples 50", True, "--open 0"),
+    "million": Script("stored_million", "--runs 1 --messages 20000 --inboxes 200 --seconds 5"),
+    "start": Script("first_answer", "--runs 1", True),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """`figure` is the name that the script gives it, without the profile."""
+
+    what: str
+    figure: str
+    reach: str
+    stretch: str
+    script: str
+
+
+ONE, TWO = "worker of 1", "worker of 2"
+MAILDEV = "against MailDev's best run"
+ANSWER = "250 to the open wait's answer"
+ROWS = [
+    Row("accepted and durable, against a bare aiosmtpd", "durable against bare", "1.0 ×", "1.8 ×", "intake"),
+    Row("– in mails a second", "accepted and durable", "", "", "intake"),
+    Row(
+        "accepted → visible, one smtp, one worker process",
+        f"accepted and visible, {ONE}",
+        "1,500/s",
+        "2,300/s",
+        "pipeline",
+    ),
+    Row("– against MailDev's best run", f"accepted and visible, {ONE}, {MAILDEV}", "1.5 ×", "2.5 ×", "pipeline"),
+    Row("– with a worker of two pool processes", f"accepted and visible, {TWO}", "1,500/s", "2,300/s", "pipeline"),
+    Row("– that against MailDev's best run", f"accepted and visible, {TWO}, {MAILDEV}", "1.5 ×", "2.5 ×", "pipeline"),
+    Row("– MailDev to disk beside it", "MailDev to disk", "", "", "pipeline"),
+    Row(
+        "250 → visible at 75 % of that rate, p95", f"250 to visible at 75 %, p95, {ONE}", "150 ms", "50 ms", "pipeline"
+    ),
+    Row("– p50", f"250 to visible at 75 %, p50, {ONE}", "", "", "pipeline"),
+    Row("– two pool processes, p95", f"250 to visible at 75 %, p95, {TWO}", "150 ms", "50 ms", "pipeline"),
+    Row("250 → the open wait answers, idle, p95", f"{ANSWER}, idle, p95", "15 ms", "5 ms", "waits"),
+    Row("– p50", f"{ANSWER}, idle, p50", "", "", "waits"),
+    Row("– embedded, p95", f"{ANSWER}, idle, p95", "60 ms", "30 ms", "embedded-waits"),
+    Row("– embedded, p50", f"{ANSWER}, idle, p50", "", "", "embedded-waits"),
+    Row("the same with 2,000 open waits, p95", f"{ANSWER}, many open, p95", "50 ms", "20 ms", "waits"),
+    Row("– p50", f"{ANSWER}, many open, p50", "", "", "waits"),
+    Row("memory per wait", "memory per wait", "50 kB", "20 kB", "waits"),
+    Row("one mail, 2,000 waits for its inbox: the last answer", "one mail for all waits, the last", "", "", "waits"),
+    Row(
+        "rate at 1,000,000 stored messages against empty", "rate when full against empty", "0.8 ×", "0.95 ×", "million"
+    ),
+    Row("CPU per mail: smtp", f"CPU of smtp, {ONE}", "0.3 ms", "0.2 ms", "pipeline"),
+    Row("– worker", f"CPU of worker, {ONE}", "0.5 ms", "0.2 ms", "pipeline"),
+    Row("– PostgreSQL", f"CPU of PostgreSQL, {ONE}", "0.4 ms", "0.3 ms", "pipeline"),
+    Row("– Redis", f"CPU of Redis, {ONE}", "", "", "pipeline"),
+    Row("– the load client", f"CPU of load client, {ONE}", "", "", "pipeline"),
+    Row("embedded: accepted → visible", f"accepted and visible, {TWO}", "300/s", "800/s", "embedded"),
+    Row("`make run`, installed, to first answer", "make run to the first answer", "4 s", "2 s", "start"),
+]
+
+
+def run(script: Script, quick: bool, place: Path) -> bool:
+    """Whether it went well."""
+    options = [*script.options.split(), *(script.quick.split() if quick else [])]
+    environment = {**os.environ, "BENCH_FIGURES": str(place)}
+    if script.embedded:
+        environment |= {"DATABASE_URL": "", "REDIS_URL": ""}
+    command = [sys.executable, "-m", f"benchmarks.{script.module}", *options]
+    print(f"\n== {script.command}{' (quick)' if quick else ''}", flush=True)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def table(figures: dict[str, Figure]) -> list[str]:
+    lines = ["| what | to reach | stretch | median | runs | command |", "|---|---|---|---|---|---|"]
+    for row in ROWS:
+        script = SCRIPTS[row.script]
+        figure = figures.get(f"{row.figure} / {'embedded' if script.embedded else 'production'}")
+        median = f"{shown(figure.median)} {figure.unit}" if figure else "not measured"
+        runs = " · ".join(map(shown, figure.runs)) if figure else ""
+        lines.append(f"| {row.what} | {row.reach} | {row.stretch} | {median} | {runs} | `{script.command}` |")
+    return lines
+
+
+def write(lines: list[str]) -> None:
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text("".join([before, BEGIN, "\n", "\n".join(lines), "\n", END, after]), encoding="utf-8")
+
+
+def conditions(began: float, quick: bool) -> str:
+    """What a reader has to know beside the figures."""
+    load = os.getloadavg()[2]
+    return (
+        f"Measured {time.strftime('%Y-%m-%d')}{' roughly (BENCH=quick)' if quick else ''} on {os.cpu_count()} cores, Python"
+        f" {platform.python_version()}, in {(time.time() - began) / 60:.0f} min; load average of the last 15 min {load:.1f}.\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="short and once: not for comparing")
+    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--only", default=",".join(SCRIPTS), help=f"some of {', '.join(SCRIPTS)}")
+    options = parser.parse_args()
+    began = time.time()
+    with tempfile.TemporaryDirectory(prefix="mailbot-bench-") as folder:
+        place = Path(folder) / "figures.jsonl"
+        place.touch()
+        failed = [name for name in options.only.split(",") if not run(SCRIPTS[name], options.quick, place)]
+        found = [Figure(**json.loads(line)) for line in place.read_text(encoding="utf-8").splitlines()]
+    lines = [conditions(began, options.quick), *table({figure.name: figure for figure in found})]
+    print("\n" + "\n".join(lines))
+    if options.write:
+        write(lines)
+    if failed:
+        sys.exit(f"These ended in an error: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
