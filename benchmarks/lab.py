@@ -52,6 +52,7 @@ print(issue_key(account=Account.objects.get(), name="bench", mode="test")[1])
 @contextmanager
 def new_database() -> Iterator[dict[str, str]]:
     """The environment of a server with an empty database."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that it is dropped then, too
     url = os.environ.get("DATABASE_URL", "")
     name = f"mailbot_bench_{os.getpid()}_{secrets.token_hex(3)}"
     with tempfile.TemporaryDirectory(prefix="mailbot-bench-", ignore_cleanup_errors=True) as folder:

@@ -41,7 +41,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def _lifespan(receive: Any, send: Any) -> None:
-    """Nothing to start or stop; Django's own handler does not know the protocol."""
+    """Nothing to start; Django's own handler does not know the protocol."""
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": f"{message['type']}.complete"})
+    wait.close_lookers()
     await send({"type": "lifespan.shutdown.complete"})

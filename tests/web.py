@@ -24,6 +24,7 @@ class Web:
 @contextmanager
 def running_web() -> Iterator[Web]:
     from mailbot.asgi import application
+    from threads.api.wait import close_lookers
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
@@ -45,6 +46,7 @@ def running_web() -> Iterator[Web]:
     finally:
         server.should_exit = True
         thread.join(10)
+        close_lookers()  # as the server does at the end of its lifespan, which is off here
 
 
 @contextmanager

@@ -1,26 +1,22 @@
 """GET /v1/inboxes/{inbox_id}/messages/wait: answered when a mail is there.
 
 It is an ASGI application of its own and no Django view, because Django keeps a thread for each request under ASGI, and a wait
-should cost none: 2,000 open waits are 2,000 coroutines. The few looks into the database run in a small pool that all waits share.
+should cost none: 2,000 open waits are 2,000 coroutines, each of which holds what it wants and the way to its client.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import close_old_connections
-from django.db.models import QuerySet
-from django.utils import timezone
+from django.http import QueryDict
 from rest_framework import serializers
 
-from audit.actors import acting_in
+from audit.actors import ActContext, acting_in
 from audit.middleware import context_of
 from inboxes.api.authentication import authenticated
 from inboxes.api.views import visible_inboxes
@@ -28,26 +24,33 @@ from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import ApiError, Code, as_api_error, invalid, log, not_found, our_fault
 from mailbot.api.permissions import require
-from mailbot.api.renderers import dumps, timestamp
+from mailbot.api.renderers import dumps
 from mailbot.api.views import is_plain_id, read_query
 from threads.api.views import represent_message
-from threads.filters import MESSAGE_FILTERS, BadMoment, narrowed, read_moment
+from threads.filters import BadMoment
+from threads.lookers import Lookers
 from threads.models import Message
-from threads.waiting import waiting_room
+from threads.waiting import WaitingRoom, waiting_room
+from threads.wanted import Wanted, first_match, new_matches, wanted
 
 PATH = re.compile(r"/v1/inboxes/(?P<inbox_id>[^/]+)/messages/wait")
 LONGEST_WAIT_MS = 25_000  # clients give up at 30 s
-LOOKS_BACK = timedelta(seconds=60)
-LOOKS_AT_MOST = 200
-LOOKERS = 4
-LOOKS_AT = ("sequence", "direction", "from_address", "subject", "codes", "links")
+ADMITTERS = 4
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Result = TypeVar("Result")
+Room = WaitingRoom[Wanted, bytes]
 
-_pool = ThreadPoolExecutor(LOOKERS, thread_name_prefix="wait-look")
+# News is looked at by a thread of its own, so that it does not stand in line behind calls that are only beginning.
+_admitters = Lookers(ADMITTERS, "wait-admit")
+_looker = Lookers(1, "wait-look")
+
+
+def close_lookers() -> None:
+    """Give the connections to the database back. The next wait opens new ones."""
+    _admitters.close()
+    _looker.close()
 
 
 class WaitQuery(serializers.Serializer[Any]):
@@ -62,157 +65,130 @@ class WaitQuery(serializers.Serializer[Any]):
     poll_interval_ms = serializers.IntegerField(min_value=0, required=False)
 
 
+Answer = tuple[int, bytes, dict[str, str]]
+"""Status, body and headers."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What is needed of a request. The request itself, with all its headers, is not kept while the wait is open."""
+
+    method: str
+    inbox_id: str
+    authorization: str
+    query_string: bytes
+    context: ActContext
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Call":
+        request = ASGIRequest(scope, BytesIO())
+        match = PATH.fullmatch(scope["path"])
+        inbox_id = match["inbox_id"] if match else ""
+        authorization = request.headers.get("Authorization", "")
+        return cls(scope["method"], inbox_id, authorization, scope["query_string"], context_of(request))
+
+    def parameters(self) -> dict[str, str]:
+        return QueryDict(self.query_string).dict()
+
+
 async def wait_application(scope: Scope, receive: Receive, send: Send) -> None:
-    request = ASGIRequest(scope, BytesIO())
-    with acting_in(context_of(request)):
-        await _answer_unless_gone(request, scope["path"], receive, send)
-
-
-async def _answer_unless_gone(request: ASGIRequest, path: str, receive: Receive, send: Send) -> None:
-    """Whichever comes first: the answer, or the news that the client went away. Then the wait ends and its place is free."""
-    answering = asyncio.ensure_future(_answer(request, path))
-    leaving = asyncio.ensure_future(_disconnected(receive))
+    call = Call.of(scope)
+    request_id = call.context.request_id
     try:
-        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if answering.done():
-            await _respond(request, send, *answering.result())
+        status, body, headers = await _answer(call, receive)
     except asyncio.CancelledError:  # the server is stopping and will wait no longer
         fix = "Call again with the same parameters: nothing is missed."
-        error = ApiError(Code.UNAVAILABLE, "This server is stopping.", fix=fix, headers={"Retry-After": "1"})
-        await _respond(request, send, error.status, error.body(request.request_id), error.headers)  # type: ignore[attr-defined]
+        stopping = ApiError(Code.UNAVAILABLE, "This server is stopping.", fix=fix, headers={"Retry-After": "1"})
+        await _respond(send, request_id, *_told(stopping, request_id))
         raise
-    finally:
-        for task in (answering, leaving):
-            task.cancel()
+    await _respond(send, request_id, status, body, headers)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _answer(request: ASGIRequest, path: str) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """(status, body, headers)"""
+async def _answer(call: Call, receive: Receive) -> Answer:
     try:
-        return 200, {"data": await _wait(request, path)}, {}
+        return 200, await _wait(call, receive), {}
     except Exception as exception:
         error = as_api_error(exception)
         if error is None:
-            log.exception("Unexpected error in %s", path)
+            log.exception("Unexpected error in a wait for %s", call.inbox_id)
             error = our_fault()
-        return error.status, error.body(request.request_id), error.headers  # type: ignore[attr-defined]
+        return _told(error, call.context.request_id)
 
 
-async def _wait(request: ASGIRequest, path: str) -> Any:
-    if request.method != "GET":
-        fix = "Use GET."
-        raise ApiError(
-            Code.INVALID_REQUEST,
-            f"Method “{request.method}” not allowed.",
-            fix=fix,
-            status=405,
-            headers={"Allow": "GET"},
-        )
-    match = PATH.fullmatch(path)
-    inbox = await _in_pool(_admit, request.headers.get("Authorization", ""), match["inbox_id"] if match else "")
-    query = read_query(request.GET.dict(), WaitQuery)
-    position = Position(query.get("after"))
-
-    async def look() -> Message | None:
-        return await _in_pool(first_match, inbox, query, position)
-
-    timeout = min(query["timeout_ms"], LONGEST_WAIT_MS) / 1000
-    message = await waiting_room().wait(inbox.pk, look, timeout)
-    if message is None:
+async def _wait(call: Call, receive: Receive) -> bytes:
+    if call.method != "GET":
+        message = f"Method “{call.method}” not allowed."
+        raise ApiError(Code.INVALID_REQUEST, message, fix="Use GET.", status=405, headers={"Allow": "GET"})
+    room = _room()
+    with room.place(call.inbox_id) as waiter:
+        wish, timeout, found = await _admitters.run(partial(_admit, call))
+        found = found or await room.sleep(waiter, wish, partial(_left, receive), timeout)
+    if found is None:
         fix = "Call again with after set to meta.after: nothing in between is missed."
-        raise ApiError(Code.WAIT_TIMEOUT, "No such message arrived in time.", fix=fix, meta={"after": position.text})
-    return await _in_pool(represent_message, message)
+        raise ApiError(Code.WAIT_TIMEOUT, "No such message arrived in time.", fix=fix, meta={"after": wish.after})
+    return found
 
 
-def _admit(authorization: str, inbox_id: str) -> Inbox:
-    key = authenticated(authorization)
+def _admit(call: Call) -> tuple[Wanted, float, bytes | None]:
+    """What is wanted, for how many seconds at most, and the answer when it is there already."""
+    with acting_in(call.context):
+        inbox = _inbox(call)
+    query = read_query(call.parameters(), WaitQuery)
+    try:
+        wish = wanted(inbox, query)
+    except BadMoment as error:
+        raise invalid("after", str(error)) from error
+    found = first_match(wish, inbox)
+    timeout = min(query["timeout_ms"], LONGEST_WAIT_MS) / 1000
+    return wish, timeout, None if found is None else _rendered(found)
+
+
+def _inbox(call: Call) -> Inbox:
+    key = authenticated(call.authorization)
     require(key, MESSAGES_READ)
     assert key is not None
-    inbox = visible_inboxes(key).filter(pk=inbox_id).first() if is_plain_id(inbox_id) else None
+    inbox = visible_inboxes(key).filter(pk=call.inbox_id).first() if is_plain_id(call.inbox_id) else None
     if inbox is None:
         raise not_found()
     return inbox
 
 
-class Position:
-    """How far a wait has looked: it begins at `after` and moves past each message that did not match, which is read once."""
-
-    def __init__(self, after: str | None) -> None:
-        try:
-            self.start = read_moment(after, "msg") if after else timezone.now() - LOOKS_BACK
-        except BadMoment as error:
-            raise invalid("after", str(error)) from error
-        self.last_seen: Message | None = None
-
-    @property
-    def text(self) -> str:
-        """As `after` of the next call."""
-        if self.last_seen is not None:
-            return self.last_seen.pk
-        return timestamp(self.start) if isinstance(self.start, datetime) else self.start
-
-    def beyond(self, messages: QuerySet[Message]) -> QuerySet[Message]:
-        if self.last_seen is not None:
-            return messages.filter(sequence__gt=self.last_seen.sequence)
-        return narrowed(messages, MESSAGE_FILTERS, {"after": self.text})
+def _room() -> Room:
+    return waiting_room(_news)
 
 
-def first_match(inbox: Inbox, query: dict[str, Any], position: Position) -> Message | None:
-    """The oldest matching message behind `position`. Bodies, which may be megabytes, are read of that one only."""
-    messages = Message.objects.filter(inbox=inbox)
-    while True:
-        found = list(position.beyond(messages).order_by("sequence").only(*LOOKS_AT)[:LOOKS_AT_MOST])
-        for message in found:
-            if matches(message, query) and (
-                whole := messages.prefetch_related("attachments").filter(pk=message.pk).first()
-            ):
-                return whole
-            position.last_seen = message
-        if len(found) < LOOKS_AT_MOST:
-            return None
+async def _news(wishes: Sequence[Wanted]) -> dict[Wanted, bytes]:
+    return await _looker.run(partial(_rendered_matches, wishes))
 
 
-def matches(message: Message, query: dict[str, Any]) -> bool:
-    sender = query.get("from_address", "").strip().lower()
-    host = query.get("has_link_host", "").strip().lower()
-    return (
-        message.direction == query["direction"]
-        and sender in message.from_address.lower()
-        and query.get("subject_contains", "").lower() in message.subject.lower()
-        and (query["has_code"] is None or bool(message.codes) == query["has_code"])
-        and (not host or any(_host(link) == host or _host(link).endswith(f".{host}") for link in message.links))
-    )
+def _rendered_matches(wishes: Sequence[Wanted]) -> dict[Wanted, bytes]:
+    """A message is written out once, whoever waits for it."""
+    found = new_matches(wishes)
+    bodies = {message.pk: _rendered(message) for message in set(found.values())}
+    return {wish: bodies[message.pk] for wish, message in found.items()}
 
 
-def _host(link: str) -> str:
-    try:
-        return urlsplit(link).hostname or ""
-    except ValueError:
-        return ""
+def _rendered(message: Message) -> bytes:
+    return dumps({"data": represent_message(message)})
 
 
-async def _in_pool(call: Callable[..., Result], *args: Any) -> Result:
-    def run() -> Result:
-        close_old_connections()
-        try:
-            return call(*args)
-        finally:
-            close_old_connections()
-
-    context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_pool, context.run, run)
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
-async def _respond(
-    request: ASGIRequest, send: Send, status: int, body: dict[str, Any], headers: dict[str, str]
-) -> None:
-    request_id = request.request_id  # type: ignore[attr-defined]
-    named = {"Content-Type": "application/json", "X-Request-Id": request_id, "Cache-Control": "no-store", **headers}
+def _told(error: ApiError, request_id: str) -> Answer:
+    return error.status, dumps(error.body(request_id)), error.headers
+
+
+async def _respond(send: Send, request_id: str, status: int, body: bytes, headers: dict[str, str]) -> None:
+    named = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "X-Request-Id": request_id,
+        "Cache-Control": "no-store",
+        **headers,
+    }
     encoded = [(name.lower().encode(), value.encode()) for name, value in named.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": dumps(body)})
+    await send({"type": "http.response.body", "body": body})

@@ -1,20 +1,27 @@
 """GET /v1/inboxes/{id}/messages/wait"""
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from inboxes.models import Inbox
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
 from tests.mailing import deliver, mail
 from tests.web import Web, running_web, waiting
+from threads import waiting as waiting_module
+from threads import wanted as looking
 from threads.api import wait as wait_module
+from threads.api.views import represent_message
+from threads.models import Message
 from threads.waiting import WaitingRoom
 
 
@@ -33,9 +40,8 @@ class Seats:
     """Tells when a wait has looked and sleeps, so that a test need not guess."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.room: WaitingRoom | None = None
         self.asleep = threading.Semaphore(0)
-        original = wait_module.first_match
+        original = looking.first_match
 
         def first_match(*arguments: Any) -> Any:
             found = original(*arguments)
@@ -48,6 +54,14 @@ class Seats:
     def wait_for(self, number: int) -> None:
         for _ in range(number):
             assert self.asleep.acquire(timeout=10)
+
+
+class SilentChannel:
+    def publish(self, inbox_ids: Iterable[str]) -> None:
+        """Nobody hears of it."""
+
+    async def listen(self, wake: Any) -> None:
+        await asyncio.Event().wait()
 
 
 class TestWait:
@@ -76,7 +90,7 @@ class TestWait:
     ) -> None:
         inbox = alice.create_inbox()
         looks: list[Any] = []
-        original = wait_module.first_match
+        original = looking.first_match
 
         def first_match(*arguments: Any) -> Any:
             found = original(*arguments)
@@ -146,22 +160,82 @@ class TestWait:
         waits = [wait_over_a_plain_socket(web, alice, inbox.pk) for _ in range(100)]
         seats.wait_for(100)
         names = [thread.name for thread in threading.enumerate()]
-        assert sum(name.startswith("wait-look") for name in names) <= wait_module.LOOKERS
+        assert sum(name.startswith("wait-") for name in names) <= wait_module.ADMITTERS + 1
         assert len(names) < 30
         deliver(mail(), inbox)
         for connection in waits:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
             connection.close()
 
+    def test_it_looks_once_for_all_who_wait_for_a_mail(
+        self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        written: list[str] = []
+        original = represent_message
+
+        def represented(message: Message) -> Any:
+            written.append(message.pk)
+            return original(message)
+
+        monkeypatch.setattr(wait_module, "represent_message", represented)
+        waits = [wait_over_a_plain_socket(web, alice, inbox.pk) for _ in range(30)]
+        seats.wait_for(30)
+        deliver(mail(), inbox)
+        for connection in waits:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            connection.close()
+        assert len(written) <= 3  # who has looked but does not sleep yet is answered by the next look
+
+    def test_it_needs_no_wake_up_to_find_a_mail(
+        self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever stored it may be killed before it tells anybody."""
+        monkeypatch.setattr(waiting_module, "channel", SilentChannel)
+        inbox = alice.create_inbox()
+        with waiting(web, alice, inbox.pk, timeout_ms=20_000) as wait:
+            seats.wait_for(1)
+            deliver(mail(), inbox)
+        assert wait.answer.status_code == 200
+
+    def test_it_goes_on_when_the_database_was_away(
+        self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inbox = alice.create_inbox()
+        failures = [OperationalError("the database system is starting up")] * 4
+
+        def new_matches(wishes: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return looking.new_matches(wishes)
+
+        monkeypatch.setattr(wait_module, "new_matches", new_matches)
+        with waiting(web, alice, inbox.pk, timeout_ms=20_000) as wait:
+            seats.wait_for(1)
+            deliver(mail(), inbox)
+        assert wait.answer.status_code == 200
+        assert not failures
+
+    def test_it_says_when_looking_fails(
+        self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def new_matches(wishes: Any) -> Any:
+            raise RuntimeError("a mistake of ours")
+
+        monkeypatch.setattr(wait_module, "new_matches", new_matches)
+        with waiting(web, alice, alice.create_inbox().pk, timeout_ms=20_000) as wait:
+            seats.wait_for(1)
+        assert wait.answer.status_code == 500
+
     def test_it_frees_the_place_when_the_client_goes(
         self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        rooms: list[WaitingRoom] = []
+        rooms: list[WaitingRoom[Any, Any]] = []
         original = WaitingRoom.__init__
 
-        def remembered(room: WaitingRoom) -> None:
+        def remembered(room: Any, look: Any) -> None:
             rooms.append(room)
-            original(room)
+            original(room, look)
 
         monkeypatch.setattr(WaitingRoom, "__init__", remembered)
         connection = wait_over_a_plain_socket(web, alice, alice.create_inbox().pk)
@@ -222,10 +296,44 @@ class TestLooking:
         inbox = alice.create_inbox()
         for subject in ("first", "second"):
             deliver(mail(Subject=subject, body="many megabytes"), inbox)
+        inbox = Inbox.objects.get(pk=inbox.pk)
         query = {"direction": "inbound", "has_code": None, "subject_contains": "third"}
         with CaptureQueriesContext(database) as looks:
-            assert wait_module.first_match(inbox, query, wait_module.Position(None)) is None
+            assert looking.first_match(looking.wanted(inbox, query), inbox) is None
         assert not any("body_text" in look["sql"] for look in looks)
-        found = wait_module.first_match(inbox, {**query, "subject_contains": "second"}, wait_module.Position(None))
+        found = looking.first_match(looking.wanted(inbox, {**query, "subject_contains": "second"}), inbox)
         assert found is not None
         assert found.body_text == "many megabytes\n"
+
+    def test_it_looks_for_many_inboxes_at_once(self, alice: Caller) -> None:
+        inboxes = [alice.create_inbox() for _ in range(30)]
+        query = {"direction": "inbound", "has_code": None}
+        wishes = [looking.wanted(inbox, query) for inbox in inboxes]
+        deliver(mail(Subject="the only one"), inboxes[7])
+        with CaptureQueriesContext(database) as looks:
+            found = looking.new_matches(wishes)
+        assert {wish.inbox_id: message.subject for wish, message in found.items()} == {inboxes[7].pk: "the only one"}
+        assert len(looks) <= 3
+
+    def test_it_gives_each_the_first_that_it_wants(self, alice: Caller) -> None:
+        inbox = alice.create_inbox()
+        query = {"direction": "inbound", "has_code": None}
+        first, code, none = (
+            looking.wanted(inbox, {**query, **more}) for more in ({}, {"has_code": True}, {"subject_contains": "never"})
+        )
+        deliver(mail(Subject="plain", body="hello"), inbox)
+        deliver(mail(Subject="code", body="Your code is 482913"), inbox)
+        deliver(mail(Subject="code again", body="Your code is 111222"), inbox)
+        found = looking.new_matches([first, code, none])
+        assert {wish: message.subject for wish, message in found.items()} == {first: "plain", code: "code"}
+        newest = alice.messages(inbox)[0]
+        assert (none.seen, none.after) == (3, newest["id"])
+
+    def test_it_finds_nothing_behind_a_message_of_another_inbox(self, alice: Caller) -> None:
+        inbox, other = alice.create_inbox(), alice.create_inbox()
+        deliver(mail(), other)
+        elsewhere = alice.messages(other)[0]["id"]
+        wish = looking.wanted(inbox, {"direction": "inbound", "has_code": None, "after": elsewhere})
+        deliver(mail(), inbox)
+        assert looking.first_match(wish, Inbox.objects.get(pk=inbox.pk)) is None
+        assert looking.new_matches([wish]) == {}

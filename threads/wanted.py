@@ -1,0 +1,155 @@
+"""What an open wait wants: the filters, how far it has looked, and looking for many of them at once."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from inboxes.models import Inbox
+from mailbot.api.renderers import timestamp
+from threads.filters import read_moment
+from threads.models import Message
+
+LOOKS_BACK = timedelta(seconds=60)
+LOOKS_AT_MOST = 200
+LOOKS_AT = ("inbox_id", "sequence", "direction", "from_address", "subject", "codes", "links", "created_at")
+# With news of more inboxes than these, one query says first which of them have any.
+ASKED_ONE_BY_ONE = 8
+
+
+@dataclass(slots=True, eq=False)
+class Wanted:
+    """A message of `inbox_id` that matches and is behind `seen`, a number in the inbox; behind `since` too while that is set.
+
+    `after` is from where the next call goes on without a gap, as the API names it.
+    """
+
+    inbox_id: str
+    seen: int
+    since: datetime | None
+    after: str
+    direction: str = Message.Direction.INBOUND
+    sender: str = ""
+    subject: str = ""
+    has_code: bool | None = None
+    host: str = ""
+
+    def matches(self, message: Message) -> bool:
+        return (
+            message.direction == self.direction
+            and self.sender in message.from_address.lower()
+            and self.subject in message.subject.lower()
+            and (self.has_code is None or bool(message.codes) == self.has_code)
+            and (not self.host or any(_is_below(self.host, link) for link in message.links))
+        )
+
+    def takes(self, message: Message) -> bool:
+        """Whether this is the one; moves past it otherwise, so that each is read once."""
+        if message.sequence <= self.seen:
+            return False
+        if self.since is None or message.created_at > self.since:
+            if self.matches(message):
+                return True
+            self.since, self.after = None, message.pk
+        self.seen = message.sequence
+        return False
+
+
+def _is_below(host: str, link: str) -> bool:
+    try:
+        found = urlsplit(link).hostname or ""
+    except ValueError:
+        return False
+    return found == host or found.endswith(f".{host}")
+
+
+def wanted(inbox: Inbox, query: Mapping[str, Any]) -> Wanted:
+    """What the validated query of a wait asks for. Raises BadMoment.
+
+    Without `after` it looks back LOOKS_BACK, for the mail that came while the call was on its way.
+    """
+    text = query.get("after")
+    moment = read_moment(text, "msg") if text else timezone.now() - LOOKS_BACK
+    seen, since, after = (
+        (0, moment, timestamp(moment)) if isinstance(moment, datetime) else (_number_of(inbox, moment), None, moment)
+    )
+    return Wanted(
+        inbox_id=inbox.pk,
+        seen=seen,
+        since=since,
+        after=after,
+        direction=query["direction"],
+        sender=query.get("from_address", "").strip().lower(),
+        subject=query.get("subject_contains", "").lower(),
+        has_code=query["has_code"],
+        host=query.get("has_link_host", "").strip().lower(),
+    )
+
+
+def _number_of(inbox: Inbox, message_id: str) -> int:
+    """In the inbox. A message of another inbox, or none, is before nothing: no message is behind it."""
+    found = Message.objects.filter(inbox=inbox, pk=message_id).values_list("sequence", flat=True).first()
+    return sys.maxsize if found is None else found
+
+
+def first_match(wish: Wanted, inbox: Inbox) -> Message | None:
+    """The oldest matching message there is. None: `wish` has seen all that the inbox held when it was read as `inbox`."""
+    if wish.seen >= inbox.message_count:  # its counter is the last number that was given
+        return None
+    found = _next_matches(wish.inbox_id, [wish]).get(wish)
+    if found is None:
+        wish.seen = max(wish.seen, inbox.message_count)
+    return found
+
+
+def new_matches(wishes: Iterable[Wanted]) -> dict[Wanted, Message]:
+    """The oldest matching message of each that has one by now. A message is read once, whoever waits for it."""
+    by_inbox: dict[str, list[Wanted]] = defaultdict(list)
+    for wish in wishes:
+        by_inbox[wish.inbox_id].append(wish)
+    if len(by_inbox) > ASKED_ONE_BY_ONE:
+        by_inbox = _with_news(by_inbox)
+    found: dict[Wanted, Message] = {}
+    for inbox_id, waiting in by_inbox.items():
+        found |= _next_matches(inbox_id, waiting)
+    return found
+
+
+def _with_news(by_inbox: dict[str, list[Wanted]]) -> dict[str, list[Wanted]]:
+    newest = Inbox.objects.filter(pk__in=by_inbox).order_by().values_list("pk", "message_count")
+    return {
+        inbox_id: waiting
+        for inbox_id, number in newest
+        if (waiting := [wish for wish in by_inbox[inbox_id] if wish.seen < number])
+    }
+
+
+def _next_matches(inbox_id: str, wishes: Sequence[Wanted]) -> dict[Wanted, Message]:
+    """Bodies, which may be megabytes, are read of those that matched only."""
+    messages = Message.objects.filter(inbox_id=inbox_id)
+    open_wishes = list(wishes)
+    matched: dict[Wanted, str] = {}
+    while open_wishes:
+        behind = messages.filter(sequence__gt=min(wish.seen for wish in open_wishes))
+        found = list(_since(behind, open_wishes).order_by("sequence").only(*LOOKS_AT)[:LOOKS_AT_MOST])
+        for message in found:
+            takers = [wish for wish in open_wishes if wish.takes(message)]
+            if takers:
+                matched |= dict.fromkeys(takers, message.pk)
+                open_wishes = [wish for wish in open_wishes if wish not in matched]
+        if len(found) < LOOKS_AT_MOST:
+            break
+    whole = messages.in_bulk(set(matched.values())) if matched else {}
+    return {wish: whole[message_id] for wish, message_id in matched.items() if message_id in whole}
+
+
+def _since(messages: QuerySet[Message], wishes: Sequence[Wanted]) -> QuerySet[Message]:
+    """Where all look behind a time, the database looks no further back than the earliest of them."""
+    times = [wish.since for wish in wishes if wish.since is not None]
+    return messages.filter(created_at__gt=min(times)) if len(times) == len(wishes) else messages
