@@ -32,6 +32,12 @@ def web(transactional_db: None) -> Iterator[Web]:
 
 
 @pytest.fixture
+def nothing_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks without a wake-up, so that a test sees whether each was heeded."""
+    monkeypatch.setattr(waiting_module, "LOOKS_ANYWAY_EVERY", 1000.0)
+
+
+@pytest.fixture
 def seats(monkeypatch: pytest.MonkeyPatch) -> "Seats":
     return Seats(monkeypatch)
 
@@ -65,7 +71,9 @@ class SilentChannel:
 
 
 class TestWait:
-    def test_it_answers_with_the_mail_that_arrives(self, web: Web, seats: Seats, alice: Caller) -> None:
+    def test_it_answers_with_the_mail_that_arrives(
+        self, web: Web, nothing_lost: None, seats: Seats, alice: Caller
+    ) -> None:
         inbox = alice.create_inbox()
         with waiting(web, alice, inbox.pk, subject_contains="verify") as wait:
             seats.wait_for(1)
@@ -86,7 +94,7 @@ class TestWait:
         assert wait.answer.json()["data"]["subject"] == "first"
 
     def test_it_misses_nothing_between_the_look_and_the_sleep(
-        self, web: Web, alice: Caller, monkeypatch: pytest.MonkeyPatch
+        self, web: Web, nothing_lost: None, alice: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         inbox = alice.create_inbox()
         looks: list[Any] = []
@@ -199,7 +207,7 @@ class TestWait:
         assert wait.answer.status_code == 200
 
     def test_it_goes_on_when_the_database_was_away(
-        self, web: Web, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
+        self, web: Web, nothing_lost: None, seats: Seats, alice: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         inbox = alice.create_inbox()
         failures = [OperationalError("the database system is starting up")] * 4
