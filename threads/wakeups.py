@@ -1,7 +1,7 @@
 """The channel by which a process that stored something wakes the waiters of all processes.
 
 One channel a process, chosen in settings.WAKEUPS: threads.wakeups_redis in production, threads.wakeups_sqlite in the embedded profile.
-A wake-up carries the ids of inboxes and nothing else; losing one is repaired by looking again.
+A wake-up carries the ids of inboxes and nothing else; losing one is repaired by the look that threads.waiting takes each second.
 """
 
 from collections.abc import Callable, Iterable

@@ -11,11 +11,11 @@ from threads.wakeups import RECONNECT_AFTER, Wake
 
 log = logging.getLogger(__name__)
 
-WATCH_EVERY = 0.01  # seconds; reading data_version takes microseconds
+WATCH_EVERY = 0.005  # seconds; reading data_version takes microseconds
 
 
 class DatabaseWatcher:
-    """SQLite's `PRAGMA data_version` changes when another connection has committed: cheap enough to read every 20 ms.
+    """SQLite's `PRAGMA data_version` changes when another connection has committed: cheap enough to read every 5 ms.
 
     Source: sqlite.org/pragma.html#pragma_data_version.
     """

@@ -5,22 +5,34 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from django.db.models import QuerySet
+from django.db.models import QuerySet, prefetch_related_objects
 from django.utils import timezone
 
 from inboxes.models import Inbox
 from mailbot.api.renderers import timestamp
 from threads.filters import read_moment
-from threads.models import Message
+from threads.models import Attachment, Message
 
 LOOKS_BACK = timedelta(seconds=60)
 LOOKS_AT_MOST = 200
-LOOKS_AT = ("inbox_id", "sequence", "direction", "from_address", "subject", "codes", "links", "created_at")
 # With news of more inboxes than these, one query says first which of them have any.
 ASKED_ONE_BY_ONE = 8
+
+
+class Glance(NamedTuple):
+    """What a wait looks at of a message."""
+
+    pk: str
+    sequence: int
+    direction: str
+    from_address: str
+    subject: str
+    codes: list[str]
+    links: list[str]
+    created_at: datetime
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +52,7 @@ class Wanted:
     has_code: bool | None = None
     host: str = ""
 
-    def matches(self, message: Message) -> bool:
+    def matches(self, message: Glance) -> bool:
         return (
             message.direction == self.direction
             and self.sender in message.from_address.lower()
@@ -49,7 +61,7 @@ class Wanted:
             and (not self.host or any(_is_below(self.host, link) for link in message.links))
         )
 
-    def takes(self, message: Message) -> bool:
+    def takes(self, message: Glance) -> bool:
         """Whether this is the one; moves past it otherwise, so that each is read once."""
         if message.sequence <= self.seen:
             return False
@@ -137,7 +149,8 @@ def _next_matches(inbox_id: str, wishes: Sequence[Wanted]) -> dict[Wanted, Messa
     matched: dict[Wanted, str] = {}
     while open_wishes:
         behind = messages.filter(sequence__gt=min(wish.seen for wish in open_wishes))
-        found = list(_since(behind, open_wishes).order_by("sequence").only(*LOOKS_AT)[:LOOKS_AT_MOST])
+        rows = _since(behind, open_wishes).order_by("sequence").values_list(*Glance._fields)[:LOOKS_AT_MOST]
+        found = [Glance(*row) for row in rows]
         for message in found:
             takers = [wish for wish in open_wishes if wish.takes(message)]
             if takers:
@@ -145,8 +158,18 @@ def _next_matches(inbox_id: str, wishes: Sequence[Wanted]) -> dict[Wanted, Messa
                 open_wishes = [wish for wish in open_wishes if wish not in matched]
         if len(found) < LOOKS_AT_MOST:
             break
-    whole = messages.in_bulk(set(matched.values())) if matched else {}
+    whole = _whole(messages, set(matched.values())) if matched else {}
     return {wish: whole[message_id] for wish, message_id in matched.items() if message_id in whole}
+
+
+def _whole(messages: QuerySet[Message], ids: set[str]) -> dict[str, Message]:
+    """With their attachments, which are not asked for where there are none."""
+    found = messages.in_bulk(ids)
+    prefetch_related_objects([message for message in found.values() if message.attachment_count], "attachments")
+    for message in found.values():
+        if not message.attachment_count:
+            message._prefetched_objects_cache = {"attachments": Attachment.objects.none()}  # type: ignore[attr-defined]
+    return found
 
 
 def _since(messages: QuerySet[Message], wishes: Sequence[Wanted]) -> QuerySet[Message]:

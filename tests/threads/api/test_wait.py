@@ -20,7 +20,7 @@ from tests.web import Web, running_web, waiting
 from threads import waiting as waiting_module
 from threads import wanted as looking
 from threads.api import wait as wait_module
-from threads.api.views import represent_message
+from threads.api.serializers import MessageSerializer
 from threads.models import Message
 from threads.waiting import WaitingRoom
 
@@ -180,13 +180,13 @@ class TestWait:
     ) -> None:
         inbox = alice.create_inbox()
         written: list[str] = []
-        original = represent_message
+        original = MessageSerializer.to_representation
 
-        def represented(message: Message) -> Any:
+        def represented(serializer: MessageSerializer, message: Message) -> Any:
             written.append(message.pk)
-            return original(message)
+            return original(serializer, message)
 
-        monkeypatch.setattr(wait_module, "represent_message", represented)
+        monkeypatch.setattr(MessageSerializer, "to_representation", represented)
         waits = [wait_over_a_plain_socket(web, alice, inbox.pk) for _ in range(30)]
         seats.wait_for(30)
         deliver(mail(), inbox)
