@@ -37,9 +37,17 @@ class OutageServer(Server):
         return dict(self.news()).get(name, "").count(words) >= times
 
     def memory(self, name: str) -> int:
-        """Octets that a process and its children hold (RSS)."""
-        first = self._running[name].pid
-        return sum(resident_of(pid) for pid in [first, *children_of(first)])
+        """Octets that a process holds (RSS)."""
+        return resident_of(self._running[name].pid)
+
+    def forget_peak(self, name: str) -> None:
+        """`peak` counts from now on."""
+        Path(f"/proc/{self._running[name].pid}/clear_refs").write_text("5")  # of Linux, proc(5)
+
+    def peak(self, name: str) -> int:
+        """The most octets that a process held."""
+        status = Path(f"/proc/{self._running[name].pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 class PrivateServer:

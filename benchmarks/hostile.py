@@ -1,0 +1,252 @@
+"""What others feel of a bad client: the time from the end of their DATA to its 250, and from the 250 until their message is visible.
+
+    PYTHONPATH=. .venv/bin/python benchmarks/hostile.py [--seconds 8] [--rate 80] [--only 30] [--runs 1]
+
+One mailbot of the profile that DATABASE_URL and REDIS_URL choose. For each disturbance the same even load runs twice, alone and
+disturbed, and the p99 of both are put beside each other. The target is at most twice the usual. `--only` takes the disturbances whose
+names contain it. Mail of the disturbance goes to an inbox of its own.
+"""
+
+import asyncio
+import base64
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import httpx
+import uvloop
+
+from benchmarks.figures import Figure, options_of, percentile, profile, report
+from benchmarks.lab import HOST, INBOXES, Mailbot, new_database
+from benchmarks.load import Due, LoadClient, mail
+
+LOOKS_EVERY = 0.002  # seconds
+PATIENCE = 60.0  # seconds
+MEBIBYTE = 1024 * 1024
+EVERY = 1.5  # seconds between two mails of a disturbance
+IDLE = 490  # connections; the load needs some of the 500 too
+HEAD = b"From: a@example.com\r\nSubject: %b\r\nMIME-Version: 1.0\r\n"
+
+Disturbance = Callable[[int, str], AbstractAsyncContextManager[None]]
+
+
+# --- The load -------------------------------------------------------------------------------------------------------------
+
+
+class TimedClient(LoadClient):
+    """Notes how long each 250 took after the end of DATA."""
+
+    def __init__(self, recipient: str, mails: Iterator[Due], promised: Callable[[], None], took: list[float]) -> None:
+        super().__init__(recipient, mails, promised)
+        self._took = took
+        self._ended = 0.0
+
+    def _send(self, text: bytes) -> None:
+        self._say(self._envelope, [b"250", b"250", b"354"], partial(self._end, text))
+
+    def _end(self, text: bytes) -> None:
+        self._ended = time.perf_counter()
+        self._say(text + b".\r\n", [b"250"], self._taken)
+
+    def _taken(self) -> None:
+        self._took.append((time.perf_counter() - self._ended) * 1000)
+        super()._taken()
+
+
+@dataclass
+class Felt:
+    """Milliseconds of each mail."""
+
+    accepted: list[float] = field(default_factory=list)
+    visible: list[float] = field(default_factory=list)
+
+
+async def feel(bot: Mailbot, seconds: float, rate: float) -> Felt:
+    """An even load to all inboxes, and what it feels."""
+    felt, loop = Felt(), asyncio.get_running_loop()
+    promised: list[list[float]] = [[] for _ in range(INBOXES)]
+    began, start = loop.time(), bot.store.visible()
+    due = ((began + number / rate, mail(next_number())) for number in range(int(seconds * rate)))
+    sending = []
+    for inbox, moments in enumerate(promised):
+        client = partial(TimedClient, f"bench{inbox}@mailbot.localhost", due, partial(note, moments), felt.accepted)
+        sending.append((await loop.create_connection(client, HOST, bot.smtp_port))[1].done)
+    await watch(bot, asyncio.gather(*sending), promised, start, felt)
+    return felt
+
+
+async def watch(
+    bot: Mailbot, sending: asyncio.Future[list[None]], promised: list[list[float]], start: dict[str, int], felt: Felt
+) -> None:
+    """Until everything is visible. Messages of an inbox become visible in the order in which they were promised, but for a few."""
+    seen: list[list[float]] = [[] for _ in bot.inbox_ids]
+    deadline = time.monotonic() + PATIENCE
+    while not sending.done() or sum(map(len, seen)) < sum(map(len, promised)):
+        if time.monotonic() > deadline:
+            sys.exit("The mails of the load did not become visible.")
+        await asyncio.sleep(LOOKS_EVERY)
+        now, visible = time.perf_counter(), bot.store.visible()
+        for inbox, moments in zip(bot.inbox_ids, seen, strict=True):
+            moments += [now] * (visible[inbox] - start[inbox] - len(moments))
+    sending.result()
+    for sent, moments in zip(promised, seen, strict=True):
+        felt.visible += [max(0.0, (moment - at) * 1000) for at, moment in zip(sent, moments, strict=True)]
+
+
+def note(moments: list[float]) -> None:
+    moments.append(time.perf_counter())
+
+
+_numbers = iter(range(10**9))
+
+
+def next_number() -> int:
+    return next(_numbers)
+
+
+# --- The disturbances -----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def nothing(port: int, recipient: str) -> AsyncIterator[None]:
+    """How far two quiet runs differ."""
+    yield
+
+
+@asynccontextmanager
+async def connections(port: int, recipient: str, count: int, words: bytes) -> AsyncIterator[None]:
+    """So many that have said `words` and then say nothing."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            stack.callback(writer.close)
+            await reader.readline()
+            writer.write(words.replace(b"RECIPIENT", recipient.encode()))
+        yield
+
+
+@asynccontextmanager
+async def repeated(port: int, recipient: str, text: Callable[[], bytes]) -> AsyncIterator[None]:
+    """One such mail every EVERY seconds, each of other bytes, by another process: making and sending it is no server's work."""
+    task = asyncio.create_task(_repeat(port, recipient, text()))
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _repeat(port: int, recipient: str, text: bytes) -> None:
+    while True:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(b"EHLO big.example\r\nMAIL FROM:<>\r\nRCPT TO:<%b>\r\nDATA\r\n" % recipient.encode())
+        while not (await reader.readline()).startswith(b"354"):
+            pass
+        writer.write(b"X-Number: %d\r\n" % next_number())
+        for start in range(0, len(text), 256 * 1024):  # as a network would bring it
+            writer.write(text[start : start + 256 * 1024])
+            await writer.drain()
+        writer.write(b"\r\n.\r\n")
+        reply = await reader.readline()
+        if not reply.startswith(b"250"):
+            sys.exit(f"The mail of the disturbance was answered with {reply.decode()}")
+        writer.close()
+        await asyncio.sleep(EVERY)
+
+
+def large_attachment() -> bytes:
+    lines = base64.encodebytes(os.urandom(21 * MEBIBYTE)).replace(b"\n", b"\r\n")
+    parts = [
+        HEAD % b"attachment" + b'Content-Type: multipart/mixed; boundary="XX"\r\n\r\n--XX\r\n\r\nSee the file.\r\n',
+        b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n"
+        b"Content-Disposition: attachment; filename=large.bin\r\n\r\n" + lines,
+    ]
+    return b"--XX\r\n".join(parts) + b"--XX--\r\n"
+
+
+def large_html() -> bytes:
+    line = b"<p>A line of <b>text</b> with a <a href='https://example.com/x'>link</a></p>\r\n"
+    return HEAD % b"html" + b"Content-Type: text/html\r\n\r\n" + line * (29 * MEBIBYTE // len(line))
+
+
+def many_parts() -> bytes:
+    kind = b'Content-Type: multipart/mixed; boundary="XX"\r\n\r\n'
+    return HEAD % b"parts" + kind + b"--XX\r\nContent-Type: text/plain\r\n\r\npart\r\n" * 100_000 + b"--XX--\r\n"
+
+
+def large_headers() -> bytes:
+    header = b"X-Header: %b\r\n" % (b"v" * 80)
+    return HEAD % b"headers" + header * (10 * MEBIBYTE // len(header)) + b"\r\nText\r\n"
+
+
+DISTURBANCES: dict[str, Disturbance] = {
+    "nothing": nothing,
+    "20 clients that stall in a command": partial(connections, count=20, words=b"EHLO stalls.example\r\nMAIL FR"),
+    "20 clients that stall in DATA": partial(
+        connections,
+        count=20,
+        words=b"EHLO stalls.example\r\nMAIL FROM:<>\r\nRCPT TO:<RECIPIENT>\r\nDATA\r\nSubject: never\r\n",
+    ),
+    f"{IDLE} idle connections": partial(connections, count=IDLE, words=b"EHLO idle.example\r\n"),
+    "mails of 30 MiB with an attachment": partial(repeated, text=large_attachment),
+    "mails of 30 MiB of HTML": partial(repeated, text=large_html),
+    "mails of 100,000 parts": partial(repeated, text=many_parts),
+    "mails with headers of 10 MB": partial(repeated, text=large_headers),
+}
+
+
+# --- Side by side ---------------------------------------------------------------------------------------------------------
+
+
+def one_run(only: str, seconds: float, rate: float, figures: dict[tuple[str, str], list[float]]) -> None:
+    with new_database() as environment, Mailbot(environment) as bot:
+        recipient = own_inbox(bot)
+        uvloop.run(feel(bot, 2, rate))
+        for name, disturbance in DISTURBANCES.items():
+            if only.lower() in name.lower():
+                usual, disturbed = uvloop.run(side_by_side(bot, recipient, disturbance, seconds, rate))
+                compare(name, usual, disturbed, figures)
+
+
+async def side_by_side(
+    bot: Mailbot, recipient: str, disturbance: Disturbance, seconds: float, rate: float
+) -> tuple[Felt, Felt]:
+    usual = await feel(bot, seconds, rate)
+    async with disturbance(bot.smtp_port, recipient):
+        disturbed = await feel(bot, seconds, rate)
+    await asyncio.sleep(2)  # what is left of it, so that the next one begins in quiet
+    return usual, disturbed
+
+
+def own_inbox(bot: Mailbot) -> str:
+    headers = {"Authorization": f"Bearer {bot.key}"}
+    answer = httpx.post(f"http://{HOST}:{bot.port}/v1/inboxes", json={}, headers=headers)
+    return str(answer.json()["data"]["address"])
+
+
+def compare(name: str, usual: Felt, disturbed: Felt, figures: dict[tuple[str, str], list[float]]) -> None:
+    for what in ("accepted", "visible"):
+        before, after = (percentile(getattr(felt, what), 0.99) for felt in (usual, disturbed))
+        figures.setdefault((f"{name}: p99 {what}, usual / {profile()}", "ms"), []).append(before)
+        figures.setdefault((f"{name}: p99 {what}, disturbed / {profile()}", "ms"), []).append(after)
+        figures.setdefault((f"{name}: p99 {what} / {profile()}", "×"), []).append(after / before)
+        print(f"{name}: p99 {what} {before:.1f} → {after:.1f} ms, {after / before:.2f} ×", flush=True)
+
+
+def main() -> None:
+    parser = options_of(__doc__, seconds=8.0, rate=80.0)
+    parser.set_defaults(runs=1)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    figures: dict[tuple[str, str], list[float]] = {}
+    for _ in range(options.runs):
+        one_run(options.only, options.seconds, options.rate, figures)
+    report([Figure(name, unit, runs) for (name, unit), runs in figures.items()])
+
+
+if __name__ == "__main__":
+    main()
