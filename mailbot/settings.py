@@ -89,7 +89,7 @@ LOGIN_URL = "admin:login"
 # --- Database ----------------------------------------------------------------------------------------------------------
 DATABASE_URL = env.text("DATABASE_URL")
 SQLITE = {
-    "ENGINE": "django.db.backends.sqlite3",
+    "ENGINE": "mailbot.lib.sqlite_turns",
     "NAME": VAR / "mailbot.sqlite3",
     "OPTIONS": {
         # DEFERRED transactions fail with "database is locked" when two writers upgrade at once; IMMEDIATE ones queue.

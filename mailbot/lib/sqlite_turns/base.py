@@ -1,0 +1,40 @@
+"""Django's SQLite backend, in which whoever waits to write has a turn soon.
+
+SQLite has one writer at a time. Whoever comes while one writes sleeps and looks again, after 1, 2, 5, … and then every 100 ms: beside
+processes that write one transaction after the other a request sleeps through the moments in which it could begin. Here it looks every
+millisecond or two. Source: sqliteDefaultBusyCallback in sqlite.org's main.c.
+"""
+
+import sqlite3
+from time import monotonic
+
+from django.db.backends.sqlite3 import base
+from django.db.utils import OperationalError
+
+LOOKS_EVERY = 2  # milliseconds, asleep within SQLite
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def _start_transaction_under_autocommit(self) -> None:
+        """Raises OperationalError when the connection's `timeout` (seconds) is over, as Django's own."""
+        patience = self.settings_dict["OPTIONS"].get("timeout", 5.0)
+        deadline = monotonic() + patience
+        self._set_busy_timeout(LOOKS_EVERY)
+        try:
+            while not self._begun():
+                if monotonic() > deadline:
+                    raise OperationalError("database is locked")
+        finally:
+            self._set_busy_timeout(int(patience * 1000))
+
+    def _begun(self) -> bool:
+        try:
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # django-stubs does not know it
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        return True
+
+    def _set_busy_timeout(self, milliseconds: int) -> None:
+        self.connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
