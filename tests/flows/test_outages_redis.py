@@ -107,6 +107,18 @@ class TestAway:
         assert max(attempt.took for attempt in meanwhile) < SOON
         assert_all_there_once(http, inbox, load, SWEPT_WITHIN)
 
+    def test_it_finds_by_a_sweep_what_no_hint_told_of(
+        self, server: OutageServer, http: httpx.Client, inbox: Any, redis_server: PrivateRedis
+    ) -> None:
+        redis_server.stop()
+        try:
+            deliver(server, inbox, "nobody rang")
+            until(lambda: server.has_said("smtp", "No hint for"), "the hint is lost")
+        finally:
+            redis_server.start()
+        found = f"/inboxes/{inbox['id']}/messages"
+        until(lambda: bool(http.get(found).json()["data"]), "the mail is filed", SWEPT_WITHIN)
+
     def test_it_is_rung_again_as_soon_as_redis_is_back(
         self, server: OutageServer, http: httpx.Client, inbox: Any, redis_server: PrivateRedis
     ) -> None:
