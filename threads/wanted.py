@@ -18,6 +18,7 @@ from threads.models import Attachment, Message
 
 LOOKS_BACK = timedelta(seconds=60)
 LOOKS_AT_MOST = 200
+STRAYS = 100
 # With news of more inboxes than these, one query says first which of them have any.
 ASKED_ONE_BY_ONE = 8
 
@@ -89,7 +90,9 @@ def wanted(inbox: Inbox, query: Mapping[str, Any]) -> Wanted:
     text = query.get("after")
     moment = read_moment(text, "msg") if text else timezone.now() - LOOKS_BACK
     seen, since, after = (
-        (0, moment, timestamp(moment)) if isinstance(moment, datetime) else (_number_of(inbox, moment), None, moment)
+        (_last_until(inbox, moment), moment, timestamp(moment))
+        if isinstance(moment, datetime)
+        else (_number_of(inbox, moment), None, moment)
     )
     return Wanted(
         inbox_id=inbox.pk,
@@ -108,6 +111,15 @@ def _number_of(inbox: Inbox, message_id: str) -> int:
     """In the inbox. A message of another inbox, or none, is before nothing: no message is behind it."""
     found = Message.objects.filter(inbox=inbox, pk=message_id).values_list("sequence", flat=True).first()
     return sys.maxsize if found is None else found
+
+
+def _last_until(inbox: Inbox, moment: datetime) -> int:
+    """A number behind which all messages since that moment are, found from the newest back: no index goes by time.
+
+    Numbers and times do not rise quite together where the clocks of workers differ; STRAYS allows for it.
+    """
+    messages = Message.objects.filter(inbox=inbox, created_at__lte=moment).order_by("-sequence")
+    return max(0, (messages.values_list("sequence", flat=True).first() or 0) - STRAYS)
 
 
 def first_match(wish: Wanted, inbox: Inbox) -> Message | None:
