@@ -5,6 +5,7 @@ Production differs by DATABASE_URL and REDIS_URL. Every name is described in doc
 
 import re
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 import django_stubs_ext
@@ -186,13 +187,31 @@ ANYMAIL = env.prefixed("ANYMAIL_")
 vars().update(env.relay(EMAIL_RELAY, timeout=30))
 
 # --- Content -----------------------------------------------------------------------------------------------------------
-STORAGES = {
-    "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": VAR / "storage", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+FOLDER: dict[str, Any] = {
+    "BACKEND": "mailbot.lib.file_storage.DurableFileStorage",
+    "OPTIONS": {"location": VAR / "storage", "file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+}
+S3_BUCKET = env.text("MAILBOT_S3_BUCKET")
+# Without keys boto3 looks where it always does: AWS_… variables, its own files, the role of the machine.
+S3: dict[str, Any] = {
+    "BACKEND": "mailbot.lib.s3_storage.S3ObjectStore",
+    "OPTIONS": {
+        "bucket_name": S3_BUCKET,
+        "location": env.text("MAILBOT_S3_PREFIX"),
+        "endpoint_url": env.text("MAILBOT_S3_ENDPOINT") or None,
+        "region_name": env.text("MAILBOT_S3_REGION") or None,
+        "access_key": env.text("MAILBOT_S3_ACCESS_KEY_ID") or None,
+        "secret_key": env.text("MAILBOT_S3_SECRET_ACCESS_KEY") or None,
     },
+}
+STORAGES = {
+    "default": S3 if S3_BUCKET else FOLDER,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+# Recent mail is read most, and a test inbox is often purged within the hour: until then its bytes stay in their row.
+RAW_MOVE_AFTER = env.number("MAILBOT_RAW_MOVE_AFTER", 3600)  # seconds
+RAW_RETENTION_DAYS = env.number("MAILBOT_RAW_RETENTION_DAYS", 0)  # 0: for ever, since raw mail is evidence
+INBOUND_RETENTION_DAYS = env.number("MAILBOT_INBOUND_RETENTION_DAYS", 30)  # 0: for ever
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 40 * 1024 * 1024  # a send with 28 MiB of attachments in base64

@@ -1,5 +1,7 @@
 """What every test can ask for: the cast, and a way to run the workers."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ from django.db import connection
 
 from inboxes.models import Account
 from tests.cast import Caller
+from tests.stores import Store
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +18,17 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     on PostgreSQL its foreign keys would refuse the flush between tests."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS auditlog_logentry")
+
+
+@pytest.fixture
+def store(settings: Any, tmp_path: Path) -> Iterator[Store]:
+    """An object store of the test's own, in a folder, which can be told to misbehave."""
+    folder = tmp_path / "store"
+    faulty = {"BACKEND": "tests.stores.FaultyStorage", "OPTIONS": {"location": folder}}
+    settings.STORAGES = {**settings.STORAGES, "default": faulty}
+    store = Store(folder)
+    yield store
+    store.faults.mend()
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
-
+from mailbot.lib import object_store
 from threads.mime import ParsedAttachment
 from threads.models import Attachment, Message
 
@@ -20,11 +18,13 @@ def storage_name(account_id: str, sha256: str) -> str:
 
 def keep(account_id: str, contents: Iterable[bytes]) -> None:
     """Put each content into the storage unless it is there. Call it before the transaction that makes the rows: I/O takes time,
-    and a file without a row is harmless while a row without a file is not."""
+    and a file without a row is harmless while a row without a file is not.
+
+    Two that keep the same content at once write the same bytes to the same name. Raises StoreUnavailable."""
     for content in contents:
         name = storage_name(account_id, hashlib.sha256(content).hexdigest())
-        if not default_storage.exists(name):
-            default_storage.save(name, ContentFile(content))
+        if not object_store.exists(name):
+            object_store.write(name, content)
 
 
 def attachment_rows(message: Message, attachments: Iterable[ParsedAttachment]) -> list[Attachment]:
@@ -46,9 +46,8 @@ def attachment_rows(message: Message, attachments: Iterable[ParsedAttachment]) -
 
 
 def content_of(attachment: Attachment) -> bytes:
-    """Raises ContentGone."""
+    """Raises ContentGone, or StoreUnavailable."""
     try:
-        with default_storage.open(attachment.storage_name) as file:
-            return bytes(file.read())
+        return object_store.read(attachment.storage_name)
     except FileNotFoundError as error:
         raise ContentGone(attachment.pk) from error

@@ -1,13 +1,20 @@
 """Erasing what an inbox holds. Events and the trail stay: they say that it happened, with addresses and subjects but no body."""
 
+import logging
 from functools import partial
+from itertools import islice
 
-from django.core.files.storage import default_storage
 from django.db import transaction
 
 from inboxes.models import Inbox
+from mailbot.lib import object_store
+from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Attachment, Message, Thread
 from threads.signals import content_erased
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 500  # a database takes only so many parameters
 
 
 def erase_content(inbox: Inbox) -> None:
@@ -20,11 +27,19 @@ def erase_content(inbox: Inbox) -> None:
     Inbox.objects.filter(pk=inbox.pk).update(message_count=0, thread_count=0)
     inbox.message_count = inbox.thread_count = 0
     content_erased.send(Inbox, inbox=inbox, source_ids=sources)
-    transaction.on_commit(partial(_delete_files, names))
+    transaction.on_commit(partial(_delete_files, names), robust=True)
 
 
 def _delete_files(names: set[str]) -> None:
-    """Asked right before they go: another inbox of the account may have got the same file meanwhile."""
-    needed = set(Attachment.objects.filter(storage_name__in=names).values_list("storage_name", flat=True))
-    for name in names - needed:
-        default_storage.delete(name)
+    """Asked right before they go: another inbox of the account may have got the same file meanwhile.
+
+    What the store does not delete now is logged, and found by `manage.py orphaned_objects`.
+    """
+    rest = iter(sorted(names))
+    while piece := list(islice(rest, AT_ONCE)):
+        needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
+        for name in (name for name in piece if name not in needed):
+            try:
+                object_store.delete(name)
+            except StoreUnavailable as error:
+                log.error("The file %s of an erased message is still in the object store: %s", name, error)

@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from mailbot.lib.disk_full import is_disk_full
+from mailbot.lib.object_store import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,11 @@ def as_api_error(exception: Exception) -> ApiError | None:
             log.warning("The database cannot be reached: %s", exception)
             headers = {"Retry-After": "2"}
             return ApiError(Code.UNAVAILABLE, "The database cannot be reached.", fix=FIX_UNAVAILABLE, headers=headers)
+        case StoreUnavailable():
+            log.warning("The object store cannot be used: %s", exception)
+            headers = {"Retry-After": "30"}
+            message = "The store of files and raw mail cannot be reached."
+            return ApiError(Code.UNAVAILABLE, message, fix=FIX_UNAVAILABLE, headers=headers)
         case exceptions.ParseError():
             return ApiError(Code.INVALID_REQUEST, str(exception.detail), fix="Send a JSON object.")
         case exceptions.APIException():

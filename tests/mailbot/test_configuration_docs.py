@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READ = re.compile(r'env\.(\w+)\(\s*"([A-Z_]+)"')
+READ = re.compile(r'env\.(\w+)\(\s*"([A-Z0-9_]+)"')
 
 
 def variables() -> list[str]:

@@ -1,0 +1,67 @@
+"""An object store that misbehaves when a test says so."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, ClassVar
+
+from django.core.files import File
+
+from mailbot.lib.file_storage import DurableFileStorage
+
+
+class FaultyStorage(DurableFileStorage):
+    """The folder of the embedded profile; the hooks are the class's, because Django makes the object."""
+
+    is_down: ClassVar[bool] = False
+    before_save: ClassVar[Callable[[str], Any]]
+    after_save: ClassVar[Callable[[str], Any]]
+    what_it_keeps: ClassVar[Callable[[bytes], bytes]]
+    saves: ClassVar[list[str]]
+
+    @classmethod
+    def mend(cls) -> None:
+        cls.is_down = False
+        cls.before_save = cls.after_save = staticmethod(lambda name: None)
+        cls.what_it_keeps = staticmethod(lambda content: content)
+        cls.saves = []
+
+    @classmethod
+    def _answer(cls) -> None:
+        if cls.is_down:
+            raise ConnectionError("Connection refused")
+
+    def _save(self, name: str, content: File[Any]) -> str:
+        self._answer()
+        type(self).before_save(name)
+        saved = super()._save(name, File(BytesIO(type(self).what_it_keeps(b"".join(content.chunks())))))
+        self.saves.append(name)
+        type(self).after_save(name)
+        return saved
+
+    def _open(self, name: str, mode: str = "rb") -> File[Any]:
+        self._answer()
+        return super()._open(name, mode)
+
+    def exists(self, name: str) -> bool:
+        self._answer()
+        return super().exists(name)
+
+    def delete(self, name: str) -> None:
+        self._answer()
+        super().delete(name)
+
+
+class Store:
+    """What a test sees of it: its hooks, and what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.faults = FaultyStorage
+        FaultyStorage.mend()
+
+    def names(self, kind: str = "raw") -> list[str]:
+        return sorted(str(path.relative_to(self.folder)) for path in (self.folder / kind).rglob("*") if path.is_file())
+
+    def contents(self, kind: str = "raw") -> list[bytes]:
+        return [(self.folder / name).read_bytes() for name in self.names(kind)]
