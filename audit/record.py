@@ -34,6 +34,7 @@ class Act(StrEnum):
     INBOUND_REJECTED = "inbound.rejected"
     INBOUND_FAILED = "inbound.failed"
     INBOUND_RETRIED = "inbound.retried"
+    RAW_REMOVED = "raw.removed"
     CONSOLE_SIGNED_IN = "console.signed_in"
     CONSOLE_SIGN_IN_FAILED = "console.sign_in_failed"
 

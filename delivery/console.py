@@ -1,5 +1,6 @@
 """What of the two queues needs an operator: the start page counts it, the lists filter by it, and both mean the same rows."""
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,14 @@ from django.utils import timezone
 from delivery.outbound.states import State
 from delivery.raw import RawGone, raw_of
 from inboxes.console import visible
+from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Message
 
 Rows = QuerySet[Any]
 
+log = logging.getLogger(__name__)
+
+UNAVAILABLE = "The object store cannot be reached. The raw mail is kept there; try again later."
 LATE = timedelta(minutes=1)
 RECENTLY = timedelta(hours=24)
 
@@ -59,13 +64,19 @@ OUTBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
 
 
 def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
-    """The raw bytes of a message as a download that no browser opens by itself. 404 when they are gone, or not the user's."""
+    """The raw bytes of a message as a download that no browser opens by itself.
+
+    404 when they are gone, or not the user's; 503 when they are kept and the object store does not give them now.
+    """
     rows = visible(request, Message.objects.only("id", "direction", "source_id"))
     message = rows.filter(pk=message_id.replace("\0", "")).first()
     try:
         raw = raw_of(message) if message else b""
     except RawGone:
         message = None
+    except StoreUnavailable as error:
+        log.warning("The object store cannot be used: %s", error)
+        return HttpResponse(UNAVAILABLE, status=503, content_type="text/plain", headers={"Retry-After": "30"})
     if message is None:
         raise Http404("There are no raw bytes of this message.")
     response = HttpResponse(raw, content_type="application/octet-stream")

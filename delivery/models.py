@@ -17,7 +17,7 @@ from django.utils import timezone
 from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode
 from mailbot.lib.clock import database_now, is_over
-from mailbot.lib.ids import TypeIDField
+from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from threads.models import Message
 
 
@@ -77,7 +77,8 @@ class InboundMail(models.Model):
     # The only column that takes a row out of the queue and its index: claiming and giving back change no index at all, so that on
     # PostgreSQL they stay in the row's page (heap-only tuples; the table's fill factor leaves room for them).
     processed_at = models.DateTimeField(null=True, blank=True)
-    raw = models.BinaryField()  # last: SQLite walks through a long value to reach what stands behind it
+    raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
+    raw = models.BinaryField(default=b"")  # last: SQLite walks through a long value to reach what stands behind it
 
     objects = InboundMailQuerySet.as_manager()
 
@@ -86,7 +87,14 @@ class InboundMail(models.Model):
         verbose_name_plural = "inbound mail"
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["source", "dedupe_key"], name="one_row_per_delivery")]
-        indexes = [models.Index(fields=["id", "lane"], condition=Q(processed_at=None), name="inbound_unfinished")]
+        indexes = [
+            models.Index(fields=["id", "lane"], condition=Q(processed_at=None), name="inbound_unfinished"),
+            models.Index(
+                fields=["processed_at"],
+                condition=Q(raw_in_row=True, processed_at__isnull=False),
+                name="inbound_raw_to_move",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.envelope_sender or '<>'} → {', '.join(item['address'] for item in self.recipients)}"
@@ -134,7 +142,8 @@ class OutboundMail(models.Model):
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
-    raw = models.BinaryField()  # last, as above
+    raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
+    raw = models.BinaryField(default=b"")  # last, as above
 
     objects = OutboundMailQuerySet.as_manager()
 
@@ -147,7 +156,12 @@ class OutboundMail(models.Model):
                 fields=["state", "next_attempt_at"],
                 condition=any_of("state", *UNSETTLED),
                 name="outbound_unfinished",
-            )
+            ),
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(raw_in_row=True, finished_at__isnull=False),
+                name="outbound_raw_to_move",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -193,3 +207,71 @@ class SendAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome}"
+
+
+class RawObject(models.Model):
+    """The card of a raw mail in the object store, written before the object and removed after it.
+
+    So whoever is killed in between leaves a card, and a sweep needs no list of the store to find what is left over. It outlives
+    the row of the queue and the inbox, so it keeps plain ids and no cascading key.
+    """
+
+    class State(models.TextChoices):
+        MOVING = "moving", "on its way in: the row still has the bytes"
+        KEPT = "kept", "the bytes are in the store and nowhere else"
+        LEAVING = "leaving", "nobody may read it any more; the object is to be deleted"
+
+    mail_id = models.CharField(max_length=ID_LENGTH, primary_key=True, help_text="its InboundMail or OutboundMail")
+    account_id = models.CharField(max_length=ID_LENGTH, blank=True, help_text="of the first inbox that it was for")
+    inbox_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    other_inboxes = models.JSONField(default=list, help_text="inbound: ids of the others that it was for")
+    name = models.CharField(max_length=200, help_text="in the object store")
+    size = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.MOVING)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    mail_at = models.DateTimeField(help_text="when the mail was received or written")
+    moved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["mail_id"]
+        indexes = [
+            models.Index(fields=["inbox_id"], name="raw_object_by_inbox"),
+            models.Index(
+                fields=["state", "lease_until"],
+                condition=any_of("state", "moving", "leaving"),
+                name="raw_object_unfinished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StorageFigures(models.Model):
+    """How much of what there is, counted now and then: one row for each account, and one without an account for the server."""
+
+    account_id = models.CharField(max_length=ID_LENGTH, primary_key=True)
+    messages = models.PositiveBigIntegerField(default=0)
+    raw_in_rows = models.PositiveBigIntegerField(default=0)
+    raw_in_rows_octets = models.PositiveBigIntegerField(default=0)
+    raw_in_store = models.PositiveBigIntegerField(default=0)
+    raw_in_store_octets = models.PositiveBigIntegerField(default=0)
+    attachments = models.PositiveBigIntegerField(default=0)
+    attachments_octets = models.PositiveBigIntegerField(default=0, help_text="as messages refer to them")
+    files = models.PositiveBigIntegerField(default=0)
+    files_octets = models.PositiveBigIntegerField(default=0, help_text="as the store has them")
+    database_octets = models.PositiveBigIntegerField(default=0, help_text="of the server")
+    oldest_in_rows = models.DateTimeField(
+        null=True, help_text="of the server: when the oldest one to be moved was finished"
+    )
+    counted_at = models.DateTimeField()
+    seconds = models.FloatField(default=0, help_text="how long the counting took")
+
+    class Meta:
+        verbose_name = verbose_name_plural = "storage"
+
+    def __str__(self) -> str:
+        return self.account_id or "server"

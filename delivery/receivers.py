@@ -4,9 +4,9 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from delivery.models import InboundMail
+from delivery.models import InboundMail, RawObject
+from delivery.raw_erasure import in_pieces, let_go, let_go_outbound, sources_in_use
 from inboxes.models import Inbox
-from threads.models import Message
 from threads.signals import content_erased
 
 # An id begins with the time at which it was made; so many characters of it leave out the last minutes, for clocks that differ.
@@ -15,12 +15,28 @@ _TIME_IN_ID = 6
 
 @receiver(content_erased, dispatch_uid="delivery.erase_raw_mail")
 def erase_raw_mail(sender: object, *, inbox: Inbox, source_ids: set[str], **_: Any) -> None:
-    """The raw mail goes too, unless it was addressed to other inboxes as well, which still have it.
+    """The raw mail goes too, in the rows and in the store, unless it was addressed to other inboxes as well, which still have it.
 
-    Not all of it has become a message: what came again did not, and what is still to be processed has not yet.
+    Not all of it has become a message: what came again did not, and what is still to be processed has not yet. Rows before cards,
+    as the mover does; the rows of outbound mail went with their messages.
     """
-    needed = set(Message.objects.filter(source_id__in=source_ids).values_list("source_id", flat=True))
-    InboundMail.objects.filter(pk__in=(source_ids - needed) | _for_nobody_else(inbox)).delete()
+    gone = (source_ids - _needed_elsewhere(inbox, source_ids)) | _for_nobody_else(inbox)
+    for piece in in_pieces(gone):
+        InboundMail.objects.filter(pk__in=piece).delete()
+    let_go(gone)
+    let_go_outbound(inbox.pk)
+
+
+def _needed_elsewhere(inbox: Inbox, source_ids: set[str]) -> set[str]:
+    """Mail of which another inbox still has a message. The row knows for whom it was; where it is history, the card does."""
+    shared: dict[str, tuple[str, str, list[str]]] = {}
+    for piece in in_pieces(source_ids):
+        cards = RawObject.objects.filter(pk__in=piece).values_list("pk", "sha256", "inbox_id", "other_inboxes")
+        shared |= {pk: (pk, sha256, [first, *others]) for pk, sha256, first, others in cards if others}
+        rows = InboundMail.objects.filter(pk__in=piece).values_list("pk", "sha256", "recipients")
+        found = ((pk, sha256, [item["inbox_id"] for item in recipients]) for pk, sha256, recipients in rows)
+        shared |= {pk: (pk, sha256, names) for pk, sha256, names in found if set(names) != {inbox.pk}}
+    return sources_in_use(shared.values())
 
 
 def _for_nobody_else(inbox: Inbox) -> set[str]:

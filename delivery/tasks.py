@@ -1,13 +1,22 @@
 """Celery entry points. Each asks the rows what there is to do: a hint carries no work."""
 
+from time import monotonic
+
 from celery import shared_task
 
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.outbound.send import give_up_stranded, send_due_mail
+from delivery.raw_erasure import remove_leaving
+from delivery.raw_mover import move_batch
+from delivery.retention import remove_finished_rows, remove_old_raw
+from delivery.storage_figures import count_storage
 from mailbot.lib.hints import ring
 
 BATCHES_PER_HINT = 50
+# Seconds a minute. Mail that comes in or goes out needs the same workers; what is left is for the next minute.
+MOVES_FOR = 20
+SWEEPS_FOR = 10
 
 
 @shared_task
@@ -33,3 +42,29 @@ def sweep_outbound() -> None:
     with acting_as_system("outbound worker"):
         give_up_stranded()
         send_due_mail()
+
+
+@shared_task
+def move_raw() -> None:
+    with acting_as_system("raw mover"):
+        ends = monotonic() + MOVES_FOR
+        while monotonic() < ends and move_batch().goes_on:
+            pass
+
+
+@shared_task
+def remove_raw() -> None:
+    with acting_as_system("raw eraser"):
+        ends = monotonic() + SWEEPS_FOR
+        while monotonic() < ends and remove_leaving():
+            pass
+
+
+@shared_task
+def sweep_storage() -> None:
+    with acting_as_system("retention"):
+        ends = monotonic() + SWEEPS_FOR
+        while monotonic() < ends and remove_old_raw() + remove_finished_rows():
+            pass
+        remove_leaving()
+        count_storage()

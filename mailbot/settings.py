@@ -159,6 +159,8 @@ CELERY_BEAT_SCHEDULE = {
     for name, task, seconds in (
         ("sweep-inbound", "delivery.tasks.process_inbound", 5.0),
         ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
+        ("move-raw", "delivery.tasks.move_raw", 60.0),
+        ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
     )
 }

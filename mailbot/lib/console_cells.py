@@ -29,6 +29,7 @@ TONES = {
     **dict.fromkeys(["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live"], "busy"),
 }
 _MAY_BREAK = re.compile(r"@(?=\S)|[^@\s]{24}(?=[^@\s])")
+SIZES = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -53,6 +54,16 @@ def age(since: datetime | timedelta) -> str:
     seconds = (since if isinstance(since, timedelta) else timezone.now() - since).total_seconds()
     size, unit = next(((size, unit) for size, unit in AGES if abs(seconds) >= size), (1, "s"))
     return f"{'in ' if seconds < 0 else ''}{abs(seconds) / size:.0f} {unit}"
+
+
+def octets(number: int) -> str:
+    """A size in the largest unit that fits: `812 B`, `4.2 KiB`, `1.3 GiB`."""
+    size, unit = next(((number / size, unit) for size, unit in SIZES if number >= size), (number, "B"))
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def grouped(number: int) -> str:
+    return f"{number:,}"
 
 
 def moment(time: datetime | None) -> SafeString:

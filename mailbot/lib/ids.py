@@ -4,11 +4,13 @@ Source: the TypeID specification 0.3 (typeid.io), RFC 9562 for UUIDv7.
 """
 
 import re
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import models
 from typeid import TypeID
+from uuid_utils import UUID
 
 ID_LENGTH = 40
 _SHAPE = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
@@ -17,6 +19,12 @@ _SHAPE = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 def new_id(prefix: str) -> str:
     """A new id, for example `msg_01m86mjjvsewt8t640x9zpmss7`. Ids of one process rise strictly."""
     return str(TypeID(prefix=prefix))
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """No id that is made at `moment` or later sorts before this one, as far as clocks agree."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return str(TypeID.from_uuid(UUID(int=milliseconds << 80), prefix))
 
 
 def is_id(value: str, prefix: str) -> bool:

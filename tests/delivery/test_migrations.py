@@ -1,0 +1,52 @@
+"""What a migration does with the mail that is there."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from delivery.models import InboundMail, RawObject
+from delivery.raw_mover import move_batch
+from tests.cast import Caller
+from tests.mailing import deliver, mail
+
+pytestmark = pytest.mark.django_db(transaction=True)
+RAW = b"Subject: kept\r\n\r\n\x00\xff\r\n"
+
+
+def migrate(name: str) -> None:
+    call_command("migrate", "delivery", name, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def newest_again() -> Iterator[None]:
+    yield
+    RawObject.objects.all().delete()
+    call_command("migrate", verbosity=0)
+
+
+class TestRawObjects:
+    def test_it_keeps_the_mail_that_is_there(self) -> None:
+        migrate("0002")
+        old = MigrationExecutor(connection).loader.project_state(("delivery", "0002_queue_index")).apps
+        columns = {"dedupe_key": "1", "recipients": [], "size": len(RAW), "sha256": "0" * 64, "raw": RAW}
+        old.get_model("delivery", "InboundMail").objects.create(id="inmail_1", **columns)
+        migrate("0003")
+        row = InboundMail.objects.get()
+        assert (bytes(row.raw), row.raw_in_row) == (RAW, True)
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps long values elsewhere")
+    def test_it_leaves_the_long_column_behind_the_others(self) -> None:
+        for model in ("delivery_inboundmail", "delivery_outboundmail"):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT name FROM pragma_table_info('{model}') ORDER BY cid DESC")
+                assert cursor.fetchone()[0] == "raw"
+
+    def test_it_is_not_undone_once_mail_was_moved(self, alice: Caller, settings) -> None:
+        settings.RAW_MOVE_AFTER = 0
+        deliver(mail(), alice.create_inbox())
+        assert move_batch().moved == 1
+        with pytest.raises(RuntimeError, match="cannot be undone"):
+            migrate("0002")

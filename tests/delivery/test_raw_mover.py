@@ -1,0 +1,459 @@
+"""Raw mail on its way from its row into the object store: at every moment somebody has the bytes, and gives them back as they were."""
+
+import threading
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from delivery import raw_mover, tasks
+from delivery.models import InboundMail, OutboundMail, RawObject
+from delivery.outbound.send import send_due_mail
+from delivery.raw_erasure import remove_leaving
+from delivery.raw_mover import GIVES_UP_AFTER, move_batch, try_again_now
+from inboxes.models import Account, Inbox
+from inboxes.provisioning import purge_inbox
+from tests.cast import Caller
+from tests.console import console, person
+from tests.console import failed_inbound as fail
+from tests.mailing import deliver, mail
+from tests.mailing import store as take
+from tests.stores import Store
+from threads.models import Message
+
+HOUR = timedelta(hours=1)
+NOW = timedelta()
+
+
+class Killed(BaseException):
+    """As kill -9: nothing of ours runs after it."""
+
+
+@pytest.fixture
+def inbox(alice: Caller, store: Store) -> Inbox:
+    return alice.create_inbox()
+
+
+def raw(caller: Caller, message: dict[str, Any]) -> Any:
+    return caller.get(f"/v1/inboxes/{message['inbox_id']}/messages/{message['id']}/raw")
+
+
+def is_whole(caller: Caller, inbox: Inbox, *contents: bytes) -> bool:
+    answers = [raw(caller, message) for message in caller.messages(inbox)]
+    return sorted(answer.content for answer in answers if answer.status_code == 200) == sorted(contents)
+
+
+def states() -> list[str]:
+    return [card.state for card in RawObject.objects.all()]
+
+
+def leases_run_out() -> None:
+    RawObject.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+class TestMoving:
+    def test_it_moves_mail_that_came_in(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        one, two = mail(Subject="one"), mail(Subject="two")
+        for content in (one, two):
+            deliver(content, inbox)
+        batch = move_batch(older_than=NOW)
+        assert (batch.moved, batch.octets, batch.failed) == (2, len(one) + len(two), 0)
+        assert [(bytes(row.raw), row.raw_in_row) for row in InboundMail.objects.all()] == [(b"", False)] * 2
+        assert sorted(store.contents()) == sorted([one, two])
+        assert is_whole(alice, inbox, one, two)
+
+    def test_it_moves_mail_that_went_out(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        message = alice.send(inbox, subject="Out")
+        content = raw(alice, message).content
+        assert move_batch(older_than=NOW).moved == 0  # it has not left yet
+        send_due_mail()
+        assert move_batch(older_than=NOW).moved == 1
+        assert bytes(OutboundMail.objects.get().raw) == b""
+        assert store.contents() == [content]
+        assert raw(alice, message).content == content
+
+    @pytest.mark.parametrize("content", [b"", b"\r\n.\r\n\x00\xff bare \n and \r", b"x" * (30 * 1024 * 1024)], ids=len)
+    def test_it_gives_back_every_byte(self, alice: Caller, inbox: Inbox, store: Store, content: bytes) -> None:
+        deliver(content, inbox)
+        assert move_batch(older_than=NOW).moved == 1
+        (message,) = alice.messages(inbox)
+        assert raw(alice, message).content == content
+
+    def test_it_leaves_what_is_not_finished_or_was_finished_lately(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        fail(inbox)
+        take(mail(), inbox)
+        assert move_batch(older_than=HOUR).moved == 0
+        assert move_batch(older_than=NOW).moved == 1
+        assert set(InboundMail.objects.filter(raw_in_row=True).values_list("state", flat=True)) == {"failed", "stored"}
+
+    def test_it_waits_for_as_long_as_it_is_told(self, inbox: Inbox, store: Store, settings: Any) -> None:
+        deliver(mail(), inbox)
+        tasks.move_raw()
+        assert store.names() == []
+        InboundMail.objects.update(processed_at=timezone.now() - timedelta(seconds=settings.RAW_MOVE_AFTER + 1))
+        tasks.move_raw()
+        assert len(store.names()) == 1
+
+    def test_it_takes_only_so_much_at_once(self, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        for _ in range(5):
+            deliver(mail(), inbox)
+        size = InboundMail.objects.all()[0].size
+        assert move_batch(limit=2, older_than=NOW).moved == 2
+        monkeypatch.setattr(raw_mover, "BATCH_OCTETS", size * 2 + 10)
+        assert move_batch(older_than=NOW).moved == 2
+        monkeypatch.setattr(raw_mover, "BATCH_OCTETS", 1)
+        assert move_batch(older_than=NOW).moved == 1
+
+    def test_it_finds_what_is_due_by_an_index(self, inbox: Inbox) -> None:
+        """A million rows of mail that was moved long ago must not be looked at."""
+        with CaptureQueriesContext(connection) as context:
+            move_batch()
+        chosen = [query["sql"] for query in context.captured_queries if "LIMIT" in query["sql"]]
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET LOCAL enable_seqscan = off")  # a table with nothing in it needs no index
+            for sql, index in zip(chosen, ("inbound_raw_to_move", "outbound_raw_to_move"), strict=True):
+                cursor.execute(f"EXPLAIN {'QUERY PLAN' if connection.vendor == 'sqlite' else ''} {sql}")
+                assert index in str(cursor.fetchall())
+
+
+class TestKills:
+    @pytest.mark.parametrize("hook", ["before_save", "after_save"])
+    def test_it_loses_nothing_around_the_write(self, alice: Caller, inbox: Inbox, store: Store, hook: str) -> None:
+        content = mail()
+        deliver(content, inbox)
+        setattr(store.faults, hook, staticmethod(die))
+        with pytest.raises(Killed):
+            move_batch(older_than=NOW)
+        assert is_whole(alice, inbox, content)
+        store.faults.mend()
+        assert move_batch(older_than=NOW).moved == 0  # for all that others know, the mover is at work
+        leases_run_out()
+        assert move_batch(older_than=NOW).moved == 1
+        assert is_whole(alice, inbox, content)
+        assert store.contents() == [content]
+
+    def test_it_loses_nothing_when_the_database_goes_before_the_last_step(
+        self, alice: Caller, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        contents = [mail(), mail()]
+        for content in contents:
+            deliver(content, inbox)
+        monkeypatch.setattr(raw_mover, "_keep", die)
+        with pytest.raises(Killed):
+            move_batch(older_than=NOW)
+        assert len(store.names()) == 2
+        assert is_whole(alice, inbox, *contents)
+        assert set(InboundMail.objects.values_list("raw_in_row", flat=True)) == {True}
+
+
+def die(*_: Any) -> None:
+    raise Killed
+
+
+class TestBadStores:
+    def test_it_keeps_the_mail_while_the_store_is_down(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        content = mail()
+        deliver(content, inbox)
+        store.faults.is_down = True
+        batch = move_batch(older_than=NOW)
+        assert (batch.moved, batch.failed, batch.error) == (0, 1, "ConnectionError: Connection refused")
+        assert is_whole(alice, inbox, content)
+        store.faults.is_down = False
+        assert move_batch(older_than=NOW).moved == 0  # not before a pause
+        assert try_again_now() == 1
+        assert move_batch(older_than=NOW).moved == 1
+        assert RawObject.objects.get().error == ""
+        assert is_whole(alice, inbox, content)
+
+    def test_it_does_not_ask_a_store_that_is_down_for_each_mail(
+        self, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(40):
+            take(mail(), inbox)
+        InboundMail.objects.update(state="processed", processed_at=timezone.now())
+        store.faults.is_down = True
+        asked = []
+        monkeypatch.setattr(store.faults, "_answer", classmethod(lambda _: (asked.append(1), 1 / 0)))
+        tasks_done = move_batch(older_than=NOW)
+        assert (tasks_done.moved, tasks_done.goes_on) == (0, False)
+        assert len(asked) < GIVES_UP_AFTER + raw_mover.THREADS
+        assert tasks_done.left == 40 - tasks_done.failed
+
+    @pytest.mark.parametrize(
+        "what_it_keeps", [lambda content: content[:-1], lambda _: b"", lambda content: content[::-1]]
+    )
+    def test_it_does_not_believe_a_store_that_keeps_something_else(
+        self, alice: Caller, inbox: Inbox, store: Store, what_it_keeps: Any
+    ) -> None:
+        content = mail()
+        deliver(content, inbox)
+        store.faults.what_it_keeps = staticmethod(what_it_keeps)
+        assert move_batch(older_than=NOW).failed == 1
+        assert bytes(InboundMail.objects.get().raw) == content
+        assert "gives back" in RawObject.objects.get().error
+        store.faults.mend()
+        try_again_now()
+        assert move_batch(older_than=NOW).moved == 1
+        assert store.contents() == [content]
+
+    def test_it_moves_the_others_when_the_store_refuses_one(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        for number in range(3):
+            deliver(mail(Subject=str(number)), inbox)
+        second = InboundMail.objects.order_by("pk")[1]
+        store.faults.before_save = staticmethod(lambda name: 1 / 0 if second.pk in name else None)
+        batch = move_batch(older_than=NOW)
+        assert (batch.moved, batch.failed) == (2, 1)
+        assert bytes(InboundMail.objects.get(pk=second.pk).raw)
+
+    def test_it_does_not_move_what_is_not_what_came_in(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        InboundMail.objects.update(raw=b"something else")
+        assert "SHA-256" in move_batch(older_than=NOW).error
+        assert store.names() == []
+        assert bytes(InboundMail.objects.get().raw) == b"something else"
+
+
+class TestReading:
+    """`…/raw` of mail that was moved."""
+
+    @pytest.fixture
+    def message(self, alice: Caller, inbox: Inbox, store: Store) -> dict[str, Any]:
+        deliver(mail(), inbox)
+        move_batch(older_than=NOW)
+        return alice.messages(inbox)[0]
+
+    def is_503(self, answer: Any) -> bool:
+        return (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+
+    def test_it_is_503_while_the_store_is_down(self, alice: Caller, message: dict[str, Any], store: Store) -> None:
+        store.faults.is_down = True
+        assert self.is_503(raw(alice, message))
+
+    def test_it_is_503_when_the_store_lost_it(self, alice: Caller, message: dict[str, Any], store: Store) -> None:
+        """A folder that is not mounted looks like this."""
+        (store.folder / store.names()[0]).unlink()
+        assert self.is_503(raw(alice, message))
+
+    def test_it_is_503_when_the_store_has_other_bytes(
+        self, alice: Caller, message: dict[str, Any], store: Store
+    ) -> None:
+        (store.folder / store.names()[0]).write_bytes(b"forged")
+        assert self.is_503(raw(alice, message))
+
+    def test_it_is_410_when_it_is_not_kept_any_more(self, alice: Caller, message: dict[str, Any]) -> None:
+        RawObject.objects.update(state="leaving")
+        assert raw(alice, message).status_code == 410
+        RawObject.objects.all().delete()
+        assert raw(alice, message).status_code == 410
+
+    def test_it_is_404_for_a_stranger(self, charlie: Caller, message: dict[str, Any]) -> None:
+        assert raw(charlie, message).status_code == 404
+
+    def test_the_console_says_the_same(self, acme: Account, message: dict[str, Any], store: Store) -> None:
+        olga, url = console(person("olga", acme)), reverse("admin:delivery_raw", args=[message["id"]])
+        assert olga.get(url).content == store.contents()[0]
+        store.faults.is_down = True
+        answer = olga.get(url)
+        assert (answer.status_code, b"try again later" in answer.content) == (503, True)
+        store.faults.is_down = False
+        RawObject.objects.all().delete()
+        assert olga.get(url).status_code == 404
+
+
+class TestTwoMovers:
+    def test_the_second_leaves_what_the_first_has(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        second = []
+        store.faults.before_save = staticmethod(lambda name: second.append(move_batch(older_than=NOW)))
+        assert move_batch(older_than=NOW).moved == 1
+        assert second == [raw_mover.Moved()]
+        assert len(store.faults.saves) == 1
+
+    def test_one_that_was_stopped_past_its_lease_does_no_harm(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        content = mail()
+        deliver(content, inbox)
+
+        def meanwhile(name: str) -> None:
+            store.faults.mend()
+            leases_run_out()
+            assert move_batch(older_than=NOW).moved == 1
+
+        store.faults.before_save = staticmethod(meanwhile)
+        assert move_batch(older_than=NOW).moved == 0
+        assert remove_leaving() == 0
+        assert (states(), store.contents()) == (["kept"], [content])
+        assert is_whole(alice, inbox, content)
+
+    @pytest.mark.django_db(transaction=True)
+    def test_many_move_each_mail_once(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mailbot.lib.hints.send", lambda task: None)
+        alice = Caller(Account.objects.create(name="Acme"), "Alice")
+        inbox = alice.create_inbox()
+        contents = [mail(Subject=str(number)) for number in range(60)]
+        for content in contents:
+            take(content, inbox)
+        deliver(contents[0] + b"last", inbox)
+        batches: list[raw_mover.Moved] = []
+
+        def work() -> None:
+            try:
+                while (batch := move_batch(limit=7, older_than=NOW)).goes_on:
+                    batches.append(batch)
+            finally:
+                connection.close()
+
+        movers = [threading.Thread(target=work) for _ in range(4)]
+        for mover in movers:
+            mover.start()
+        for mover in movers:
+            mover.join()
+        assert sum(batch.moved for batch in batches) == 61
+        assert len(store.faults.saves) == len(store.names()) == 61
+        assert sorted(store.contents()) == sorted([*contents, contents[0] + b"last"])
+        assert set(states()) == {"kept"}
+
+
+class TestErasure:
+    def test_it_takes_moved_mail_out_of_the_store(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        alice.send(inbox)
+        send_due_mail()
+        assert move_batch(older_than=NOW).moved == 2
+        purge_inbox(inbox)
+        assert states() == ["leaving", "leaving"]
+        tasks.remove_raw()
+        assert (states(), store.names()) == ([], [])
+        assert not InboundMail.objects.exists()
+
+    def test_it_leaves_the_mail_of_others(self, alice: Caller, charlie: Caller, store: Store) -> None:
+        ours, theirs = alice.create_inbox(), charlie.create_inbox()
+        shared, own = mail(Subject="shared"), mail(Subject="own")
+        deliver(shared, ours, theirs)
+        deliver(own, theirs)
+        move_batch(older_than=NOW)
+        purge_inbox(ours)
+        tasks.remove_raw()
+        assert is_whole(charlie, theirs, shared, own)
+        InboundMail.objects.all().delete()  # as retention does
+        purge_inbox(theirs)
+        tasks.remove_raw()
+        assert store.names() == []
+
+    def test_it_leaves_shared_mail_whose_row_is_history(self, alice: Caller, charlie: Caller, store: Store) -> None:
+        ours, theirs = alice.create_inbox(), charlie.create_inbox()
+        content = mail()
+        deliver(content, ours, theirs)
+        move_batch(older_than=NOW)
+        InboundMail.objects.all().delete()
+        purge_inbox(ours)
+        tasks.remove_raw()
+        assert is_whole(charlie, theirs, content)
+
+    def test_it_takes_what_came_again(self, inbox: Inbox, store: Store) -> None:
+        content = mail()
+        deliver(content, inbox)
+        deliver(content, inbox)
+        assert move_batch(older_than=NOW).moved == 2
+        purge_inbox(inbox)
+        tasks.remove_raw()
+        assert store.names() == []
+
+    def test_it_goes_on_after_a_kill(self, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After the commit and before the object is deleted: the card is still there."""
+        deliver(mail(), inbox)
+        move_batch(older_than=NOW)
+        purge_inbox(inbox)
+        with monkeypatch.context() as patch:
+            patch.setattr("mailbot.lib.object_store.delete", die)
+            with pytest.raises(Killed):
+                remove_leaving()
+        assert len(store.names()) == 1
+        assert remove_leaving() == 1
+        assert store.names() == []
+
+    def test_it_tries_again_when_the_store_is_down(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        move_batch(older_than=NOW)
+        purge_inbox(inbox)
+        store.faults.is_down = True
+        assert remove_leaving() == 0
+        assert "Connection refused" in RawObject.objects.get().error
+        store.faults.is_down = False
+        assert remove_leaving() == 0  # not before a pause
+        leases_run_out()
+        assert remove_leaving() == 1
+        assert store.names() == []
+
+    @pytest.mark.parametrize("hook", ["before_save", "after_save"])
+    def test_it_wins_over_a_mover(self, alice: Caller, inbox: Inbox, store: Store, hook: str) -> None:
+        deliver(mail(), inbox)
+        setattr(store.faults, hook, staticmethod(lambda name: (purge_inbox(inbox), remove_leaving())))
+        assert move_batch(older_than=NOW).moved == 0
+        remove_leaving()
+        assert (states(), store.names()) == ([], [])
+
+    def test_it_wins_over_a_mover_that_is_killed(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        store.faults.after_save = staticmethod(lambda name: (purge_inbox(inbox), die()))
+        with pytest.raises(Killed):
+            move_batch(older_than=NOW)
+        assert remove_leaving() == 0  # it may still be writing
+        leases_run_out()
+        assert remove_leaving() == 1
+        assert store.names() == []
+
+    def test_it_wins_over_a_mover_that_began_before_it_was_seen(self, inbox: Inbox, store: Store) -> None:
+        """The card is written after the erasure looked for cards, and the mover is killed after it wrote."""
+        deliver(mail(), inbox)
+        store.faults.after_save = staticmethod(die)
+        with pytest.raises(Killed):
+            move_batch(older_than=NOW)
+        Message.objects.all().delete()
+        InboundMail.objects.all().delete()
+        leases_run_out()
+        assert remove_leaving() == 1
+        assert store.names() == []
+
+    def test_it_finds_an_object_that_was_written_after_all_was_done(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+
+        def meanwhile(name: str) -> None:
+            purge_inbox(inbox)
+            leases_run_out()
+            assert remove_leaving() == 1
+
+        store.faults.before_save = staticmethod(meanwhile)
+        move_batch(older_than=NOW)
+        assert len(store.names()) == 1
+        assert remove_leaving() == 1
+        assert store.names() == []
+
+
+class TestCommand:
+    def run(self, *arguments: str) -> str:
+        out = StringIO()
+        call_command("move_raw", *arguments, stdout=out)
+        return out.getvalue()
+
+    def test_it_moves_everything(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        for _ in range(3):
+            deliver(mail(), inbox)
+        assert self.run().startswith("0 mails moved")
+        assert self.run("--all").startswith("3 mails moved")
+        assert len(store.names()) == 3
+
+    def test_it_says_what_the_store_said_and_goes_on_once_it_is_mended(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        store.faults.is_down = True
+        with pytest.raises(CommandError, match="Connection refused"):
+            self.run("--all")
+        store.faults.is_down = False
+        assert self.run("--all").startswith("1 mails moved")
