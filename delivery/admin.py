@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, raw_message
+from delivery.console_storage import StorageAdmin
 from delivery.inbound.process import retry_failed
-from delivery.models import InboundMail, OutboundMail, Recipient
+from delivery.models import InboundMail, OutboundMail, Recipient, StorageFigures
 from delivery.outbound.send import settle_unknown
 from delivery.outbound.states import State
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, Rows, choice_filter
@@ -18,6 +19,8 @@ from mailbot.lib.console_cells import badge_column, flag_column, link_column, sh
 from threads.models import Message
 
 MOST_SHOWN = 500
+
+admin.site.register(StorageFigures, StorageAdmin)
 
 
 def _needs_filter(needs: dict[str, tuple[str, Any]]) -> type[admin.SimpleListFilter]:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS
 from delivery.models import InboundMail, OutboundMail
 from delivery.outbound.states import State
+from delivery.raw_mover import refused
 from inboxes.console import is_superuser, visible
 from inboxes.models import Inbox
 from mailbot.lib.console_cells import age, list_url
@@ -26,6 +27,7 @@ NAVIGATION = (
     ("threads.Event", "Events"),
     ("delivery.InboundMail", "Inbound"),
     ("delivery.OutboundMail", "Outbound"),
+    ("delivery.StorageFigures", "Storage"),
     ("inboxes.ApiKey", "API keys"),
     ("inboxes.Account", "Accounts"),
     ("audit.AuditEntry", "Audit trail"),
@@ -99,15 +101,19 @@ def _inbound_needs(request: HttpRequest) -> list[Tally]:
     if not is_superuser(request):
         return []
     tones = {"late": "warn", "failed": "bad"}
+    storage = list_url("delivery_storagefigures")
     return [
-        tally(
-            f"Inbound mail {label}",
-            narrow(InboundMail.objects.all()),
-            "received_at",
-            list_url("delivery_inboundmail", needs=name),
-            tones[name],
-        )
-        for name, (label, narrow) in INBOUND_NEEDS.items()
+        tally("Raw mail that the object store did not take", refused(), "mail_at", storage, "bad"),
+        *(
+            tally(
+                f"Inbound mail {label}",
+                narrow(InboundMail.objects.all()),
+                "received_at",
+                list_url("delivery_inboundmail", needs=name),
+                tones[name],
+            )
+            for name, (label, narrow) in INBOUND_NEEDS.items()
+        ),
     ]
 
 

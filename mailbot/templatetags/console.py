@@ -12,6 +12,9 @@ register.filter("badge", console_cells.badge)
 register.filter("moment", console_cells.moment)
 register.filter("shortened", console_cells.shortened)
 register.filter("pretty", console_cells.pretty)
+register.filter("octets", console_cells.octets)
+register.filter("age", console_cells.age)
+register.filter("grouped", console_cells.grouped)
 
 
 @register.simple_tag(takes_context=True)

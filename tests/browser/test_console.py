@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from delivery.storage_figures import count_storage
 from inboxes.models import Account, ApiKey, Inbox
 from tests.cast import Caller
 from tests.console import HOSTILE, PASSWORD, failed_inbound, fill, list_of, page_of, person, unknown_mail
@@ -136,6 +137,7 @@ class TestConsole:
         failed = failed_inbound(inbox)
         fill(alice, inbox, 2)
         message = Message.objects.filter(inbox=inbox, direction="inbound").earliest("pk")
+        count_storage()
         browser.sign_in("root")
         rows = [inbox, message.thread, message, unknown, failed, alice.key, acme]
         for url in [
@@ -144,6 +146,7 @@ class TestConsole:
             *map(page_of, rows),
             "/admin/threads/event/",
             "/admin/audit/auditentry/",
+            "/admin/delivery/storagefigures/",
         ]:
             browser.open(url)
             assert browser.is_as_wide_as_its_window(), url
