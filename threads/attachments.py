@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from mailbot.lib import object_store
 from threads.mime import ParsedAttachment
 from threads.models import Attachment, Message
+
+THREADS = 8
 
 
 class ContentGone(LookupError):
@@ -20,11 +23,26 @@ def keep(account_id: str, contents: Iterable[bytes]) -> None:
     """Put each content into the storage unless it is there. Call it before the transaction that makes the rows: I/O takes time,
     and a file without a row is harmless while a row without a file is not.
 
-    Two that keep the same content at once write the same bytes to the same name. Raises StoreUnavailable."""
-    for content in contents:
-        name = storage_name(account_id, hashlib.sha256(content).hexdigest())
-        if not object_store.exists(name):
-            object_store.write(name, content)
+    Two that keep the same content at once write the same bytes to the same name. Raises StoreUnavailable.
+    """
+    keep_all((account_id, content) for content in contents)
+
+
+def keep_all(contents: Iterable[tuple[str, bytes]]) -> None:
+    """The same for (account id, content) of many mails: several at once, since each waits for the disk or the network."""
+    named = {storage_name(account, hashlib.sha256(content).hexdigest()): content for account, content in contents}
+    if len(named) <= 1:
+        for item in named.items():
+            _keep_one(item)
+        return
+    with ThreadPoolExecutor(min(THREADS, len(named)), "attachments") as pool:
+        list(pool.map(_keep_one, named.items()))
+
+
+def _keep_one(item: tuple[str, bytes]) -> None:
+    name, content = item
+    if not object_store.exists(name):
+        object_store.write(name, content)
 
 
 def attachment_rows(message: Message, attachments: Iterable[ParsedAttachment]) -> list[Attachment]:

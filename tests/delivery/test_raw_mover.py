@@ -173,19 +173,15 @@ class TestBadStores:
         assert RawObject.objects.get().error == ""
         assert is_whole(alice, inbox, content)
 
-    def test_it_does_not_ask_a_store_that_is_down_for_each_mail(
-        self, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_it_does_not_ask_a_store_that_is_down_for_each_mail(self, inbox: Inbox, store: Store) -> None:
         for _ in range(40):
             take(mail(), inbox)
         InboundMail.objects.update(state="processed", processed_at=timezone.now())
         store.faults.is_down = True
-        asked = []
-        monkeypatch.setattr(store.faults, "_answer", classmethod(lambda _: (asked.append(1), 1 / 0)))
-        tasks_done = move_batch(older_than=NOW)
-        assert (tasks_done.moved, tasks_done.goes_on) == (0, False)
-        assert len(asked) < GIVES_UP_AFTER + raw_mover.THREADS
-        assert tasks_done.left == 40 - tasks_done.failed
+        batch = move_batch(older_than=NOW)
+        assert (batch.moved, batch.goes_on) == (0, False)
+        assert batch.failed < GIVES_UP_AFTER + raw_mover.THREADS
+        assert batch.left == 40 - batch.failed
 
     @pytest.mark.parametrize(
         "what_it_keeps", [lambda content: content[:-1], lambda _: b"", lambda content: content[::-1]]
@@ -402,7 +398,12 @@ class TestErasure:
 
     def test_it_wins_over_a_mover_that_is_killed(self, inbox: Inbox, store: Store) -> None:
         deliver(mail(), inbox)
-        store.faults.after_save = staticmethod(lambda name: (purge_inbox(inbox), die()))
+
+        def purge_and_die(name: str) -> None:
+            purge_inbox(inbox)
+            raise Killed
+
+        store.faults.after_save = staticmethod(purge_and_die)
         with pytest.raises(Killed):
             move_batch(older_than=NOW)
         assert remove_leaving() == 0  # it may still be writing

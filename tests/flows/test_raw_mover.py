@@ -57,8 +57,14 @@ def kill_a_mover(server: Any, after: int) -> bool:
     """Start one and kill it once it has written so many objects; whether it was still at work."""
     before = objects(server.var)
     command = [sys.executable, "manage.py", "move_raw", "--all"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    mover = subprocess.Popen(command, cwd=ROOT, env=server.environment, start_new_session=True, **quiet)
+    mover = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=server.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     until(lambda: mover.poll() is not None or objects(server.var) >= before + after, "it writes objects")
     was_at_work = mover.poll() is None
     with contextlib.suppress(ProcessLookupError):
@@ -68,7 +74,8 @@ def kill_a_mover(server: Any, after: int) -> bool:
 
 
 def is_whole(http: httpx.Client, inbox: str) -> bool:
-    found, cursor = [], ""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = http.get(f"/inboxes/{inbox}/messages", params={"limit": 100, "cursor": cursor}).json()
         found, cursor = found + page["data"], page["meta"]["next_cursor"]

@@ -65,7 +65,12 @@ def test_it_shows_no_half_of_a_file_to_who_looks_meanwhile(storage, folder, monk
     """As after a kill before the end: Django's own storage would have the file by now."""
     seen = []
     flush = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (seen.append(storage.exists("name")), flush(descriptor)))
+
+    def look_and_flush(descriptor):
+        seen.append(storage.exists("name"))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look_and_flush)
     storage.save("name", ContentFile(b"content"))
     assert seen[0] is False
 
