@@ -288,6 +288,14 @@ class TestTwoMovers:
         assert (states(), store.contents()) == (["kept"], [content])
         assert is_whole(alice, inbox, content)
 
+    def test_one_that_was_stopped_past_its_lease_finishes_nothing_of_others(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        held = {"lease_token": "another's", "lease_until": timezone.now() + HOUR}
+        store.faults.after_save = staticmethod(lambda name: RawObject.objects.update(**held))
+        assert move_batch(older_than=NOW).moved == 0
+        assert InboundMail.objects.get().raw_in_row
+        assert (states(), RawObject.objects.get().lease_token) == (["moving"], "another's")
+
     @pytest.mark.django_db(transaction=True)
     def test_many_move_each_mail_once(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mailbot.lib.hints.send", lambda task: None)

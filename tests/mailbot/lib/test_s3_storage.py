@@ -88,6 +88,13 @@ def test_it_keeps_a_mail_of_any_size(alice: Caller, inbox: Inbox, content: bytes
     assert raw(alice, inbox).content == content
 
 
+def test_it_replaces_what_is_there(bucket: Any) -> None:
+    for content in (b"first", b"second"):
+        object_store.write("raw/name", content)
+    assert names(bucket) == ["mail/raw/name"]
+    assert object_store.read("raw/name") == b"second"
+
+
 def test_it_deletes_what_is_erased(inbox: Inbox, bucket: Any, django_capture_on_commit_callbacks: Any) -> None:
     deliver(mail(attachments={"a.bin": b"12"}), inbox)
     move_batch(older_than=NOW)
