@@ -209,6 +209,9 @@ class SendAttempt(models.Model):
         return f"{self.number}: {self.outcome}"
 
 
+RAW_LEASE = timedelta(minutes=10)  # of who moves a raw mail into the object store
+
+
 class RawObject(models.Model):
     """The card of a raw mail in the object store, written before the object and removed after it.
 
@@ -248,6 +251,11 @@ class RawObject(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def is_free(state: RawObject.State) -> Q:
+        """Cards in this state that nobody holds, whatever clock the lease was written by."""
+        return Q(state=state) & (Q(lease_until=None) | is_over("lease_until", database_now(), RAW_LEASE))
 
 
 class StorageFigures(models.Model):

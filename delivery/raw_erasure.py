@@ -12,10 +12,10 @@ from itertools import islice
 from operator import or_
 
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
 from delivery.models import InboundMail, OutboundMail, RawObject
 from mailbot.lib import object_store
+from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Message
@@ -63,16 +63,15 @@ def sources_in_use(mails: Iterable[tuple[str, str, Sequence[str]]]) -> set[str]:
 def remove_leaving(limit: int = AT_ONCE) -> int:
     """Delete objects that are to go, and their cards; how many. What the store does not delete now is tried again in a minute."""
     _let_go_lost()
-    now = timezone.now()
     leaving = RawObject.objects.filter(state=RawObject.State.LEAVING)
-    due = list(leaving.filter(Q(lease_until=None) | Q(lease_until__lte=now)).order_by("pk")[:limit])
+    due = list(leaving.filter(RawObject.is_free(RawObject.State.LEAVING)).order_by("pk")[:limit])
     if not due:
         return 0
     with ThreadPoolExecutor(THREADS, "raw erasure") as pool:
         errors = dict(zip([card.pk for card in due], pool.map(_why_not_deleted, due), strict=True))
     gone = [pk for pk, error in errors.items() if not error]
     leaving.filter(pk__in=gone).delete()
-    failed = {"error": next(filter(None, errors.values()), "")[:2000], "lease_until": now + PAUSE}
+    failed = {"error": next(filter(None, errors.values()), "")[:2000], "lease_until": database_now() + PAUSE}
     leaving.filter(pk__in=errors.keys() - set(gone)).update(**failed)
     return len(gone)
 
@@ -87,7 +86,7 @@ def _why_not_deleted(card: RawObject) -> str:
 
 def _let_go_lost() -> None:
     """Cards of movers that did not come back, and whose mail was erased meanwhile: perhaps there is an object."""
-    lost = RawObject.objects.filter(state=RawObject.State.MOVING, lease_until__lte=timezone.now())
+    lost = RawObject.objects.filter(RawObject.is_free(RawObject.State.MOVING))
     for queue in (InboundMail, OutboundMail):
         lost = lost.exclude(Exists(queue._default_manager.filter(pk=OuterRef("pk"))))
     lost.update(state=RawObject.State.LEAVING, lease_until=None)

@@ -24,10 +24,11 @@ from django.db.models.functions import Length
 from django.utils import timezone
 
 from delivery.claims import new_token
-from delivery.models import InboundMail, OutboundMail, RawObject
+from delivery.models import RAW_LEASE, InboundMail, OutboundMail, RawObject
 from delivery.outbound.states import FINAL
 from inboxes.models import Inbox
 from mailbot.lib import object_store
+from mailbot.lib.clock import database_now
 from mailbot.lib.object_store import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,7 @@ log = logging.getLogger(__name__)
 MOVE_TASK = "delivery.tasks.move_raw"
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
-LEASE = timedelta(minutes=10)
-WRITES_FOR = LEASE.total_seconds() / 2  # what a batch has left by then is for the next one
+WRITES_FOR = RAW_LEASE.total_seconds() / 2  # what a batch has left by then is for the next one
 PAUSE = timedelta(minutes=1)  # until a mail that the store did not take is tried again
 THREADS = 8  # an S3 store answers in tens of milliseconds, and a disk flushes several files at once
 GIVES_UP_AFTER = 8  # failures without a single success: the store is down
@@ -129,7 +129,7 @@ def _due_outbound(before: datetime) -> Iterator[_Mail]:
 def _free(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Those that no mover holds, and that did not fail a moment ago."""
     card = RawObject.objects.filter(pk=OuterRef("pk"))
-    return rows.exclude(Exists(card.exclude(state=RawObject.State.MOVING, lease_until__lte=timezone.now())))
+    return rows.exclude(Exists(card.exclude(RawObject.is_free(RawObject.State.MOVING))))
 
 
 def _batch(mails: Iterable[_Mail], limit: int) -> Iterator[_Mail]:
@@ -161,7 +161,7 @@ def _claim(mails: Sequence[_Mail], token: str) -> dict[str, str]:
     """Write the cards, or take over those whose mover did not come back; names in the store of the mails that are ours now."""
     if not mails:
         return {}
-    until = timezone.now() + LEASE
+    until = database_now() + RAW_LEASE
     cards = [mail.card for mail in mails]
     inboxes = {inbox_id for mail in mails for inbox_id in mail.inboxes}
     accounts = dict(Inbox.objects.filter(pk__in=inboxes).values_list("pk", "account_id"))
@@ -169,7 +169,7 @@ def _claim(mails: Sequence[_Mail], token: str) -> dict[str, str]:
         card.account_id = accounts.get(card.inbox_id, "")
         card.lease_token, card.lease_until = token, until
     with transaction.atomic():
-        over = RawObject.objects.filter(state=RawObject.State.MOVING, lease_until__lte=timezone.now())
+        over = RawObject.objects.filter(RawObject.is_free(RawObject.State.MOVING))
         over.filter(pk__in=[card.pk for card in cards]).update(lease_token=token, lease_until=until)
         RawObject.objects.bulk_create(cards, ignore_conflicts=True)
     ours = RawObject.objects.filter(pk__in=[card.pk for card in cards], lease_token=token)
@@ -246,7 +246,7 @@ def _note_failures(mails: Sequence[_Mail], token: str) -> None:
     for mail in mails:
         if mail.error:
             ours = RawObject.objects.filter(pk=mail.mail_id, lease_token=token)
-            ours.update(error=mail.error[:2000], lease_token="", lease_until=timezone.now() + PAUSE)
+            ours.update(error=mail.error[:2000], lease_token="", lease_until=database_now() + PAUSE)
     if errors := [mail.error for mail in mails if mail.error]:
         log.warning("%d raw mails were not moved to the object store: %s", len(errors), errors[0])
 
@@ -254,7 +254,7 @@ def _note_failures(mails: Sequence[_Mail], token: str) -> None:
 def _release(mails: Sequence[_Mail], token: str) -> None:
     """What we did not get to is free again. What was erased under our hands goes from the store too."""
     cards = RawObject.objects.filter(pk__in=[mail.mail_id for mail in mails])
-    cards.filter(lease_token=token).update(lease_token="", lease_until=timezone.now())
+    cards.filter(lease_token=token).update(lease_token="", lease_until=database_now())
     there = set(cards.values_list("pk", flat=True))
     # Erased, and its card already done with, before our object was written: it needs a card to be found by.
     lost = [mail.card for mail in mails if mail.mail_id not in there]
@@ -284,4 +284,4 @@ def refused() -> QuerySet[RawObject]:
 
 def try_again_now() -> int:
     """Forget the pause after failures; how many there were. A mover that is at work keeps what it holds."""
-    return refused().filter(lease_token="").update(lease_until=timezone.now())
+    return refused().filter(lease_token="").update(lease_until=database_now())

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound as process_batch
+from delivery.models import InboundMail
 from delivery.outbound.send import give_up_stranded, send_due_mail
 from delivery.raw_erasure import remove_leaving
 from delivery.raw_mover import move_batch
@@ -14,7 +15,7 @@ from delivery.storage_figures import count_storage
 from mailbot.lib.hints import ring
 
 BATCHES_PER_HINT = 50
-# Seconds a minute. Mail that comes in or goes out needs the same workers; what is left is for the next minute.
+# Seconds a minute. Mail needs the same workers: what is left is for the next minute, and one batch is enough while mail waits.
 MOVES_FOR = 20
 SWEEPS_FOR = 10
 
@@ -48,7 +49,7 @@ def sweep_outbound() -> None:
 def move_raw() -> None:
     with acting_as_system("raw mover"):
         ends = monotonic() + MOVES_FOR
-        while monotonic() < ends and move_batch().goes_on:
+        while move_batch().goes_on and monotonic() < ends and not InboundMail.objects.due().exists():
             pass
 
 

@@ -27,6 +27,7 @@ from mailbot.lib.clock import database_now
 from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
+from mailbot.lib.object_store import StoreUnavailable
 from mailbot.lib.quick_commit import quick_commit
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
@@ -135,7 +136,8 @@ def _process(mails: Sequence[InboundMail]) -> None:
     except LeaseLost as error:  # whoever has our lanes now files all of it, in order
         log.warning("A batch of %d mails is left to another worker: %s", len(mails), error)
     except Exception as error:
-        if is_disk_full(error):  # of the folder with the attachments: no fault of a mail either
+        # The folder of the attachments is full, or the object store is away: no fault of a mail either.
+        if is_disk_full(error) or isinstance(error, StoreUnavailable):
             _give_back(mails)
             raise
         if len(mails) == 1:

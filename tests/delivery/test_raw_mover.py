@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -100,6 +101,20 @@ class TestMoving:
         InboundMail.objects.update(processed_at=timezone.now() - timedelta(seconds=settings.RAW_MOVE_AFTER + 1))
         tasks.move_raw()
         assert len(store.names()) == 1
+
+    def test_it_lets_mail_that_comes_in_go_first(
+        self, inbox: Inbox, store: Store, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.RAW_MOVE_AFTER = 0
+        monkeypatch.setattr("delivery.tasks.move_batch", partial(move_batch, limit=1))
+        for _ in range(3):
+            deliver(mail(), inbox)
+        take(mail(), inbox)
+        tasks.move_raw()
+        assert len(store.names()) == 1
+        InboundMail.objects.filter(state="stored").delete()
+        tasks.move_raw()
+        assert len(store.names()) == 3
 
     def test_it_takes_only_so_much_at_once(self, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(5):
@@ -288,9 +303,18 @@ class TestTwoMovers:
         assert (states(), store.contents()) == (["kept"], [content])
         assert is_whole(alice, inbox, content)
 
+    def test_a_lease_of_a_clock_that_was_put_back_holds_up_nothing(self, inbox: Inbox, store: Store) -> None:
+        deliver(mail(), inbox)
+        store.faults.after_save = staticmethod(die)
+        with pytest.raises(Killed):
+            move_batch(older_than=NOW)
+        store.faults.mend()
+        RawObject.objects.update(lease_until=timezone.now() + timedelta(days=1))
+        assert move_batch(older_than=NOW).moved == 1
+
     def test_one_that_was_stopped_past_its_lease_finishes_nothing_of_others(self, inbox: Inbox, store: Store) -> None:
         deliver(mail(), inbox)
-        held = {"lease_token": "another's", "lease_until": timezone.now() + HOUR}
+        held = {"lease_token": "another's", "lease_until": timezone.now() + timedelta(minutes=5)}
         store.faults.after_save = staticmethod(lambda name: RawObject.objects.update(**held))
         assert move_batch(older_than=NOW).moved == 0
         assert InboundMail.objects.get().raw_in_row

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from delivery.inbound.process import process_inbound
 from delivery.outbound.send import send_due_mail
 from inboxes.models import Inbox
 from mailbot.lib.object_store import StoreUnavailable
 from tests.cast import Caller
 from tests.mailing import deliver, mail
+from tests.mailing import store as take
 from tests.stores import Store
 from threads.attachments import keep
 from threads.models import Attachment
@@ -95,7 +97,13 @@ class TestOutage:
         answer = alice.get(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/attachments/{attachment.pk}")
         assert answer.status_code == 410
 
-    def test_it_raises_in_the_worker(self, store: Store) -> None:
+    def test_it_blames_no_mail(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        """However long the store is away, and however often the worker tries."""
         store.faults.is_down = True
-        with pytest.raises(StoreUnavailable):
-            keep("account_1", [CONTENT])
+        take(mail(attachments={"a.bin": CONTENT}), inbox)
+        for _ in range(6):
+            with pytest.raises(StoreUnavailable):
+                process_inbound()
+        store.faults.is_down = False
+        assert process_inbound() == 1
+        assert len(alice.messages(inbox)) == 1
