@@ -1,6 +1,6 @@
 """What it costs to move a raw mail out of its row into the object store.
 
-    PYTHONPATH=. .venv/bin/python benchmarks/raw_mover.py [--mails 3000] [--octets 5000]
+    python -m benchmarks.raw_mover [--mails 3000] [--octets 5000]
 
 On a database of its own, of the profile that DATABASE_URL chooses, and a folder as the store; one mover, nothing else. CPU is that of
 the mover; what PostgreSQL spends comes on top.
@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 
-from benchmarks.smtp_intake import ROOT, new_database
+from benchmarks.lab import ROOT, new_database
 
 MOVE = """
 import hashlib, os, secrets, statistics, sys, time
@@ -38,7 +38,7 @@ print(f"{moved} mails of {octets} octets: {moved / clock:.0f}/s, {cpu / moved * 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--mails", type=int, default=3000)
     parser.add_argument("--octets", type=int, default=5000)
     options = parser.parse_args()
