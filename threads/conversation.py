@@ -13,7 +13,7 @@ from audit.record import Act, Entry, record_many
 from inboxes.models import Inbox
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
-from threads.attachments import attachment_rows, keep
+from threads.attachments import attachment_rows, keep_all
 from threads.events import EventType, News, record_events
 from threads.matching import Decision, KnownMessage, ancestors, decide
 from threads.models import Attachment, Message, Thread
@@ -76,9 +76,12 @@ def _keep_attachments(mails: Sequence[Incoming]) -> None:
     if not with_files:
         return
     accounts = dict(Inbox.objects.filter(pk__in={mail.inbox_id for mail in with_files}).values_list("pk", "account_id"))
-    for mail in with_files:
-        if mail.inbox_id in accounts:
-            keep(accounts[mail.inbox_id], (attachment.content for attachment in mail.content.parsed.attachments))
+    keep_all(
+        (accounts[mail.inbox_id], attachment.content)
+        for mail in with_files
+        if mail.inbox_id in accounts
+        for attachment in mail.content.parsed.attachments
+    )
 
 
 def _set_up(mails: Sequence[Incoming]) -> Desk:

@@ -58,10 +58,10 @@ class TestStoreInboundMail:
         assert store_inbound_mail([mail_to(inbox, key=""), mail_to(inbox, key="")]) == [Outcome.STORED] * 2
         assert InboundMail.objects.count() == 2
 
-    @pytest.mark.parametrize("keys", [["1", "2", "3"], ["", "", ""]])
-    def test_it_stores_the_others_when_the_database_refuses_one(self, inbox, keys):
+    @pytest.mark.parametrize(("keys", "tls"), [(["1", "2", "3"], "neither"), (["", "", ""], None)])
+    def test_it_stores_the_others_when_the_database_refuses_one(self, inbox, keys, tls):
         one, two, three = keys
-        poison = mail_to(inbox, key=two, tls=cast(bool, "neither"))
+        poison = mail_to(inbox, key=two, tls=cast(bool, tls))
         mails = [mail_to(inbox, key=one, raw=b"first"), poison, mail_to(inbox, key=three, raw=b"third")]
         assert store_inbound_mail(mails) == [Outcome.STORED, Outcome.UNSTORABLE, Outcome.STORED]
         assert {bytes(raw) for raw in InboundMail.objects.values_list("raw", flat=True)} == {b"first", b"third"}
