@@ -19,7 +19,7 @@ from django.utils import timezone
 from audit.record import Act, Entry, record, record_many
 from delivery.claims import claim_many, new_token
 from delivery.inbound.lanes import LANES, LANES_AT_ONCE, held_lanes, release_lanes, take_lanes
-from delivery.inbound.receive import PROCESS_TASK
+from delivery.inbound.receive import LARGE, PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
 from inboxes.models import Inbox
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=settings.INBOUND_LEASE)
 BATCH = 100
 BATCH_OCTETS = 32 * 1024 * 1024
-LARGE = 1024 * 1024  # octets; a larger mail is a batch of its own
 # Seconds. What a batch has left by then goes back, so that its lease is not lost.
 READS_FOR = LEASE.total_seconds() / 3
 # After how long a mail that could not be processed is tried again; then it is failed.

@@ -24,11 +24,13 @@ from mailbot.lib.bulk import bulk_insert, new_row
 from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.ids import new_id
+from mailbot.lib.parameters import parameters_apart
 
 log = logging.getLogger(__name__)
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_DEDUPE_KEY = 100
+LARGE = 1024 * 1024  # octets; what is larger is stored and filed by itself, so that others need not wait for it
 PROCESS_TASK = "delivery.tasks.process_inbound"
 
 
@@ -97,8 +99,10 @@ def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
     with transaction.atomic():
         addressed = _who_is_here(mails)
         rows = [_row(mail, recipients) for mail, recipients in zip(mails, addressed, strict=True) if recipients]
-        bulk_insert([row for row in rows if row.dedupe_key == row.pk])
-        InboundMail.objects.bulk_create([row for row in rows if row.dedupe_key != row.pk], ignore_conflicts=True)
+        bulk_insert([row for row in rows if row.dedupe_key == row.pk and row.size <= LARGE])
+        with parameters_apart():
+            others = [row for row in rows if row.dedupe_key != row.pk or row.size > LARGE]
+            InboundMail.objects.bulk_create(others, ignore_conflicts=True)
         if rows:
             hints.ring_on_commit(PROCESS_TASK)
         failpoint("intake.before-commit")

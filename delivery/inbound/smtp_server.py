@@ -16,7 +16,7 @@ from cachetools import TTLCache
 from django.conf import settings
 from django.db import connection
 
-from delivery.inbound.receive import Outcome, ReceivedMail, store_inbound_mail
+from delivery.inbound.receive import LARGE, Outcome, ReceivedMail, store_inbound_mail
 from delivery.inbound.smtp_data import OctetBudget
 from delivery.inbound.smtp_protocol import CLOSING_DOWN, SMTPSession
 from inboxes.routing import RoutedInbox, find_inboxes
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 STOP_GRACE = 20.0  # seconds for mail that is in DATA when we are told to stop
 BACKLOG = 1024
-LARGE = 1024 * 1024  # octets; see storing_large
 ROUTES_KEPT = 10_000  # addresses
 SHARES = 4  # a single address may hold one of so many parts
 

@@ -7,8 +7,8 @@ import pytest
 
 from delivery.inbound import lanes, process
 from delivery.inbound.lanes import lane_of
-from delivery.inbound.process import LARGE, process_inbound
-from delivery.inbound.receive import store_inbound_mail
+from delivery.inbound.process import process_inbound
+from delivery.inbound.receive import LARGE, store_inbound_mail
 from tests.cast import Caller
 from tests.delivery.inbound.conftest import PATIENCE
 from tests.mailing import mail, store
