@@ -190,7 +190,9 @@ def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:
         return
     keeping = set(Inbox.objects.filter(pk__in=named, purged_at=None).values_list("pk", flat=True))
     gone = [mail.pk for mail in silent if not any(item["inbox_id"] in keeping for item in mail.recipients)]
-    InboundMail.objects.filter(pk__in=gone).update(state=InboundMail.State.REJECTED, error="inbox purged", raw=b"", raw_in_row=False)
+    InboundMail.objects.filter(pk__in=gone).update(
+        state=InboundMail.State.REJECTED, error="inbox purged", raw=b"", raw_in_row=False
+    )
 
 
 def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
