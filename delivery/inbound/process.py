@@ -14,6 +14,7 @@ from time import monotonic
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from audit.record import Act, Entry, record, record_many
@@ -90,37 +91,43 @@ def _leave_the_others(token: str, mail: InboundMail) -> None:
 
 
 def _batch(due: Iterable[tuple[str, int, int]]) -> list[str]:
-    """Of (id, size, attempts), the first ones up to BATCH_OCTETS together, but at least one; new mail and mail that was tried do not mix.
+    """Of (id, size, attempts), the first ones up to BATCH_OCTETS together, but at least one.
 
     What was claimed BATCH_CLAIMS times goes alone: if it ends its worker, and not when it is read, then nothing else with it.
     """
     chosen: list[str] = []
     octets = 0
-    tried: bool | None = None
     for mail_id, size, attempts in due:
         octets += size
         goes_alone = attempts >= BATCH_CLAIMS or size > LARGE
-        if chosen and (octets > BATCH_OCTETS or goes_alone or bool(attempts) != tried):
+        if chosen and (octets > BATCH_OCTETS or goes_alone):
             break
         chosen.append(mail_id)
-        tried = bool(attempts)
         if goes_alone:
             break
     return chosen
 
 
 def _harmless(mails: list[InboundMail]) -> list[InboundMail]:
-    """Of mail that was claimed before, and may have ended who read it: what can be read, up to the first that cannot."""
-    if mails[0].attempts == 1:
+    """Those that end nobody. When one of them was claimed before and may have ended who read it, all are read elsewhere first."""
+    if all(mail.attempts == 1 for mail in mails):
         return mails
     if mails[0].attempts > MAX_CLAIMS:
         _put_back(mails[0], WorkerLost("Every worker that took it ended or ran out of time."))
         return []
-    number, blame = rehearse([bytes(mail.raw) for mail in mails], READS_FOR)
-    if blame:
-        _put_back(mails[number], WorkerLost(blame))
-    _give_back(mails[number + bool(blame) :])
-    return mails[:number]
+    harmless: list[InboundMail] = []
+    rest = mails
+    ends = monotonic() + READS_FOR / 2
+    while rest and (rest is mails or monotonic() < ends):
+        number, blame = rehearse([bytes(mail.raw) for mail in rest], READS_FOR)
+        harmless += rest[:number]
+        if not blame:
+            rest = rest[number:]
+            break
+        _put_back(rest[number], WorkerLost(blame))
+        rest = rest[number + 1 :]
+    _give_back(rest, claims_left=1)
+    return harmless
 
 
 def _process(mails: Sequence[InboundMail]) -> None:
@@ -172,14 +179,17 @@ def _read(mails: Sequence[InboundMail]) -> list[tuple[InboundMail, MailContent]]
     return read
 
 
-def _give_back(mails: Sequence[InboundMail]) -> None:
-    """What we claimed and did not get to is as it was before. When even that fails, the lease runs out."""
+def _give_back(mails: Sequence[InboundMail], claims_left: int = 0) -> None:
+    """What we claimed and did not get to is as it was before, but with so many claims at least, which make it suspect.
+
+    When even that fails, the lease runs out.
+    """
     if not mails:
         return
     ours = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], lease_token=mails[0].lease_token)
     state = InboundMail.State.STORED
     with suppress(OperationalError, InterfaceError):
-        ours.update(state=state, attempts=F("attempts") - 1, lease_token="", lease_until=None)
+        ours.update(state=state, attempts=Greatest(F("attempts") - 1, claims_left), lease_token="", lease_until=None)
 
 
 def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:

@@ -126,6 +126,24 @@ class TestPoison:
             (2, "WorkerLost: The process that read it ended with -9.")
         }
 
+    def test_it_suspects_what_came_meanwhile_and_what_it_had_no_time_for(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each mail that ends its worker costs the lane a lease."""
+        inbox = alice.create_inbox()
+        store(mail(Subject="POISON"), inbox)
+        a_worker_died()
+        for subject in ("POISON again", "new"):
+            store(mail(Subject=subject), inbox)
+        monkeypatch.setenv("MAILBOT_FAILPOINTS", "inbound.reading=kill,content=POISON")
+        monkeypatch.setattr(process, "read_mail", lambda raw: None if b"POISON" in raw else read_mail(raw))
+        monkeypatch.setattr(process, "monotonic", iter(range(0, 10**6, 100)).__next__)  # no time for a second round
+        process_inbound()
+        assert set(InboundMail.objects.values_list("state", "attempts")) == {("stored", 2), ("stored", 1)}
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["new"]
+        assert set(InboundMail.objects.filter(state="stored").values_list("attempts", flat=True)) == {2}
+
     def test_it_does_not_wait_for_one_that_cannot_be_read_to_an_end(
         self, alice: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
