@@ -7,6 +7,8 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+LOCKS_TAKE = timedelta(minutes=1)  # at most, and then some
+
 
 def this_millisecond() -> datetime:
     """Now, in whole milliseconds: what is stored is then what was shown, and `after=<the time shown>` means after it."""
@@ -30,8 +32,10 @@ def database_now() -> datetime:
 def is_over(column: str, now: datetime, longest: timedelta) -> Q:
     """Whether the time in `column` has come. Nobody writes one further ahead than `longest`: one that is comes from a clock which
     has been set back since, and must not hold anything up until that clock is there again.
+
+    A statement may wait long for a row's lock after it looked at the clock, and then meets a time that was written meanwhile.
     """
-    return Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + longest})
+    return Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + longest + LOCKS_TAKE})
 
 
 def steady_now() -> datetime:

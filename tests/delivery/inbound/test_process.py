@@ -345,6 +345,14 @@ class TestClocks:
         InboundMail.objects.update(lease_until=timezone.now() + self.AHEAD)
         assert process_inbound() == 1
 
+    def test_it_respects_a_lease_that_began_after_it_looked_at_the_clock(self, alice: Caller) -> None:
+        """As it does while it waits for the lock of a row."""
+        inbox = alice.create_inbox()
+        store(mail(), inbox)
+        a_moment_later = timezone.now() + timedelta(seconds=20)
+        InboundLane.objects.update_or_create(pk=lane_of(inbox.pk), defaults={"lease_until": a_moment_later + LEASE})
+        assert process_inbound() == 0
+
     def test_it_respects_the_lease_of_a_worker_with_another_clock(self, alice: Caller) -> None:
         if connection.vendor != "postgresql":
             pytest.skip("on SQLite all processes have one clock")
