@@ -6,9 +6,8 @@ Source: Gray and Cheriton, "Leases" (1989).
 """
 
 import secrets
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import TypeVar
 
 from django.db.models import Model, QuerySet
 
@@ -18,31 +17,13 @@ Row = TypeVar("Row", bound=Model)
 
 
 def claim(due: QuerySet[Row], row_id: str, *, state: str, lease: timedelta) -> Row | None:
-    """Take the due row `row_id` for `lease`, or None if somebody else has it or it is not due."""
-    taken = claim_many(due, [row_id], state=state, lease=lease)
-    return taken[0] if taken else None
+    """Take the due row `row_id` for `lease`, or None if somebody else has it or it is not due.
 
-
-def claim_many(
-    due: QuerySet[Row],
-    row_ids: Sequence[str],
-    *,
-    state: str,
-    lease: timedelta,
-    now: datetime | None = None,
-    token: str = "",
-    **columns: Any,
-) -> list[Row]:
-    """Take those of `row_ids` that are still due, oldest first, all under one `token`; `columns` are set with it.
-
-    Whether they are due is decided by the UPDATE itself: of two workers that chose the same row the first one gets it.
+    Whether it is due is decided by the UPDATE itself: of two workers that chose the same row the first one gets it.
     """
-    if not row_ids:
-        return []
-    token = token or new_token()
-    held = {"state": state, "lease_token": token, "lease_until": (now or database_now()) + lease}
-    due.filter(pk__in=row_ids).update(**held, **columns)
-    return list(due.model._default_manager.filter(pk__in=row_ids, lease_token=token).order_by("pk"))
+    token = new_token()
+    taken = due.filter(pk=row_id).update(state=state, lease_token=token, lease_until=database_now() + lease)
+    return due.model._default_manager.filter(pk=row_id, lease_token=token).first() if taken else None
 
 
 def new_token() -> str:

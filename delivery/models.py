@@ -8,15 +8,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode
-from mailbot.lib.clock import database_now, is_over
+from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from threads.models import Message
 
@@ -33,13 +35,20 @@ class InboundMailQuerySet(models.QuerySet["InboundMail"]):
 
     def due(self, now: datetime | None = None) -> InboundMailQuerySet:
         """Unfinished mail that nobody holds: new, due for another try, or held by a worker whose lease ran out."""
-        moment = now or database_now()
-        # New mail is due whatever the clock said of the process that took it in.
-        pause = Q(attempts=0) | is_over("next_attempt_at", moment, timedelta(seconds=max(settings.INBOUND_RETRY_AFTER)))
-        lease = is_over("lease_until", moment, timedelta(seconds=settings.INBOUND_LEASE))
-        return self.unfinished().filter(
-            (Q(state=InboundMail.State.STORED) & pause) | (Q(state=InboundMail.State.PROCESSING) & lease)
-        )
+        return self.filter(RawSQL(DUE, due_limits(now or database_now()), models.BooleanField()))  # noqa: S611 (our own text)
+
+
+# New mail is due whatever the clock said of the process that took it in. In SQL, because delivery.inbound.claim is.
+DUE = (
+    "(processed_at IS NULL AND ("
+    f"state = 'stored' AND (attempts = 0 OR {over('next_attempt_at')}) OR state = 'processing' AND {over('lease_until')}))"
+)
+
+
+def due_limits(now: datetime) -> list[Any]:
+    """The parameters of DUE."""
+    longest_pause = timedelta(seconds=max(settings.INBOUND_RETRY_AFTER))
+    return [*limits(now, longest_pause), *limits(now, timedelta(seconds=settings.INBOUND_LEASE))]
 
 
 class InboundMail(models.Model):

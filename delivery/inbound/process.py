@@ -5,7 +5,7 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
@@ -18,9 +18,10 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from audit.record import Act, Entry, record, record_many
-from delivery.claims import claim_many, new_token
-from delivery.inbound.lanes import LANES, LANES_AT_ONCE, held_lanes, release_lanes, take_lanes
-from delivery.inbound.receive import LARGE, PROCESS_TASK
+from delivery.claims import new_token
+from delivery.inbound.claim import LEASE, claim_batch
+from delivery.inbound.lanes import release_lanes
+from delivery.inbound.receive import PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
 from inboxes.models import Inbox
@@ -35,22 +36,19 @@ from threads.reading import MailContent, read_mail
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=settings.INBOUND_LEASE)
 BATCH = 100
-BATCH_OCTETS = 32 * 1024 * 1024
 # Seconds. What a batch has left by then goes back, so that its lease is not lost.
 READS_FOR = LEASE.total_seconds() / 3
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = tuple(timedelta(seconds=pause) for pause in settings.INBOUND_RETRY_AFTER)
 # How often a mail is claimed that can be read: who took it may have been killed for reasons of others, but not for ever.
 MAX_CLAIMS = 20
-BATCH_CLAIMS = 6
 
 
 def process_inbound(limit: int = BATCH) -> int:
     """Process one batch of due mail; how many rows it took. Safe to call at any time, from any process."""
     token = new_token()
-    mails = _claim(token, limit)
+    mails = claim_batch(token, limit)
     if not mails:
         return 0
     try:
@@ -60,52 +58,6 @@ def process_inbound(limit: int = BATCH) -> int:
         with quick_commit():
             release_lanes(token)
     return len(mails)
-
-
-@quick_commit()  # a claim that is lost with the server is one that nobody has made
-def _claim(token: str, limit: int) -> list[InboundMail]:
-    """The next batch, in order, and the right to the lanes that it is of; nothing when there is none.
-
-    Claiming counts as an attempt: a mail that kills whoever reads it leaves no other trace.
-    """
-    # One moment for both: a lane whose lease is over before its mail's would give away what lies behind it.
-    now = database_now()
-    due = InboundMail.objects.due(now)
-    free = due.exclude(held_lanes(now, LEASE)).order_by("pk")
-    found = list(free.values_list("pk", "lane", "size", "attempts")[: limit * LANES // LANES_AT_ONCE])
-    if not found:
-        return []
-    lanes = take_lanes((lane for _, lane, _, _ in found), token, now, LEASE)
-    chosen = _batch([(pk, size, attempts) for pk, lane, size, attempts in found if lane in lanes][:limit])
-    state = InboundMail.State.PROCESSING
-    mails = claim_many(due, chosen, token=token, state=state, lease=LEASE, now=now, attempts=F("attempts") + 1)
-    if mails and mails[0].size > LARGE:
-        _leave_the_others(token, mails[0])
-    return mails
-
-
-def _leave_the_others(token: str, mail: InboundMail) -> None:
-    """A large mail takes seconds: meanwhile another worker may have all lanes but its own, and is told so."""
-    release_lanes(token, but=mail.lane)
-    ring_on_commit(PROCESS_TASK)
-
-
-def _batch(due: Iterable[tuple[str, int, int]]) -> list[str]:
-    """Of (id, size, attempts), the first ones up to BATCH_OCTETS together, but at least one.
-
-    What was claimed BATCH_CLAIMS times goes alone: if it ends its worker, and not when it is read, then nothing else with it.
-    """
-    chosen: list[str] = []
-    octets = 0
-    for mail_id, size, attempts in due:
-        octets += size
-        goes_alone = attempts >= BATCH_CLAIMS or size > LARGE
-        if chosen and (octets > BATCH_OCTETS or goes_alone):
-            break
-        chosen.append(mail_id)
-        if goes_alone:
-            break
-    return chosen
 
 
 def _harmless(mails: list[InboundMail]) -> list[InboundMail]:

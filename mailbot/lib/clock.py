@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Q
@@ -36,6 +37,16 @@ def is_over(column: str, now: datetime, longest: timedelta) -> Q:
     A statement may wait long for a row's lock after it looked at the clock, and then meets a time that was written meanwhile.
     """
     return Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + longest + LOCKS_TAKE})
+
+
+def over(column: str) -> str:
+    """`is_over` in SQL; takes the two parameters of `limits`."""
+    return f"({column} <= %s OR {column} > %s)"
+
+
+def limits(now: datetime, longest: timedelta) -> list[Any]:
+    adapt = connection.ops.adapt_datetimefield_value
+    return [adapt(now), adapt(now + longest + LOCKS_TAKE)]
 
 
 def steady_now() -> datetime:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from delivery.inbound.process import LEASE
+from delivery.inbound.claim import LEASE
 from tests.flows.conftest import until
 
 pytestmark = [pytest.mark.flows, pytest.mark.timeout(150)]

@@ -10,10 +10,12 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from audit.actors import acting_as_system
-from delivery.claims import claim_many
+from delivery.claims import claim
+from delivery.inbound import claim as claim_module
 from delivery.inbound import process
+from delivery.inbound.claim import BATCH_CLAIMS, LEASE
 from delivery.inbound.lanes import lane_of, take_lanes
-from delivery.inbound.process import BATCH_CLAIMS, LEASE, MAX_CLAIMS, RETRY_AFTER, process_inbound, retry_failed
+from delivery.inbound.process import MAX_CLAIMS, RETRY_AFTER, process_inbound, retry_failed
 from delivery.models import InboundLane, InboundMail
 from inboxes.models import Inbox
 from mailbot.lib.clock import database_now
@@ -285,7 +287,7 @@ class TestLanes:
         inbox = alice.create_inbox()
         for _ in range(3):
             store(mail(body="x" * 1000), inbox)
-        monkeypatch.setattr(process, "BATCH_OCTETS", 1500)
+        monkeypatch.setattr(claim_module, "BATCH_OCTETS", 1500)
         assert [process_inbound() for _ in range(4)] == [1, 1, 1, 0]
 
 
@@ -293,7 +295,7 @@ class TestLeases:
     def test_it_takes_over_what_a_dead_worker_held(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         store(mail(), inbox)
-        claim_many(InboundMail.objects.due(), [InboundMail.objects.get().pk], state="processing", lease=LEASE)
+        claim(InboundMail.objects.due(), InboundMail.objects.get().pk, state="processing", lease=LEASE)
         assert process_inbound() == 0
         InboundMail.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert process_inbound() == 1
@@ -360,7 +362,7 @@ class TestClocks:
         store(mail(), inbox)
         with time_machine.travel(timezone.now() - self.AHEAD):
             take_lanes([lane_of(inbox.pk)], "another", database_now(), LEASE)
-            claim_many(InboundMail.objects.due(), [InboundMail.objects.get().pk], state="processing", lease=LEASE)
+            claim(InboundMail.objects.due(), InboundMail.objects.get().pk, state="processing", lease=LEASE)
         assert process_inbound() == 0
         with time_machine.travel(timezone.now() + self.AHEAD):
             assert process_inbound() == 0
