@@ -205,7 +205,8 @@ def _write(desk: Desk) -> None:
     bulk_insert(desk.attachments)
     for message_id, times in desk.repeats.items():
         Message.objects.filter(pk=message_id).update(repeat_count=F("repeat_count") + times)
-    _record_repeats(desk)
+    if desk.repeats:
+        _record_repeats(desk)
     record_events(desk.news)
     record_many(desk.entries)
     filed_in = {message.inbox_id for message in desk.messages}
