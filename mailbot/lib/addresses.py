@@ -108,6 +108,8 @@ def comparable(address: str) -> str:
 
 
 def _printable(text: str) -> bool:
+    if text.isascii():
+        return text.isprintable() and " " not in text
     return all(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 
