@@ -14,7 +14,7 @@ DATABASE_FOR_TESTS = $(or $(DATABASE_URL),postgres://postgres@127.0.0.1:5432/pos
 REDIS_FOR_TESTS = $(or $(REDIS_URL),redis://127.0.0.1:6379/1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-production test-browser lint types imports migrations-check bench lock format clean \
+.PHONY: help run demo test test-production test-browser soak lint types imports migrations-check bench lock format clean \
 	venv installed installed-dev
 
 help: ## This list
@@ -27,10 +27,13 @@ demo: installed ## Tell the story of the product, with real SMTP
 	@exec $(BIN)/python manage.py demo
 
 test: installed-dev ## The whole suite on SQLite and files (embedded profile), without the browser
-	unset DATABASE_URL REDIS_URL; $(PYTEST) $(PARALLEL) -m "not browser"
+	unset DATABASE_URL REDIS_URL; $(PYTEST) $(PARALLEL) -m "not browser and not soak"
 
 test-production: installed-dev ## The same suite on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)
-	DATABASE_URL=$(DATABASE_FOR_TESTS) REDIS_URL=$(REDIS_FOR_TESTS) $(PYTEST) $(PARALLEL) -m "not browser"
+	DATABASE_URL=$(DATABASE_FOR_TESTS) REDIS_URL=$(REDIS_FOR_TESTS) $(PYTEST) $(PARALLEL) -m "not browser and not soak"
+
+soak: installed-dev ## Kill processes at random for half an hour; on PostgreSQL and Redis with DATABASE_URL and REDIS_URL
+	$(PYTEST) -n 0 -m soak
 
 test-browser: installed-dev ## The console in Chromium (CHROMIUM=/usr/bin/chromium)
 	unset DATABASE_URL REDIS_URL; $(PYTEST) -m browser || [ $$? -eq 5 ] # 5: there is no such test

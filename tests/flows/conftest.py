@@ -30,6 +30,9 @@ HOST = "127.0.0.1"
 READY_WITHIN = 45.0  # seconds, with both cores busy
 STOPS_WITHIN = 10.0
 LOOKS_EVERY = 0.05
+LEASE = 8  # seconds, of the fragile server
+BUSY = 10  # seconds more, where two such tests share two cores
+SERVERS = {"server", "fragile_server"}
 REDIS_NUMBERS = range(2, 16)  # 0 and 1 may be somebody's own
 LOG_SHOWN = 8_000  # characters of each process that a failed test shows
 
@@ -52,11 +55,16 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Server:
     """A running mailbot. `smtp` is "host:port"; `api_key` a test key with all rights, of the account "Flows"."""
 
-    def __init__(self, var: Path, environment: dict[str, str]) -> None:
+    def __init__(self, var: Path, environment: dict[str, str], clocks_can_be_set: bool = False) -> None:
         self.var = var
+        self.clocks_can_be_set = clocks_can_be_set
         self.port, self.smtp_port = free_ports(2)
         self.url = f"http://{HOST}:{self.port}"
         self.smtp = f"{HOST}:{self.smtp_port}"
@@ -72,13 +80,18 @@ class Server:
         self.api_key = ""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._seen: dict[str, int] = {}
+        self._changed: set[str] = set()
 
     # --- What a test may do with it -----------------------------------------------------------------------------------
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **environment: str) -> str:
         """The output of `manage.py …` with the server's settings. Fails when the command does."""
         done = subprocess.run(
-            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -87,24 +100,68 @@ class Server:
         """The secret of a new key; the account is made when there is none of that name."""
         return self.manage("issue_key", "--account", account, "--create", "--mode", mode)
 
-    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
-        """Send `how` to a process and all of its children, and wait for its end. `name` as in the Procfile."""
-        process = self._running.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
-        process.wait(STOPS_WITHIN)
+    def http(self) -> httpx.Client:
+        """A client of the API with `api_key`."""
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=30)
 
-    def start(self, name: str) -> None:
-        """Start a process that does not run, and wait until it does its work."""
-        self._spawn(name)
-        self._wait_for(name)
+    def deliver(self, address: str, mail: str) -> None:
+        """Send one mail by SMTP. Raises what smtplib does unless it is accepted."""
+        with smtplib.SMTP(HOST, self.smtp_port, timeout=10) as smtp:
+            smtp.sendmail("flows@example.com", [address], mail)
+
+    def kill(self, *names: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """Send `how` to these processes and all of their children at once, and wait for their end. Names as in the Procfile."""
+        processes = [self._running.pop(name) for name in names]
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, how)
+        for process in processes:
+            process.wait(STOPS_WITHIN)
+
+    def kill_everything(self) -> None:
+        self.kill(*self._running)
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def is_running(self, name: str) -> bool:
+        return name in self._running and self._running[name].poll() is None
+
+    def start(self, *names: str, **environment: str) -> None:
+        """Start processes that do not run, and wait until they do their work. A second worker is "worker:2"."""
+        for name in names:
+            self.spawn(name, **environment)
+        for name in names:
+            self._wait_for(name)
+
+    def spawn(self, name: str, **environment: str) -> None:
+        """The same for one of which `environment` says that it will not do its work."""
+        self._changed = self._changed - {name} | ({name} if environment else set())
+        with self._log(name).open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                [*leash(), "sh", "-c", self.commands[name.partition(":")[0]]],
+                cwd=ROOT,
+                env={**self.environment, **self._clock_of(name), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def set_clocks(self, seconds: int, *names: str) -> None:
+        """Let the clocks of these processes, or of all, be so many seconds ahead. Not of every server."""
+        for name in names or self.commands:
+            aside = self._clock(name).with_suffix(".new")
+            aside.write_text(str(seconds))
+            aside.rename(self._clock(name))  # it is never read half-written
 
     # --- Its life -----------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         self.manage("migrate", "--verbosity", "0")
         for name in self.commands:
-            self._spawn(name)
+            self.spawn(name)
         self.api_key = self.issue_key()
         for name in self.commands:
             self._wait_for(name)
@@ -112,45 +169,46 @@ class Server:
     def mend(self) -> None:
         """Bring back what a test has killed."""
         for name in self.commands:
-            if name not in self._running or self._running[name].poll() is not None:
+            if not self.is_running(name) or name in self._changed:
+                self.kill(*{name} & self._running.keys())
                 self.start(name)
+        for name in self._running.keys() - self.commands.keys():
+            self.kill(name)
 
     def end(self) -> None:
         """At once: whether it stops cleanly is a test of test_make_run.py, and would take each run five seconds more."""
-        for name in list(self._running):
-            self.kill(name)
+        self.kill_everything()
 
     def remember_logs(self) -> None:
         """What is in the logs by now is no news for the test that begins."""
-        self._seen = {name: self._log(name).stat().st_size for name in self.commands}
+        self._seen = {log.stem: log.stat().st_size for log in self.var.glob("*.log")}
 
     def news(self) -> Iterator[tuple[str, str]]:
         """Name and new output of each process that has said something since `remember_logs`."""
-        for name in self.commands:
-            text = self._log(name).read_bytes()[self._seen.get(name, 0) :].decode(errors="replace").strip()
+        for log in sorted(self.var.glob("*.log")):
+            text = log.read_bytes()[self._seen.get(log.stem, 0) :].decode(errors="replace").strip()
             if text:
-                yield name, text[-LOG_SHOWN:]
+                yield log.stem, text[-LOG_SHOWN:]
+
+    def _clock(self, name: str) -> Path:
+        return self.var / f"{name}.clock"
+
+    def _clock_of(self, name: str) -> dict[str, str]:
+        if not self.clocks_can_be_set:
+            return {}
+        if not self._clock(name).exists():
+            self.set_clocks(0, name)
+        return {"CLOCK_FILE": str(self._clock(name)), "PYTHONPATH": str(Path(__file__).parent / "wrong_clock")}
 
     def _log(self, name: str) -> Path:
         return self.var / f"{name}.log"
-
-    def _spawn(self, name: str) -> None:
-        with self._log(name).open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                [*leash(), "sh", "-c", self.commands[name]],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
 
     def _wait_for(self, name: str) -> None:
         question = {
             "web": lambda: web_answers(HOST, self.port),
             "smtp": lambda: smtp_greets(HOST, self.smtp_port),
             "worker": self._mail_is_filed(),
+            "worker:2": lambda: len(children(self.pid(name))) > 1,  # what it files, the other one might have filed
         }.get(name, lambda: True)
         until(lambda: self._is_alive(name) and question(), f"{name} does its work")
 
@@ -167,13 +225,10 @@ class Server:
         inbox: dict[str, Any] = {}
 
         def question() -> bool:
-            with httpx.Client(base_url=f"{self.url}/v1", headers={"Authorization": f"Bearer {self.api_key}"}) as http:
+            with self.http() as http:
                 if not inbox:
                     inbox.update(http.post("/inboxes", json={}).json()["data"])
-                    with smtplib.SMTP(HOST, self.smtp_port, timeout=10) as smtp:
-                        smtp.sendmail(
-                            "flows@example.com", [inbox["address"]], b"Subject: Are you there?\r\n\r\nYes?\r\n"
-                        )
+                    self.deliver(inbox["address"], "Subject: Are you there?\r\n\r\nYes?\r\n")
                 return bool(http.get(f"/inboxes/{inbox['id']}/messages").json()["data"])
 
         return question
@@ -182,8 +237,8 @@ class Server:
 # --- Fixtures -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def own_database() -> Iterator[dict[str, str]]:
+@contextlib.contextmanager
+def new_database() -> Iterator[dict[str, str]]:
     """DATABASE_URL with a database that is made for these tests and dropped after them; nothing on SQLite."""
     url = os.environ.get("DATABASE_URL", "")
     if not url:
@@ -196,8 +251,8 @@ def own_database() -> Iterator[dict[str, str]]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture(scope="session")
-def own_redis() -> Iterator[dict[str, str]]:
+@contextlib.contextmanager
+def new_redis() -> Iterator[dict[str, str]]:
     """REDIS_URL with a database number that no other test run uses, empty before and after; nothing on the embedded profile."""
     url = os.environ.get("REDIS_URL", "")
     if not url:
@@ -214,36 +269,61 @@ def own_redis() -> Iterator[dict[str, str]]:
     pytest.fail("Every database number of Redis is claimed by another test run.")
 
 
+@contextlib.contextmanager
+def a_server(var: Path, clocks_can_be_set: bool = False, **environment: str) -> Iterator[Server]:
+    """A whole mailbot with a database and a Redis of its own."""
+    with new_database() as database, new_redis() as redis_number:
+        server = Server(var, {**database, **redis_number, **environment}, clocks_can_be_set)
+        try:
+            server.begin()
+            yield server
+        finally:
+            server.end()
+
+
 @pytest.fixture(scope="session")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, own_database: dict[str, str], own_redis: dict[str, str]
-) -> Iterator[Server]:
+def own_database() -> Iterator[dict[str, str]]:
+    with new_database() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def own_redis() -> Iterator[dict[str, str]]:
+    with new_redis() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A whole mailbot, one for each xdist worker. Tests share it: make accounts and inboxes of your own."""
-    server = Server(tmp_path_factory.mktemp("var"), {**own_database, **own_redis})
-    try:
-        server.begin()
+    with a_server(tmp_path_factory.mktemp("var")) as server:
         yield server
-    finally:
-        server.end()
+
+
+@pytest.fixture(scope="session")
+def fragile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Another one, for tests that kill its processes and set their clocks. What a dead worker held is taken over after LEASE seconds."""
+    environment = {"MAILBOT_INBOUND_LEASE": str(LEASE), "MAILBOT_INBOUND_RETRY_AFTER": "3,3,3"}
+    with a_server(tmp_path_factory.mktemp("fragile"), clocks_can_be_set=True, **environment) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
 def whole_server(request: pytest.FixtureRequest) -> Iterator[None]:
     """What a test has killed is brought back for the next one."""
-    if "server" not in request.fixturenames:
-        yield
-        return
-    server: Server = request.getfixturevalue("server")
-    server.remember_logs()
+    servers: list[Server] = [request.getfixturevalue(name) for name in SERVERS & set(request.fixturenames)]
+    for server in servers:
+        server.remember_logs()
     yield
-    server.mend()
+    for server in servers:
+        server.mend()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failed test shows what the processes said meanwhile."""
     report = yield
-    server = getattr(item, "funcargs", {}).get("server")
-    if report.failed and isinstance(server, Server):
-        report.sections += [(f"Output of {name}", text) for name, text in server.news()]
+    for server in getattr(item, "funcargs", {}).values():
+        if report.failed and isinstance(server, Server):
+            report.sections += [(f"Output of {name}", text) for name, text in server.news()]
     return report

@@ -1,5 +1,6 @@
 """A new user's way in: `make run` in a fresh copy, on a machine where nothing is set."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.flows.conftest import HOST, ROOT, free_ports, until
+from tests.flows.conftest import BUSY, HOST, LEASE, ROOT, free_ports, until
+from tests.flows.load import load
 
 pytestmark = [
     pytest.mark.flows,
@@ -66,6 +68,14 @@ class Machine:
     def credentials(self) -> dict[str, str]:
         lines = (self.folder / "var" / "quickstart.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
+
+    @property
+    def smtp(self) -> str:
+        return self.credentials["MAILBOT_SMTP"]
+
+    def http(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.credentials['MAILBOT_API_KEY']}"}
+        return httpx.Client(base_url=f"{self.credentials['MAILBOT_URL']}/v1", headers=headers, timeout=30)
 
     def make_run(self, **environment: str) -> "Run":
         return Run(self, {**self.environment, **environment})
@@ -131,11 +141,16 @@ class Run:
 
 def processes_of(folder: Path) -> list[str]:
     """Command lines of the processes that work in `folder`."""
-    found = []
+    return list(pids_of(folder).values())
+
+
+def pids_of(folder: Path) -> dict[int, str]:
+    """The same by their pids."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").readlink() == folder:
-                found.append((process / "cmdline").read_text().replace("\0", " "))
+                found[int(process.name)] = (process / "cmdline").read_text().replace("\0", " ")
         except OSError:
             continue  # it has ended meanwhile, or is none of ours
     return found
@@ -183,6 +198,26 @@ def test_it_welcomes_works_and_stops(machine):
     os.kill(again.starter(), signal.SIGKILL)
     again.wait()
     until(lambda: processes_of(machine.folder) == [], "the end of the processes whose starter was killed", 15)
+
+
+def test_it_keeps_what_it_acknowledged_when_all_of_it_is_killed(machine, tmp_path):
+    environment = {"MAILBOT_INBOUND_LEASE": str(LEASE)}
+    run = machine.make_run(**environment)
+    run.wait_for_welcome()
+    with load(machine, tmp_path / "ledger") as flowing:
+        flowing.wait_for_more()
+        for pid in pids_of(machine.folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.wait()
+        until(lambda: not pids_of(machine.folder), "the end of all")
+        again = machine.make_run(**environment)
+        again.wait_for_welcome()
+        flowing.wait_for_more()
+        flowing.stop()
+        flowing.hold(LEASE + 10 + BUSY)
+    os.kill(again.starter(), signal.SIGTERM)
+    again.wait()
 
 
 def pasted(output: str, machine: Machine) -> str:
