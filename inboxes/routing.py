@@ -1,10 +1,12 @@
 """Which inbox an address leads to. RCPT, the webhooks of providers and the sandbox all ask here, and only here."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from inboxes.models import Inbox
+from django.db import connection
+
+from inboxes.models import ACCEPTS_MAIL, Inbox, moment
 from mailbot.lib.addresses import AddressError, canonical
 
 
@@ -37,6 +39,17 @@ def find_inboxes(addresses: Iterable[Addressed]) -> dict[str, RoutedInbox]:
     found = Inbox.objects.accepting_mail().filter(address__in=wanted)
     columns = found.order_by().values_list("pk", "account_id", "address", "mode")
     return {address: RoutedInbox(pk, account_id, address, mode) for pk, account_id, address, mode in columns}
+
+
+def still_open(inbox_ids: Collection[str]) -> set[str]:
+    """Which of these inboxes accept mail now."""
+    if not inbox_ids:
+        return set()
+    places = ", ".join(["%s"] * len(inbox_ids))
+    with connection.cursor() as cursor:
+        statement = f"SELECT id FROM inboxes_inbox WHERE {ACCEPTS_MAIL} AND id IN ({places})"  # noqa: S608 (our own text)
+        cursor.execute(statement, [moment(), *inbox_ids])
+        return {inbox_id for (inbox_id,) in cursor.fetchall()}
 
 
 def find_inbox(address: str) -> RoutedInbox | None:

@@ -17,8 +17,7 @@ from django.utils import timezone
 
 from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
-from inboxes.models import Inbox
-from inboxes.routing import find_inboxes
+from inboxes.routing import find_inboxes, still_open
 from mailbot.lib import hints
 from mailbot.lib.bulk import bulk_insert, new_row
 from mailbot.lib.disk_full import is_disk_full
@@ -100,9 +99,9 @@ def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
         addressed = _who_is_here(mails)
         rows = [_row(mail, recipients) for mail, recipients in zip(mails, addressed, strict=True) if recipients]
         bulk_insert([row for row in rows if row.dedupe_key == row.pk and row.size <= LARGE])
-        with parameters_apart():
-            others = [row for row in rows if row.dedupe_key != row.pk or row.size > LARGE]
-            InboundMail.objects.bulk_create(others, ignore_conflicts=True)
+        if others := [row for row in rows if row.dedupe_key != row.pk or row.size > LARGE]:
+            with parameters_apart():
+                InboundMail.objects.bulk_create(others, ignore_conflicts=True)
         if rows:
             hints.ring_on_commit(PROCESS_TASK)
         failpoint("intake.before-commit")
@@ -114,7 +113,7 @@ def _who_is_here(mails: Sequence[ReceivedMail]) -> list[list[InboundRecipient]]:
     """The recipients of each mail that accept mail now. What RCPT was told may be seconds old: an inbox may have been deleted since,
     and another one may have its address."""
     wanted = {recipient.inbox_id for mail in mails for recipient in mail.recipients}
-    open_inboxes = set(Inbox.objects.accepting_mail().filter(pk__in=wanted).order_by().values_list("pk", flat=True))
+    open_inboxes = still_open(wanted)
     if open_inboxes == wanted:
         return [list(mail.recipients) for mail in mails]
     gone = [r for mail in mails for r in mail.recipients if r.inbox_id not in open_inboxes]

@@ -12,6 +12,7 @@ import logging
 import re
 import ssl
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from aiosmtpd.smtp import SMTP, Envelope
@@ -87,6 +88,7 @@ class SMTPSession(SMTP):
         self.is_in_data = False
         self._is_admitted = False
         self._errors = 0
+        self._held = ""  # replies that go with the next one
         self._refused_recipients = 0
         self.heard_at = self.loop.time()
 
@@ -128,7 +130,7 @@ class SMTPSession(SMTP):
         """Send a last reply and close. A client that does not read it is cut off."""
         if self.transport is None or self.is_leaving:
             return
-        self._writer.write(f"{reply}\r\n".encode())
+        self._write(reply)
         self.transport.close()
         self.loop.call_later(FLUSH_TIMEOUT, cast(asyncio.WriteTransport, self.transport).abort)
 
@@ -170,9 +172,20 @@ class SMTPSession(SMTP):
                 return
         await self._send(reply)
 
+    async def _push_with_the_next(self, reply: str) -> None:
+        """Where another command is here already, their replies go together: RFC 2920 3.2."""
+        if b"\n" in self._reader._buffer:  # type: ignore[attr-defined]
+            self._held += f"{reply}\r\n"
+        else:
+            await self._send(reply)
+
     async def _send(self, *lines: str) -> None:
-        self._writer.write("".join(f"{line}\r\n" for line in lines).encode())
+        self._write(*lines)
         await self._writer.drain()
+
+    def _write(self, *lines: str) -> None:
+        held, self._held = self._held, ""
+        self._writer.write((held + "".join(f"{line}\r\n" for line in lines)).encode())
 
     # --- Greeting and small commands ---------------------------------------------------------------------------------
 
@@ -259,7 +272,7 @@ class SMTPSession(SMTP):
         except Refused as refusal:
             await self.push(str(refusal))
             return
-        await self.push("250 2.1.0 OK")
+        await self._push_with_the_next("250 2.1.0 OK")
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         if await self.check_helo_needed():
@@ -275,7 +288,7 @@ class SMTPSession(SMTP):
         except Refused as refusal:
             await self._refuse_recipient(str(refusal))
             return
-        await self.push("250 2.1.5 OK")
+        await self._push_with_the_next("250 2.1.5 OK")
 
     async def _add_recipient(self, arg: str | None) -> None:
         path, parameters = smtp_paths.parse_path(arg, "TO")
@@ -366,6 +379,7 @@ class SMTPSession(SMTP):
         )
 
 
+@lru_cache(maxsize=256)  # nearly all are the same few
 def _complete(reply: str) -> str:
     """With an enhanced code, in printable ASCII, within the 512 octets of RFC 5321 4.5.3.1.5."""
     if reply[:3] in _ENHANCED and not _HAS_ENHANCED.match(reply):

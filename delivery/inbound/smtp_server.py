@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 import uvloop
 from cachetools import TTLCache
@@ -242,6 +243,7 @@ def _close_connection() -> None:
     connection.close()  # looked up here: each thread has its own
 
 
+@lru_cache(maxsize=1024)
 def _is_local(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback

@@ -45,14 +45,12 @@ def bulk_insert(rows: Sequence[Model]) -> None:
     """Insert rows of one model whose keys are made already, in the caller's transaction: by COPY on PostgreSQL."""
     if not rows:
         return
-    # An auto key is the database's to give.
-    fields = [field for field in rows[0]._meta.concrete_fields if not field.db_returning]
-    table, names = _quoted(rows[0]._meta.db_table), _list_of(_quoted(field.column) for field in fields)
+    fields, statement = _insert_plan(type(rows[0]))
     values = _values(rows, fields)
     if connection.vendor == "postgresql":
-        _copy(f"COPY {table} ({names}) FROM STDIN", values)
+        _copy(statement, values)
     else:
-        _run_for_each(f"INSERT INTO {table} ({names}) VALUES ({_list_of(['%s'] * len(fields))})", values)  # noqa: S608 (our names)
+        _run_for_each(statement, values)
     for row in rows:
         row._state.adding = False
 
@@ -104,6 +102,16 @@ def _defaults(model: type[Model]) -> tuple[dict[str, Any], list[tuple[str, Calla
     calls = {field.attname: field.default for field in fields if field.has_default() and callable(field.default)}
     constants = {field.attname: field.get_default() for field in fields if field.attname not in calls}
     return constants, list(calls.items())
+
+
+@cache
+def _insert_plan(model: type[Model]) -> tuple[list[AnyField], str]:
+    # An auto key is the database's to give.
+    fields = [field for field in model._meta.concrete_fields if not field.db_returning]
+    table, names = _quoted(model._meta.db_table), _list_of(_quoted(field.column) for field in fields)
+    if connection.vendor == "postgresql":
+        return fields, f"COPY {table} ({names}) FROM STDIN"
+    return fields, f"INSERT INTO {table} ({names}) VALUES ({_list_of(['%s'] * len(fields))})"  # noqa: S608 (our names)
 
 
 def _values(rows: Iterable[Model], fields: Sequence[AnyField]) -> Iterator[Values]:
