@@ -28,7 +28,7 @@ class PatientAMQP(AMQP):
 
 
 filesystem_broker.register()
-app = Celery("mailbot", amqp=PatientAMQP)
+app = Celery("mailbot", amqp=PatientAMQP, fixups=["mailbot.lib.celery_connections:fixup"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
