@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from django.db import connection
@@ -19,6 +19,7 @@ from django.db.models.base import ModelState
 Row = TypeVar("Row", bound=Model)
 Values = list[Any]
 AnyField = Field[Any, Any]
+FEW = 3  # rows for which a COPY, which takes two round trips, is not worth it
 
 
 def new_row(model: type[Row], **columns: Any) -> Row:
@@ -42,15 +43,20 @@ def new_row(model: type[Row], **columns: Any) -> Row:
 
 
 def bulk_insert(rows: Sequence[Model]) -> None:
-    """Insert rows of one model whose keys are made already, in the caller's transaction: by COPY on PostgreSQL."""
+    """Insert rows of one model whose keys are made already, in the caller's transaction: by COPY on PostgreSQL, but for a few."""
     if not rows:
         return
-    fields, statement = _insert_plan(type(rows[0]))
-    values = _values(rows, fields)
-    if connection.vendor == "postgresql":
-        _copy(statement, values)
+    plan = _insert_plan(type(rows[0]))
+    values = _values(rows, plan.fields)
+    if connection.vendor != "postgresql":
+        _run_for_each(plan.insert + plan.places, values)
+    elif len(rows) > FEW:
+        _copy(plan.copy, values)
     else:
-        _run_for_each(statement, values)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                plan.insert + _list_of([plan.places] * len(rows)), [value for row in values for value in row]
+            )
     for row in rows:
         row._state.adding = False
 
@@ -104,14 +110,20 @@ def _defaults(model: type[Model]) -> tuple[dict[str, Any], list[tuple[str, Calla
     return constants, list(calls.items())
 
 
+class _InsertPlan(NamedTuple):
+    fields: list[AnyField]
+    copy: str
+    insert: str  # `places` of each row follow
+    places: str
+
+
 @cache
-def _insert_plan(model: type[Model]) -> tuple[list[AnyField], str]:
+def _insert_plan(model: type[Model]) -> _InsertPlan:
     # An auto key is the database's to give.
     fields = [field for field in model._meta.concrete_fields if not field.db_returning]
     table, names = _quoted(model._meta.db_table), _list_of(_quoted(field.column) for field in fields)
-    if connection.vendor == "postgresql":
-        return fields, f"COPY {table} ({names}) FROM STDIN"
-    return fields, f"INSERT INTO {table} ({names}) VALUES ({_list_of(['%s'] * len(fields))})"  # noqa: S608 (our names)
+    insert = f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608 (our names)
+    return _InsertPlan(fields, f"COPY {table} ({names}) FROM STDIN", insert, f"({_list_of(['%s'] * len(fields))})")
 
 
 def _values(rows: Iterable[Model], fields: Sequence[AnyField]) -> Iterator[Values]:
