@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import models
 from django.db.models import Q
-from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from mailbot.lib.ids import TypeIDField
@@ -91,23 +89,6 @@ class ApiKey(models.Model):
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
-# The condition on an inbox that its address takes mail: not deleted and not past its end. A paused inbox still receives. In SQL, because
-# inboxes.routing asks it for each batch of mail; takes the time as its parameter.
-ACCEPTS_MAIL = (
-    "(inboxes_inbox.status <> 'deleted' AND (inboxes_inbox.expires_at IS NULL OR inboxes_inbox.expires_at > %s))"
-)
-
-
-def moment(now: datetime | None = None) -> Any:
-    """A time as a parameter of SQL; now, when none is given."""
-    return connection.ops.adapt_datetimefield_value(now or timezone.now())
-
-
-class InboxQuerySet(models.QuerySet["Inbox"]):
-    def accepting_mail(self, now: datetime | None = None) -> InboxQuerySet:
-        return self.filter(RawSQL(ACCEPTS_MAIL, [moment(now)], models.BooleanField()))  # noqa: S611 (our own text)
-
-
 class Inbox(models.Model):
     """One address with its own messages, threads, events and trail."""
 
@@ -138,8 +119,6 @@ class Inbox(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     purged_at = models.DateTimeField(null=True, blank=True, editable=False)
-
-    objects = InboxQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "inboxes"

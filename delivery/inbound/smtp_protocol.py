@@ -300,7 +300,7 @@ class SMTPSession(SMTP):
 
     async def _find_inbox(self, address: CanonicalAddress) -> str:
         try:
-            inbox = await self.server.find(address)
+            inbox = await self.server.lookups.submit(address)
         except (Overloaded, TimeoutError) as error:
             raise Refused(TRY_LATER) from error
         except Exception as error:

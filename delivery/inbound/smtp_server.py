@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import uvloop
-from cachetools import TTLCache
 from django.conf import settings
 from django.db import connection
 
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 
 STOP_GRACE = 20.0  # seconds for mail that is in DATA when we are told to stop
 BACKLOG = 1024
-ROUTES_KEPT = 10_000  # addresses
 SHARES = 4  # a single address may hold one of so many parts
 
 
@@ -44,7 +42,6 @@ class SMTPLimits:
     data_timeout: float = 600.0  # for the text of one mail, however it trickles: RFC 5321 4.5.3.2.6
     max_connections_per_address: int = 50  # loopback is exempt: a proxy or the tests of this machine
     spared_silence: float = 10.0  # how long a client may say nothing before it makes room for another one
-    route_lifetime: float = 2.0  # how long RCPT goes by what it was told of an address
     database_timeout: float = 5.0  # how long a client waits for the database before it gets a 451
     large_timeout: float = 60.0  # the same for a mail of more than LARGE octets, whose commit alone may take seconds
 
@@ -78,7 +75,6 @@ class SMTPServer:
         self.budget = OctetBudget(limits.max_queued_octets)
         self.is_stopping = False
         self.lookups = _grouped_lookups(find, limits)
-        self._found: TTLCache[str, RoutedInbox] = TTLCache(ROUTES_KEPT, limits.route_lifetime, timer=self.loop.time)
         self.storing = _grouped_storing(store, limits, "smtp storing", limits.database_timeout)
         # A commit of 30 MiB takes a second: it has a thread and a connection of its own, and ordinary mail goes by it.
         self.storing_large = _grouped_storing(store, limits, "smtp storing large", limits.large_timeout)
@@ -147,18 +143,6 @@ class SMTPServer:
             return self.budget
         share = self.limits.max_queued_octets // SHARES
         return self._shares.setdefault(remote_addr, OctetBudget(max(share, self.limits.max_size), share_of=self.budget))
-
-    async def find(self, address: CanonicalAddress) -> RoutedInbox | None:
-        """Where mail for this address goes, as it was within the last seconds: `store_inbound_mail` asks again before a mail is taken.
-
-        An address that leads nowhere is always looked up, so that a new inbox receives at once. Raises what GroupedCalls.submit raises.
-        """
-        if known := self._found.get(address.address):
-            return known
-        inbox = await self.lookups.submit(address)
-        if inbox:
-            self._found[address.address] = inbox
-        return inbox
 
     async def store(self, mail: ReceivedMail) -> Outcome:
         """Raises what GroupedCalls.submit and `store_inbound_mail` raise."""

@@ -5,7 +5,6 @@ from django.utils import timezone
 
 from delivery.models import InboundMail
 from inboxes.models import Inbox
-from inboxes.routing import find_inboxes
 from tests.delivery.inbound.conftest import stored_mails
 
 UNKNOWN = "550 5.1.1 No such mailbox here"
@@ -154,28 +153,8 @@ class TestRcpt:
         for address in (*ours, "somebody@example.com", "support@mailbot.localhost.example.com", "postmaster"):
             assert client.command(f"RCPT TO:<{address}>") == UNKNOWN, address
 
-    def test_it_asks_once_for_an_address_that_gets_much_mail(self, start_smtp, inbox):
-        asked: list[str] = []
-
-        def find(addresses):
-            asked.extend(address.address for address in addresses)
-            return find_inboxes(addresses)
-
-        server = start_smtp(find=find, route_lifetime=60)
-        for _ in range(3):
-            assert server.client().deliver(inbox.address, b"Hello\r\n") == "250 2.0.0 OK"
-        assert asked == [inbox.address]
-
-    def test_it_forgets_what_it_was_told_of_an_address(self, start_smtp, inbox):
-        client = start_smtp(route_lifetime=0.0).client()
-        client.command("MAIL FROM:<>")
-        assert client.command(f"RCPT TO:<{inbox.address}>").startswith("250")
-        Inbox.objects.update(status=Inbox.Status.DELETED)
-        assert client.command(f"RCPT TO:<{inbox.address}>") == UNKNOWN
-
-    def test_it_receives_at_once_for_an_inbox_that_was_unknown_before(self, start_smtp, make_inbox):
-        server = start_smtp(route_lifetime=60)
-        client = server.client()
+    def test_it_receives_at_once_for_an_inbox_that_was_unknown_before(self, smtp_server, make_inbox):
+        client = smtp_server.client()
         client.command("MAIL FROM:<>")
         assert client.command("RCPT TO:<new@mailbot.localhost>") == UNKNOWN
         make_inbox("new")
