@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import current_app
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def between_tasks() -> Any:
-    return KeepingWorkerFixup(current_app._get_current_object()).close_database
+    return KeepingWorkerFixup(current_app).close_database
 
 
 def one() -> int:
@@ -22,7 +22,7 @@ def one() -> int:
 
 def kept() -> object:
     """What it costs time to make anew: the pool on PostgreSQL, the open file on SQLite."""
-    return connection.pool if connection.vendor == "postgresql" else connection.connection
+    return cast(Any, connection).pool if connection.vendor == "postgresql" else connection.connection
 
 
 def test_it_keeps_what_takes_time_to_open(between_tasks: Any) -> None:
