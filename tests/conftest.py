@@ -1,5 +1,6 @@
 """What every test can ask for: the cast, and a way to run the workers."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,35 @@ from tests.stores import Store
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """auditlog makes a table for its own entries even where another model takes their place, and Django does not know of it:
-    on PostgreSQL its foreign keys would refuse the flush between tests."""
+    on PostgreSQL its foreign keys would refuse the flush between tests.
+
+    PostgreSQL drops no database that somebody uses, and threads that look for waits keep their connection for two seconds.
+    """
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS auditlog_logentry")
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            _wait_until_alone(cursor)
+
+
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+
+
+def _wait_until_alone(cursor: Any) -> None:
+    """For ten seconds; who is still there then is shown and sent away."""
+    deadline = time.monotonic() + 10
+    while True:
+        cursor.execute(f"SELECT state, query {OTHERS} AND state <> 'idle'")
+        if not (busy := cursor.fetchall()) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    if busy:
+        print("Still uses the database of the tests:", busy)
+    cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+    cursor.fetchall()
 
 
 @pytest.fixture
