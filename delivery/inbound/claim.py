@@ -16,7 +16,7 @@ from delivery.inbound.receive import LARGE, PROCESS_TASK
 from delivery.models import DUE, InboundMail, due_limits
 from mailbot.lib.clock import database_now, limits
 from mailbot.lib.hints import ring_on_commit
-from mailbot.lib.quick_commit import quick_commit
+from mailbot.lib.transactions import quick_commit, read_in_order
 
 LEASE = timedelta(seconds=settings.INBOUND_LEASE)
 BATCH_OCTETS = 32 * 1024 * 1024
@@ -61,7 +61,7 @@ def claim_batch(token: str, limit: int) -> list[InboundMail]:
 
 
 def _candidates(now: datetime, limit: int) -> list[Candidate]:
-    with connection.cursor() as cursor:
+    with read_in_order(), connection.cursor() as cursor:
         cursor.execute(CANDIDATES, [*due_limits(now), *limits(now, LEASE), limit])
         return [Candidate(*row) for row in cursor.fetchall()]
 

@@ -30,7 +30,7 @@ from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
-from mailbot.lib.quick_commit import quick_commit
+from mailbot.lib.transactions import quick_commit
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
 
