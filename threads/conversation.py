@@ -1,11 +1,12 @@
 """Filing mail into threads: the one place where messages come to be, in batches on the way in, one by one on the way out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -90,32 +91,55 @@ def _set_up(mails: Sequence[Incoming]) -> Desk:
     )
     desk = Desk({inbox.pk: inbox for inbox in inboxes if inbox.purged_at is None})
     _look_up_ancestors(desk, mails)
-    since = timezone.now() - REPEAT_WINDOW
-    earlier = Message.objects.filter(
-        inbox_id__in=desk.inboxes, raw_sha256__in={mail.raw_sha256 for mail in mails}, created_at__gte=since
-    )
-    desk.by_raw = {
-        (inbox, raw): pk for pk, inbox, raw in earlier.order_by("-sequence").values_list("pk", "inbox_id", "raw_sha256")
-    }
+    _look_up_repeats(desk, mails)
     return desk
 
 
+def _look_up_repeats(desk: Desk, mails: Sequence[Incoming]) -> None:
+    wanted = {(mail.inbox_id, mail.raw_sha256) for mail in mails if mail.inbox_id in desk.inboxes}
+    since = connection.ops.adapt_datetimefield_value(timezone.now() - REPEAT_WINDOW)
+    ending = "AND created_at >= %s ORDER BY sequence DESC"
+    rows = _messages_by("raw_sha256", wanted, "id, inbox_id, raw_sha256", ending, since)
+    desk.by_raw = {(inbox_id, raw): message_id for message_id, inbox_id, raw in rows}
+
+
 def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
-    digests = {message_id_digest(name) for mail in mails for _, name in ancestors(mail.content.parsed)}
+    wanted = {
+        (mail.inbox_id, message_id_digest(name))
+        for mail in mails
+        if mail.inbox_id in desk.inboxes
+        for _, name in ancestors(mail.content.parsed)
+    }
     desk.known = {inbox_id: {} for inbox_id in desk.inboxes}
-    if not digests:
+    if not wanted:
         return
-    found = Message.objects.filter(inbox_id__in=desk.inboxes, message_id_digest__in=digests)
     # Where an id is there twice, what we sent wins over what came in, and the older over the newer: dict keeps the last one set.
-    for row in found.order_by("direction", "-sequence").values(
-        "pk", "inbox_id", "thread_id", "direction", "message_id_digest"
+    columns, ending = "id, inbox_id, thread_id, direction, message_id_digest", "ORDER BY direction, sequence DESC"
+    for message_id, inbox_id, thread_id, direction, digest in _messages_by(
+        "message_id_digest", wanted, columns, ending
     ):
-        message = KnownMessage(row["pk"], row["thread_id"], row["direction"] == Message.Direction.OUTBOUND)
-        desk.known[row["inbox_id"]][row["message_id_digest"]] = message
+        known = KnownMessage(message_id, thread_id, direction == Message.Direction.OUTBOUND)
+        desk.known[inbox_id][digest] = known
     threads = Thread.objects.filter(
         pk__in={message.thread_id for known in desk.known.values() for message in known.values()}
     )
     desk.threads = {thread.pk: thread for thread in threads}
+
+
+def _messages_by(
+    column: str, wanted: Collection[tuple[str, str]], columns: str, ending: str, *parameters: Any
+) -> list[Any]:
+    """Messages by (inbox, value of `column`), each pair by itself in the index.
+
+    Of two lists, as the ORM would ask, PostgreSQL reads all messages of all the inboxes: with 12,000 of them that took 14 ms, pairs 0.4.
+    """
+    if not wanted:
+        return []
+    pairs = ", ".join(["(%s, %s)"] * len(wanted))
+    statement = f"SELECT {columns} FROM threads_message WHERE (inbox_id, {column}) IN (VALUES {pairs}) {ending}"  # noqa: S608 (our own text)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*chain.from_iterable(wanted), *parameters])
+        return list(cursor.fetchall())
 
 
 def _file(desk: Desk, mail: Incoming) -> None:
