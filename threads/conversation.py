@@ -98,7 +98,7 @@ def _set_up(mails: Sequence[Incoming]) -> Desk:
 def _look_up_repeats(desk: Desk, mails: Sequence[Incoming]) -> None:
     wanted = {(mail.inbox_id, mail.raw_sha256) for mail in mails if mail.inbox_id in desk.inboxes}
     since = connection.ops.adapt_datetimefield_value(timezone.now() - REPEAT_WINDOW)
-    ending = "AND created_at >= %s ORDER BY sequence DESC"
+    ending = "WHERE created_at >= %s ORDER BY sequence DESC"
     rows = _messages_by("raw_sha256", wanted, "id, inbox_id, raw_sha256", ending, since)
     desk.by_raw = {(inbox_id, raw): message_id for message_id, inbox_id, raw in rows}
 
@@ -136,7 +136,10 @@ def _messages_by(
     if not wanted:
         return []
     pairs = ", ".join(["(%s, %s)"] * len(wanted))
-    statement = f"SELECT {columns} FROM threads_message WHERE (inbox_id, {column}) IN (VALUES {pairs}) {ending}"  # noqa: S608 (our own text)
+    statement = (
+        f"WITH wanted (inbox, value) AS (VALUES {pairs}) SELECT {columns} FROM wanted"  # noqa: S608 (our own text)
+        f" JOIN threads_message ON inbox_id = wanted.inbox AND {column} = wanted.value {ending}"
+    )
     with connection.cursor() as cursor:
         cursor.execute(statement, [*chain.from_iterable(wanted), *parameters])
         return list(cursor.fetchall())
