@@ -11,9 +11,10 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from delivery.inbound.lanes import FREE, LANES, LANES_AT_ONCE, places, release_lanes, take_lanes
+from delivery.inbound.lanes import FREE, LANES, LANES_AT_ONCE, release_lanes, take_lanes
 from delivery.inbound.receive import LARGE, PROCESS_TASK
 from delivery.models import DUE, InboundMail, due_limits
+from mailbot.lib.bulk import places
 from mailbot.lib.clock import database_now, limits
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.transactions import quick_commit, read_in_order
@@ -89,9 +90,9 @@ def _claim(chosen: list[str], token: str, now: datetime) -> list[InboundMail]:
         return []
     until = connection.ops.adapt_datetimefield_value(now + LEASE)
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM + places(chosen), [token, until, *due_limits(now), *chosen])
+        cursor.execute(CLAIM + places(len(chosen)), [token, until, *due_limits(now), *chosen])
     columns = ", ".join(str(field.column) for field in InboundMail._meta.concrete_fields)
-    statement = CLAIMED.format(columns=columns, ids=places(chosen))
+    statement = CLAIMED.format(columns=columns, ids=places(len(chosen)))
     return list(InboundMail.objects.raw(statement, [token, *chosen]))
 
 

@@ -7,12 +7,12 @@ several inboxes goes by its first one: the others see it in order unless two wor
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 from zlib import crc32
 
 from django.db import connection
 
 from delivery.models import InboundLane
+from mailbot.lib.bulk import places
 from mailbot.lib.clock import limits, over
 
 # Many, because whoever shares a lane with a mail that takes seconds to read waits for it.
@@ -54,10 +54,5 @@ def release_lanes(token: str, *, but: int | None = None) -> None:
 def _take(lanes: list[int], token: str, now: datetime, lease: timedelta) -> int:
     until = connection.ops.adapt_datetimefield_value(now + lease)
     with connection.cursor() as cursor:
-        cursor.execute(TAKE + places(lanes), [token, until, *limits(now, lease), *lanes])
+        cursor.execute(TAKE + places(len(lanes)), [token, until, *limits(now, lease), *lanes])
         return int(cursor.rowcount)
-
-
-def places(values: list[Any]) -> str:
-    """For the list of an IN: `(%s, %s)`."""
-    return f"({', '.join(['%s'] * len(values))})"

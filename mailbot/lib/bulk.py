@@ -94,9 +94,9 @@ def _set_all(table: str, fields: Sequence[AnyField], key: AnyField, values: Iter
     given = list(values)
     changes = _list_of(f"{_quoted(f.column)} = v.{_quoted(f.column)}::{f.db_type(connection)}" for f in fields)
     names = _list_of(_quoted(field.column) for field in [*fields, key])
-    places = _list_of([f"({_list_of(['%s'] * len(given[0]))})"] * len(given))
+    rows = _list_of([places(len(given[0]))] * len(given))
     where = f"WHERE t.{_quoted(key.column)} = v.{_quoted(key.column)}"
-    statement = f"UPDATE {_quoted(table)} t SET {changes} FROM (VALUES {places}) AS v ({names}) {where}"  # noqa: S608 (our names)
+    statement = f"UPDATE {_quoted(table)} t SET {changes} FROM (VALUES {rows}) AS v ({names}) {where}"  # noqa: S608 (our names)
     with connection.cursor() as cursor:
         cursor.execute(statement, [value for row in given for value in row])
 
@@ -123,7 +123,7 @@ def _insert_plan(model: type[Model]) -> _InsertPlan:
     fields = [field for field in model._meta.concrete_fields if not field.db_returning]
     table, names = _quoted(model._meta.db_table), _list_of(_quoted(field.column) for field in fields)
     insert = f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608 (our names)
-    return _InsertPlan(fields, f"COPY {table} ({names}) FROM STDIN", insert, f"({_list_of(['%s'] * len(fields))})")
+    return _InsertPlan(fields, f"COPY {table} ({names}) FROM STDIN", insert, places(len(fields)))
 
 
 def _values(rows: Iterable[Model], fields: Sequence[AnyField]) -> Iterator[Values]:
@@ -151,6 +151,11 @@ def _as_json(value: Any) -> str | None:
         return orjson.dumps(value).decode()
     except TypeError:  # a whole number of more than 64 bits
         return json.dumps(value)
+
+
+def places(number: int) -> str:
+    """For so many parameters in SQL, in an IN or as a row of VALUES: `(%s, %s)`."""
+    return f"({_list_of(['%s'] * number)})"
 
 
 def _list_of(items: Iterable[str]) -> str:
