@@ -1,0 +1,53 @@
+"""What the OpenAPI schema says of a view's method, written where the method is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rest_framework import serializers
+
+from mailbot.api.errors import Code
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+Shape = type[serializers.BaseSerializer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """`answer` is the shape of `data` in the envelope; None: the answer has none, or is no JSON (`media_type` says what then)."""
+
+    summary: str
+    body: Shape | None
+    query: Shape | None
+    answer: Shape | None
+    many: bool
+    status: int
+    also: dict[int, Shape]
+    errors: tuple[Code, ...]
+    media_type: str
+
+
+def described(
+    summary: str,
+    *,
+    body: Shape | None = None,
+    query: Shape | None = None,
+    answer: Shape | None = None,
+    many: bool = False,
+    status: int = 200,
+    also: dict[int, Shape] | None = None,
+    errors: tuple[Code, ...] = (),
+    media_type: str = "application/json",
+) -> Callable[[Method], Method]:
+    """Say it of a `get`, `post`, … of a TenantView. The method's docstring becomes the description.
+
+    `many`: a list in the paginated envelope. `also`: other statuses of success (200 beside 201). `errors`: codes beside those that every
+    route can answer (400, 401, 403, 404, 429, 503).
+    """
+    description = Description(summary, body, query, answer, many, status, also or {}, errors, media_type)
+
+    def mark(method: Method) -> Method:
+        method.described = description  # type: ignore[attr-defined]
+        return method
+
+    return mark
