@@ -10,6 +10,9 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    from mailbot.lib.scope import act_for_everybody_outside_of_requests
+
+    act_for_everybody_outside_of_requests()  # whoever may run a command here runs the server
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

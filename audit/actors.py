@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mailbot.lib.ids import new_id
+from mailbot.lib.scope import acting_for_everybody
 
 
 class ActorKind(StrEnum):
@@ -58,6 +59,6 @@ def acting_in(context: ActContext) -> Iterator[ActContext]:
 
 @contextmanager
 def acting_as_system(name: str) -> Iterator[ActContext]:
-    """For tasks, commands and servers: `with acting_as_system("inbound worker"):`."""
-    with acting_in(ActContext(actor=Actor(ActorKind.SYSTEM, name, name))) as context:
+    """For tasks, commands and servers, which act for all accounts: `with acting_as_system("inbound worker"):`."""
+    with acting_for_everybody(name), acting_in(ActContext(actor=Actor(ActorKind.SYSTEM, name, name))) as context:
         yield context

@@ -10,12 +10,15 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from audit.actors import ActContext, Actor, ActorKind, acting_in, current
+from mailbot.lib.scope import NOBODY, acting_within
 
 _USABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,100}")
 
 
 class RequestContextMiddleware:
     """Sets `request.request_id`, answers it as X-Request-Id and makes the ActContext of the request the current one.
+
+    Until somebody is authenticated it acts for nobody (mailbot.lib.scope).
 
     A caller's own X-Request-Id is kept when it has a usable shape, so that a client can find its request in the trail.
     """
@@ -32,11 +35,11 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self.answer_async(request)
-        with acting_in(context_of(request)) as context:
+        with acting_within(NOBODY), acting_in(context_of(request)) as context:
             return _marked(self.get_response(request), context)  # type: ignore[arg-type]
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        with acting_in(context_of(request)) as context:
+        with acting_within(NOBODY), acting_in(context_of(request)) as context:
             return _marked(await self.get_response(request), context)  # type: ignore[misc]
 
 

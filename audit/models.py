@@ -11,6 +11,7 @@ from django.db import models
 
 from audit.actors import current
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.tenants import TenantManager
 
 
 class AppendOnlyError(RuntimeError):
@@ -33,7 +34,7 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
         raise AppendOnlyError("Audit entries cannot be removed.")
 
 
-class AuditEntryManager(LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
+class AuditEntryManager(TenantManager["AuditEntry"], LogEntryManager.from_queryset(AuditEntryQuerySet)):  # type: ignore[misc]
     def log_create(self, instance: models.Model, force_log: bool = False, **columns: Any) -> "AuditEntry | None":
         """Called by django-auditlog for each registered row that changes; fills the columns that are ours."""
         verb = {0: "created", 1: "updated", 2: "deleted"}.get(columns.get("action", -1), "accessed")
@@ -83,6 +84,7 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
 
     class Meta(AbstractLogEntry.Meta):  # type: ignore[misc]
         abstract = False
+        base_manager_name = "objects"
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         ordering = ["-id"]

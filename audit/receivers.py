@@ -11,12 +11,13 @@ from django.dispatch import receiver
 
 from audit.actors import Actor, ActorKind, acting_in, current
 from audit.record import Act, record
+from mailbot.lib.scope import acting_for_everybody
 
 
 @receiver(user_logged_in, dispatch_uid="audit.record_sign_in")
 def record_sign_in(sender: object, *, user: AbstractUser, **_: Any) -> None:
     actor = Actor(ActorKind.USER, str(user.pk), user.get_username())  # the middleware has seen nobody yet
-    with acting_in(replace(current(), actor=actor)):
+    with acting_in(replace(current(), actor=actor)), acting_for_everybody("a sign-in belongs to no account"):
         record(Act.CONSOLE_SIGNED_IN, user, account_id="")
 
 
@@ -26,4 +27,6 @@ def record_failed_sign_in(sender: object, *, credentials: Mapping[str, Any], **_
     users = get_user_model()._default_manager
     tried = str(credentials.get("username", ""))[:150].replace("\0", "")
     known = users.filter(**{get_user_model().USERNAME_FIELD: tried}).exists()
-    record(Act.CONSOLE_SIGN_IN_FAILED, None, account_id="", changes={"username": tried if known else "no such user"})
+    changes = {"username": tried if known else "no such user"}
+    with acting_for_everybody("a sign-in belongs to no account"):
+        record(Act.CONSOLE_SIGN_IN_FAILED, None, account_id="", changes=changes)

@@ -20,6 +20,7 @@ from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.tenants import TenantManager
 from threads.models import Message
 
 
@@ -154,9 +155,10 @@ class OutboundMail(models.Model):
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
     raw = models.BinaryField(default=b"")  # last, as above
 
-    objects = OutboundMailQuerySet.as_manager()
+    objects = TenantManager.from_queryset(OutboundMailQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         verbose_name = "outbound mail"
         verbose_name_plural = "outbound mail"
         ordering = ["-id"]
@@ -194,6 +196,11 @@ class Recipient(models.Model):
     reason = models.TextField(blank=True)
     updated_at = models.DateTimeField(default=timezone.now)
 
+    objects = TenantManager(inbox="mail__inbox_id")
+
+    class Meta:
+        base_manager_name = "objects"
+
     def __str__(self) -> str:
         return self.address
 
@@ -211,7 +218,10 @@ class SendAttempt(models.Model):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(default=timezone.now)
 
+    objects = TenantManager(inbox="mail__inbox_id")
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["mail", "number"]
 
     def __str__(self) -> str:
@@ -287,7 +297,10 @@ class StorageFigures(models.Model):
     counted_at = models.DateTimeField()
     seconds = models.FloatField(default=0, help_text="how long the counting took")
 
+    objects = TenantManager(inbox=None)
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = verbose_name_plural = "storage"
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from django.dispatch import receiver
 from delivery.models import InboundMail, RawObject
 from delivery.raw_erasure import in_pieces, let_go, let_go_outbound, sources_in_use
 from inboxes.models import Inbox
+from mailbot.lib.scope import acting_for_everybody
 from threads.signals import content_erased
 
 # An id begins with the time at which it was made; so many characters of it leave out the last minutes, for clocks that differ.
@@ -20,7 +21,8 @@ def erase_raw_mail(sender: object, *, inbox: Inbox, source_ids: set[str], **_: A
     Not all of it has become a message: what came again did not, and what is still to be processed has not yet. Rows before cards,
     as the mover does; the rows of outbound mail went with their messages.
     """
-    gone = (source_ids - _needed_elsewhere(inbox, source_ids)) | _for_nobody_else(inbox)
+    with acting_for_everybody("who else was it addressed to"):
+        gone = (source_ids - _needed_elsewhere(inbox, source_ids)) | _for_nobody_else(inbox)
     for piece in in_pieces(gone):
         InboundMail.objects.filter(pk__in=piece).delete()
     let_go(gone)

@@ -23,6 +23,7 @@ from django.utils.text import capfirst
 from inboxes.models import Account, Inbox, Membership
 from mailbot.lib.console_cells import NOTHING, list_url
 from mailbot.lib.ids import is_id
+from mailbot.lib.scope import acting_for_everybody, narrow_to, widen_to_everybody
 
 Rows = QuerySet[Any]
 
@@ -35,10 +36,19 @@ MOST_CHOICES = 30
 def roles_of(request: HttpRequest) -> dict[str, str]:
     """The user's role by account id, read once a request."""
     if not hasattr(request, "console_roles"):
-        mine = Membership.objects.filter(user=request.user.pk).values_list("account_id", "role")
-        request.console_roles = dict(mine)  # type: ignore[attr-defined]
+        with acting_for_everybody("in which accounts is this user"):
+            mine = Membership.objects.filter(user=request.user.pk).values_list("account_id", "role")
+            request.console_roles = dict(mine)  # type: ignore[attr-defined]
     roles: dict[str, str] = request.console_roles  # type: ignore[attr-defined]
     return roles
+
+
+def enter_scope(request: HttpRequest) -> None:
+    """From here on the request acts for the accounts of its user; for everybody when that is a superuser."""
+    if is_superuser(request):
+        widen_to_everybody()
+    elif request.user.is_authenticated:
+        narrow_to(roles_of(request))
 
 
 def is_superuser(request: HttpRequest) -> bool:

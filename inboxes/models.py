@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mailbot.lib.ids import TypeIDField
+from mailbot.lib.tenants import TenantManager
 
 
 class Mode(models.TextChoices):
@@ -26,7 +27,10 @@ class Account(models.Model):
     name = models.CharField(max_length=200)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = TenantManager(account="pk", inbox=None)
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -46,7 +50,10 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.OPERATOR)
 
+    objects = TenantManager(inbox=None)
+
     class Meta:
+        base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["account", "user"], name="one_membership_per_user")]
 
     def __str__(self) -> str:
@@ -78,7 +85,10 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    objects = TenantManager(inbox=None)
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name = "API key"
         ordering = ["-id"]
 
@@ -120,7 +130,10 @@ class Inbox(models.Model):
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     purged_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    objects = TenantManager(inbox="pk")
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name_plural = "inboxes"
         ordering = ["-id"]
         constraints = [

@@ -15,6 +15,7 @@ from inboxes.models import Account, Inbox
 from inboxes.naming import RESERVED, candidates, random_local_part
 from inboxes.signals import inbox_changed, inbox_purged
 from mailbot.lib.addresses import CanonicalAddress, canonical_domain, canonical_local_part
+from mailbot.lib.scope import acting_for_everybody
 
 ADDRESS_REST = timedelta(days=90)
 MAX_RANDOM_TRIES = 20
@@ -112,8 +113,9 @@ def _free_random_address(account: Account, domain: str) -> CanonicalAddress:
 def _taken(account: Account, addresses: Iterable[str]) -> set[str]:
     """Those that a living inbox has, or that another account had within the last 90 days: its mail must not reach a new owner."""
     resting = Q(status=Inbox.Status.DELETED, deleted_at__gt=timezone.now() - ADDRESS_REST) & ~Q(account=account)
-    rows = Inbox.objects.filter(address__in=list(addresses)).filter(~Q(status=Inbox.Status.DELETED) | resting)
-    return set(rows.values_list("address", flat=True))
+    with acting_for_everybody("is an address free"):
+        rows = Inbox.objects.filter(address__in=list(addresses)).filter(~Q(status=Inbox.Status.DELETED) | resting)
+        return set(rows.values_list("address", flat=True))
 
 
 def suggestions(account: Account, local_part: str, domain: str) -> list[str]:

@@ -17,6 +17,7 @@ from django.middleware.security import SecurityMiddleware as DjangoSecurityMiddl
 from django.utils.deprecation import MiddlewareMixin
 
 from audit import middleware as audit_middleware
+from inboxes.console import enter_scope
 
 # The probe too: who asks it knows this machine by an address and no host name.
 PASSED_BY = ("/v1/", "/healthz")
@@ -49,6 +50,13 @@ class AuthenticationMiddleware(NotForTheApi, DjangoAuthenticationMiddleware): ..
 
 
 class ConsoleActorMiddleware(NotForTheApi, audit_middleware.ConsoleActorMiddleware): ...
+
+
+class ConsoleScopeMiddleware(NotForTheApi):
+    """Says for which accounts a page of the console acts."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        enter_scope(request)
 
 
 class MessageMiddleware(NotForTheApi, DjangoMessageMiddleware): ...

@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "mailbot.console_middleware.CsrfViewMiddleware",
     "mailbot.console_middleware.AuthenticationMiddleware",
     "mailbot.console_middleware.ConsoleActorMiddleware",
+    "mailbot.console_middleware.ConsoleScopeMiddleware",
     "mailbot.console_middleware.MessageMiddleware",
     "mailbot.console_middleware.XFrameOptionsMiddleware",
 ]
@@ -118,6 +119,8 @@ POSTGRESQL_OPTIONS = {
 DATABASES = {"default": SQLITE}
 if DATABASE_URL:
     DATABASES = {"default": dict(dj_database_url.parse(DATABASE_URL))}
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        DATABASES["default"]["ENGINE"] = "mailbot.lib.postgresql_walls"
     DATABASES["default"].setdefault("OPTIONS", {}).update(POSTGRESQL_OPTIONS)  # type: ignore[attr-defined]
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # what the pool holds may have ended with a restart of PostgreSQL
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

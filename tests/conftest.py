@@ -9,8 +9,11 @@ import pytest
 from django.db import connection
 
 from inboxes.models import Account
+from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
 from tests.stores import Store
+
+act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +23,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
     PostgreSQL drops no database that somebody uses, and threads that look for waits keep their connection for two seconds.
     """
-    with django_db_blocker.unblock(), connection.cursor() as cursor:
+    with django_db_blocker.unblock(), acting_within(OWNER), connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS auditlog_logentry")
     yield
     if connection.vendor == "postgresql":

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from inboxes.models import Account, Inbox
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.tenants import TenantManager
 
 
 def account_key() -> models.ForeignKey[Account, Account]:
@@ -38,7 +39,10 @@ class Thread(models.Model):
     last_message_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = TenantManager()
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["-last_message_at", "-id"]
         indexes = [models.Index(fields=["inbox", "-last_message_at", "-id"], name="thread_list")]
 
@@ -114,7 +118,10 @@ class Message(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True, help_text="the Date header")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = TenantManager()
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["inbox", "sequence"], name="message_list")]
         indexes = [
@@ -142,7 +149,10 @@ class Attachment(models.Model):
     sha256 = models.CharField(max_length=64)
     storage_name = models.CharField(max_length=255)
 
+    objects = TenantManager(inbox="message__inbox_id")
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ["message", "position"]
         indexes = [models.Index(fields=["storage_name"], name="attachment_by_file")]
 
@@ -172,9 +182,10 @@ class Event(models.Model):
     occurred_at = models.DateTimeField(default=timezone.now)
     recorded_at = models.DateTimeField(default=timezone.now)
 
-    objects = EventQuerySet.as_manager()
+    objects = TenantManager.from_queryset(EventQuerySet)()
 
     class Meta:
+        base_manager_name = "objects"
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["inbox", "-id"], name="event_by_inbox"),

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from audit.actors import current
 from inboxes.keys import actor_of, find_key, note_use
 from inboxes.models import ApiKey
+from mailbot.lib.scope import narrow_to
 
 
 def authenticated(authorization: str) -> ApiKey | None:
@@ -20,6 +21,7 @@ def authenticated(authorization: str) -> ApiKey | None:
     if key is None:
         raise AuthenticationFailed("This API key is unknown, revoked or expired.")
     current().actor = actor_of(key)
+    narrow_to([key.account_id], [key.inbox_id] if key.inbox_id else None)
     note_use(key)
     return key
 

@@ -16,6 +16,8 @@ from django.db import connection
 from django.db.models import DateTimeField, Field, JSONField, Model
 from django.db.models.base import ModelState
 
+from mailbot.lib.tenants import TenantManager
+
 Row = TypeVar("Row", bound=Model)
 Values = list[Any]
 AnyField = Field[Any, Any]
@@ -51,7 +53,7 @@ def bulk_insert(rows: Sequence[Model]) -> None:
     if connection.vendor != "postgresql":
         _run_for_each(plan.insert + plan.places, values)
     elif len(rows) > FEW:
-        _copy(plan.copy, values)
+        _copy(plan, values)
     else:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -77,11 +79,17 @@ def bulk_set(rows: Sequence[Model], *columns: str) -> None:
         _run_for_each(f"UPDATE {_quoted(meta.db_table)} SET {changes} {where}", values)  # noqa: S608 (our names)
 
 
-def _copy(statement: str, values: Iterable[Values]) -> None:
-    # Django wraps the errors of its own cursor's methods, and copy is none of them.
-    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in values:
-            copy.write_row(row)
+def _copy(plan: "_InsertPlan", values: Iterable[Values]) -> None:
+    """PostgreSQL refuses a COPY into a table with row-level security: there the rows go by way of a table of the session's own."""
+    with connection.cursor() as cursor:
+        for statement in plan.before_copy:
+            cursor.execute(statement)
+        # Django wraps the errors of its own cursor's methods, and copy is none of them.
+        with connection.wrap_database_errors, cursor.copy(plan.copy) as copy:
+            for row in values:
+                copy.write_row(row)
+        for statement in plan.after_copy:
+            cursor.execute(statement)
 
 
 def _run_for_each(statement: str, values: Iterable[Values]) -> None:
@@ -112,7 +120,9 @@ def _defaults(model: type[Model]) -> tuple[dict[str, Any], list[tuple[str, Calla
 
 class _InsertPlan(NamedTuple):
     fields: list[AnyField]
+    before_copy: list[str]
     copy: str
+    after_copy: list[str]
     insert: str  # `places` of each row follow
     places: str
 
@@ -123,7 +133,13 @@ def _insert_plan(model: type[Model]) -> _InsertPlan:
     fields = [field for field in model._meta.concrete_fields if not field.db_returning]
     table, names = _quoted(model._meta.db_table), _list_of(_quoted(field.column) for field in fields)
     insert = f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608 (our names)
-    return _InsertPlan(fields, f"COPY {table} ({names}) FROM STDIN", insert, places(len(fields)))
+    if not isinstance(model._default_manager, TenantManager):
+        return _InsertPlan(fields, [], f"COPY {table} ({names}) FROM STDIN", [], insert, places(len(fields)))
+    staged = _quoted(f"staged_{model._meta.db_table}")
+    # Without its constraints and defaults, which `table` has. It is emptied by each commit, or dead rows would pile up in it.
+    make = f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"  # noqa: S608
+    move = f"WITH moved AS (DELETE FROM {staged} RETURNING *) INSERT INTO {table} ({names}) SELECT {names} FROM moved"  # noqa: S608
+    return _InsertPlan(fields, [make], f"COPY {staged} ({names}) FROM STDIN", [move], insert, places(len(fields)))
 
 
 def _values(rows: Iterable[Model], fields: Sequence[AnyField]) -> Iterator[Values]:

@@ -26,6 +26,7 @@ from mailbot.api.errors import ApiError, Code, as_api_error, invalid, log, not_f
 from mailbot.api.permissions import require
 from mailbot.api.renderers import dumps
 from mailbot.api.views import is_plain_id, read_query
+from mailbot.lib.scope import NOBODY, acting_for_everybody, acting_within
 from threads.api.serializers import MessageSerializer
 from threads.filters import BadMoment
 from threads.lookers import Lookers
@@ -132,8 +133,11 @@ async def _wait(call: Call, receive: Receive) -> bytes:
 
 def _admit(call: Call) -> tuple[Wanted, float, bytes | None]:
     """What is wanted, for how many seconds at most, and the answer when it is there already."""
-    with acting_in(call.context):
-        inbox = _inbox(call)
+    with acting_within(NOBODY), acting_in(call.context):
+        return _admitted(_inbox(call), call)
+
+
+def _admitted(inbox: Inbox, call: Call) -> tuple[Wanted, float, bytes | None]:
     query = read_query(call.parameters(), WaitQuery)
     try:
         wish = wanted(inbox, query)
@@ -163,9 +167,10 @@ async def _news(wishes: Sequence[Wanted]) -> dict[Wanted, bytes]:
 
 
 def _rendered_matches(wishes: Sequence[Wanted]) -> dict[Wanted, bytes]:
-    """A message is written out once, whoever waits for it."""
-    found = new_matches(wishes)
-    bodies = {message.pk: _rendered(message) for message in set(found.values())}
+    """A message is written out once, whoever waits for it: a wish names the inbox that its key was let into."""
+    with acting_for_everybody("one look for all who wait"):
+        found = new_matches(wishes)
+        bodies = {message.pk: _rendered(message) for message in set(found.values())}
     return {wish: bodies[message.pk] for wish, message in found.items()}
 
 

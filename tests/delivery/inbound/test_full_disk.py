@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 
 from delivery.inbound.process import process_inbound
 from delivery.models import InboundMail
+from mailbot.lib.scope import OWNER, acting_within
 from tests.cast import Caller
 from tests.mailing import mail, store
 
@@ -26,7 +27,8 @@ def full_database() -> Iterator[None]:
     """No room for another message: SQLite takes no more pages, PostgreSQL says what it says when a file cannot grow."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(FULL)
+            with acting_within(OWNER):
+                cursor.execute(FULL)
             undo = "DROP FUNCTION no_room CASCADE"
         else:
             cursor.execute("VACUUM")  # pages that an earlier test has freed are room too
@@ -37,7 +39,8 @@ def full_database() -> Iterator[None]:
         try:
             yield
         finally:
-            cursor.execute(undo)
+            with acting_within(OWNER):
+                cursor.execute(undo)
 
 
 @contextmanager

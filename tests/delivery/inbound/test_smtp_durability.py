@@ -16,6 +16,7 @@ from django.db import OperationalError, connection, transaction
 from delivery.inbound.receive import Outcome, StorageError, StorageFull, store_inbound_mail
 from delivery.models import InboundMail
 from inboxes.models import Inbox
+from mailbot.lib.scope import OWNER, acting_within
 from tests.delivery.inbound.conftest import PATIENCE, Client, stored_mails
 
 MAIL = b"Subject: kept\r\n\r\nwhatever happens\r\n"
@@ -104,7 +105,7 @@ class TestDatabase:
             pytest.skip("SQLite has no connection to lose")
         client = smtp_server.client()
         assert client.deliver(inbox.address, b"before\r\n") == "250 2.0.0 OK"
-        with connection.cursor() as cursor:
+        with acting_within(OWNER), connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"

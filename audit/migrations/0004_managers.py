@@ -1,0 +1,18 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("audit", "0002_fewer_indexes")]
+
+    operations = [
+        migrations.AlterModelOptions(
+            name="auditentry",
+            options={
+                "base_manager_name": "objects",
+                "get_latest_by": "timestamp",
+                "ordering": ["-id"],
+                "verbose_name": "audit entry",
+                "verbose_name_plural": "audit entries",
+            },
+        ),
+    ]

@@ -1,0 +1,74 @@
+from django.db import migrations
+
+# (table, column, the table that it leads to, the column beside the id that both must agree on)
+KEYS = [
+    ("delivery_outboundmail", "inbox_id", "inboxes_inbox", "account_id"),
+    ("delivery_outboundmail", "message_id", "threads_message", "account_id"),
+    ("delivery_recipient", "mail_id", "delivery_outboundmail", "account_id"),
+    ("delivery_sendattempt", "mail_id", "delivery_outboundmail", "account_id"),
+]
+UNIQUE = [("delivery_outboundmail", "account_id")]
+
+
+def carry_the_tenant(apps, schema_editor):
+    """A row of one tenant cannot point at another's. On PostgreSQL: SQLite adds no key to a table that is there.
+
+    Each statement is a transaction of its own and reads or writes beside everybody else: a large table is not locked for long.
+    """
+    if schema_editor.connection.vendor != "postgresql":
+        return
+    with schema_editor.connection.cursor() as cursor:
+        for table, column in UNIQUE:
+            cursor.execute(
+                f"CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {table}_id_{column} ON {table} (id, {column})"
+            )
+        for table, column, target, beside in KEYS:
+            for name in single_keys(cursor, table, column):
+                cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"')
+            name = f"{table}_{column}_with_{beside}"
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+            cursor.execute(
+                f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({column}, {beside}) REFERENCES {target} (id, {beside})"
+                " DEFERRABLE INITIALLY DEFERRED NOT VALID"
+            )
+            cursor.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def single_keys(cursor, table, column):
+    """Names of the foreign keys of this column alone, which the new one makes superfluous: each is a look-up for every row."""
+    cursor.execute(
+        "SELECT c.conname FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]"
+        " WHERE c.contype = 'f' AND c.conrelid = %s::regclass AND a.attname = %s AND array_length(c.conkey, 1) = 1",
+        [table, column],
+    )
+    return [name for (name,) in cursor.fetchall()]
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [
+        ("delivery", "0003_raw_objects"),
+        ("threads", "0004_account_keys"),
+    ]
+
+    operations = [
+        migrations.AlterModelOptions(
+            name="outboundmail",
+            options={
+                "base_manager_name": "objects",
+                "ordering": ["-id"],
+                "verbose_name": "outbound mail",
+                "verbose_name_plural": "outbound mail",
+            },
+        ),
+        migrations.AlterModelOptions(name="recipient", options={"base_manager_name": "objects"}),
+        migrations.AlterModelOptions(
+            name="sendattempt", options={"base_manager_name": "objects", "ordering": ["mail", "number"]}
+        ),
+        migrations.AlterModelOptions(
+            name="storagefigures",
+            options={"base_manager_name": "objects", "verbose_name": "storage", "verbose_name_plural": "storage"},
+        ),
+        migrations.RunPython(carry_the_tenant, migrations.RunPython.noop),
+    ]

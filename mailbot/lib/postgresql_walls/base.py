@@ -1,0 +1,57 @@
+"""Django's PostgreSQL backend, in which a connection acts for whom its code acts.
+
+Before a statement it is looked whether the connection stands in the scope of the code (mailbot.lib.scope); where it does not, one
+statement puts it there: the role, the accounts and the inboxes that the policies of the tables ask for. That holds for the session,
+so a connection from the pool remembers where it stands. A pooler that shares a session between transactions of several clients
+(PgBouncer's transaction mode) cannot be used.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.postgresql import base
+
+from mailbot.lib import scope
+from mailbot.lib.postgresql_walls.roles import session_of
+
+ENTER = "SELECT set_config('role', %s, false), set_config('mailbot.accounts', %s, false), set_config('mailbot.inboxes', %s, false)"
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
+        super().__init__(settings_dict, alias)
+        self._rolls_back = False
+        if alias != NO_DB_ALIAS:  # that one makes and drops databases, in which there is nothing yet
+            self.execute_wrappers.append(self._in_scope)
+
+    def enter_scope(self) -> None:
+        """For statements that pass Django by, such as COPY."""
+        wanted, connection = scope.current(), self.connection
+        if getattr(connection, "mailbot_scope", None) != wanted:
+            with self.wrap_database_errors:
+                connection.execute(ENTER, session_of(wanted))
+            connection.mailbot_scope = wanted
+
+    def _in_scope(self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        if not self._rolls_back:  # a transaction that has failed takes nothing else
+            self.enter_scope()
+        return execute(sql, parameters, many, context)
+
+    # What was set in a transaction is gone with it.
+
+    def _rollback(self) -> None:
+        self._forget_scope()
+        super()._rollback()
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        self._rolls_back = True
+        try:
+            super()._savepoint_rollback(sid)  # type: ignore[misc]  # django-stubs does not know it
+        finally:
+            self._rolls_back = False
+            self._forget_scope()
+
+    def _forget_scope(self) -> None:
+        if self.connection is not None:
+            self.connection.mailbot_scope = None

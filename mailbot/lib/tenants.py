@@ -1,0 +1,48 @@
+"""The first wall between tenants: managers that find only what the current scope may see.
+
+What a view forgets to narrow is narrowed here, and who has not said for whom it acts gets an exception instead of rows.
+"""
+
+from typing import Any, TypeVar
+
+from django.db import models
+from django.db.models import QuerySet
+
+from mailbot.lib.scope import Reach, current
+
+Row_co = TypeVar("Row_co", bound=models.Model, covariant=True)
+
+
+class Unscoped(RuntimeError):
+    """A query on a tenant model by code that has not said for whom it acts (mailbot.lib.scope)."""
+
+
+class TenantManager(models.Manager[Row_co]):
+    """`account` and `inbox` are the lookups that lead from a row to the ids of its account and inbox; no `inbox`: it belongs to none."""
+
+    def __init__(self, *, account: str = "account_id", inbox: str | None = "inbox_id") -> None:
+        super().__init__()
+        self.account, self.inbox = account, inbox
+
+    def get_queryset(self) -> QuerySet[Row_co]:
+        return self.within_scope(super().get_queryset())
+
+    def none(self) -> QuerySet[Row_co]:
+        """Asks nothing, so nobody has to be named: forms are declared with it."""
+        return super().get_queryset().none()
+
+    def within_scope(self, rows: QuerySet[Row_co]) -> QuerySet[Row_co]:
+        scope = current()
+        if scope.reach is Reach.NOBODY:
+            raise Unscoped(f"{self.model.__name__}: say first for whom this acts (mailbot.lib.scope).")
+        return rows.filter(**self._conditions()) if scope.reach is Reach.TENANT else rows
+
+    def _conditions(self) -> dict[str, Any]:
+        scope = current()
+        accounts = scope.account_ids
+        conditions: dict[str, Any] = (
+            {self.account: accounts[0]} if len(accounts) == 1 else {f"{self.account}__in": accounts}
+        )
+        if scope.inbox_ids is not None and self.inbox:
+            conditions[f"{self.inbox}__in"] = scope.inbox_ids
+        return conditions

@@ -1,0 +1,212 @@
+"""Two walls between tenants: the managers, and on PostgreSQL the database itself. Each has to hold without the other."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+
+from delivery.storage_figures import count_storage
+from inboxes.models import Inbox, Membership
+from mailbot.api.views import TenantView
+from mailbot.lib import row_security
+from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
+from mailbot.lib.tenants import TenantManager, Unscoped
+from tests.cast import Caller, run_workers
+from tests.mailing import deliver, mail
+from threads.models import Event, Message, Thread
+
+on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row-level security")
+
+# Tables with an account that no tenant reads: why.
+NO_WALL = {
+    "delivery_rawobject": "one raw mail may be for inboxes of several accounts; it is reached through a message only",
+}
+
+
+def tenant_models() -> list[type[models.Model]]:
+    return [model for model in apps.get_models() if isinstance(model._default_manager, TenantManager)]
+
+
+def scope_of(caller: Caller, inboxes: tuple[str, ...] | None = None) -> Scope:
+    return Scope(Reach.TENANT, (caller.account.pk,), inboxes)
+
+
+@pytest.fixture
+def told(alice: Caller) -> Inbox:
+    """Alice's inbox, with something in each table that has an account."""
+    inbox = alice.create_inbox(username="alice")
+    deliver(mail(Subject="Secret", attachments={"a.txt": b"secret"}), inbox)
+    alice.send(inbox, subject="Also secret", body_text="secret")
+    run_workers()
+    Membership.objects.create(account=alice.account, user=User.objects.create_user("alice"))
+    count_storage()
+    return inbox
+
+
+class TestManagers:
+    def test_they_refuse_who_does_not_say_for_whom_he_acts(self, db: None):
+        with acting_within(NOBODY), pytest.raises(Unscoped):
+            list(Message.objects.all())
+
+    def test_they_find_only_what_belongs_to_the_account(self, told: Inbox, charlie: Caller):
+        for model in tenant_models():
+            with acting_within(scope_of(charlie)):
+                seen = set(model._default_manager.values_list("pk", flat=True))
+            with acting_within(EVERYBODY):
+                theirs = {row.pk for row in model._default_manager.all() if account_of(row) != charlie.account.pk}
+            assert not seen & theirs, model
+
+    def test_they_find_only_what_belongs_to_the_inboxes_of_the_key(self, alice: Caller, told: Inbox):
+        other = alice.create_inbox(username="other")
+        deliver(mail(Subject="Not for this key"), other)
+        with acting_within(scope_of(alice, (told.pk,))):
+            assert set(Message.objects.values_list("inbox_id", flat=True)) == {told.pk}
+            assert set(Inbox.objects.values_list("pk", flat=True)) == {told.pk}
+            assert set(Thread.objects.values_list("inbox_id", flat=True)) == {told.pk}
+
+    def test_every_table_with_an_account_stands_behind_them(self):
+        walled = {model._meta.db_table for model in tenant_models()}
+        with_account = {
+            model._meta.db_table
+            for model in apps.get_models()
+            if any(field.attname == "account_id" for field in model._meta.concrete_fields)
+        }
+        assert with_account - walled == set(NO_WALL)
+
+    def test_a_relation_is_no_way_around_them(self, told: Inbox, charlie: Caller):
+        with acting_within(EVERYBODY):
+            message = Message.objects.filter(inbox=told).first()
+            assert message is not None
+        with acting_within(scope_of(charlie)):
+            assert not told.messages.exists()
+            assert not message.attachments.exists()
+            with pytest.raises(Thread.DoesNotExist):
+                Message(thread_id=message.thread_id).thread  # noqa: B018
+
+
+def account_of(row: Any) -> str:
+    return str(getattr(row, "account_id", row.pk))
+
+
+@on_postgresql
+class TestDatabase:
+    def test_each_tenant_table_has_a_forced_policy(self, db: None):
+        tables = {wall.table for wall in row_security.walls()}
+        with acting_within(OWNER), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity AND relkind = 'r'",
+            )
+            assert {name for (name,) in cursor.fetchall()} == tables
+
+    def test_requests_and_workers_act_as_roles_that_own_nothing_and_pass_no_policy(self, db: None):
+        for scope in (NOBODY, EVERYBODY):
+            with acting_within(scope), connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT rolsuper, rolbypassrls, rolcreaterole, EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid)"
+                    " FROM pg_roles WHERE rolname = current_user"
+                )
+                assert cursor.fetchone() == (False, False, False, False)
+
+    def test_it_gives_a_tenant_nothing_of_others_whatever_is_asked(self, told: Inbox, charlie: Caller):
+        for wall in row_security.walls():
+            counted = f"SELECT count(*) FROM {wall.table}"
+            with acting_within(EVERYBODY), connection.cursor() as cursor:
+                cursor.execute(counted)
+                assert cursor.fetchone()[0], f"{wall.table} is empty: let the fixture put something there"
+            with acting_within(Scope(Reach.TENANT, ("account_of_nobody",))), connection.cursor() as cursor:
+                cursor.execute(counted)
+                assert cursor.fetchone()[0] == 0, wall.table
+
+    def test_it_gives_nothing_at_all_to_who_acts_for_nobody(self, told: Inbox):
+        for wall in row_security.walls():
+            with acting_within(NOBODY), connection.cursor() as cursor:
+                cursor.execute(f"SELECT count(*) FROM {wall.table}")
+                assert cursor.fetchone()[0] == 0, wall.table
+
+    def test_a_key_of_one_inbox_is_given_nothing_of_another_one(self, alice: Caller, told: Inbox):
+        other = alice.create_inbox(username="other")
+        for table in (
+            "threads_message",
+            "threads_thread",
+            "threads_event",
+            "threads_attachment",
+            "delivery_outboundmail",
+        ):
+            with acting_within(scope_of(alice, (other.pk,))), connection.cursor() as cursor:
+                cursor.execute(
+                    f"SELECT count(*) FROM {table}"
+                    + (f" WHERE inbox_id <> '{other.pk}'" if "attach" not in table else "")
+                )
+                assert cursor.fetchone()[0] == 0, table
+
+    def test_it_takes_no_row_that_belongs_to_another_account(self, told: Inbox, charlie: Caller):
+        with acting_within(scope_of(charlie)), pytest.raises(DatabaseError), transaction.atomic():
+            Event.objects.create(account_id=told.account_id, inbox_id=told.pk, type="message.received")
+
+    def test_it_changes_no_row_of_another_account(self, told: Inbox, charlie: Caller):
+        with acting_within(scope_of(charlie)), connection.cursor() as cursor:
+            for wall in row_security.walls():
+                column = "id" if wall.table == "inboxes_account" else "account_id"
+                cursor.execute(
+                    f"UPDATE {wall.table} SET {column} = {column} WHERE {column} <> %s", [charlie.account.pk]
+                )
+                assert cursor.rowcount == 0, wall.table
+
+    def test_a_row_cannot_point_at_one_of_another_tenant(self, told: Inbox, charlie: Caller):
+        theirs = charlie.create_inbox(username="charlie")
+        check_at_once()
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Event.objects.create(account_id=charlie.account.pk, inbox_id=told.pk, type="message.received")
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Message.objects.filter(inbox_id=told.pk).update(inbox_id=theirs.pk, account_id=charlie.account.pk)
+
+    def test_what_was_said_of_one_request_is_forgotten_with_its_transaction(self, told: Inbox, charlie: Caller):
+        with acting_within(scope_of(charlie)):
+            with suppress(ZeroDivisionError), transaction.atomic():
+                assert not Inbox.objects.filter(pk=told.pk).exists()
+                raise ZeroDivisionError
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM inboxes_inbox")
+                assert cursor.fetchone()[0] == 0
+
+
+def check_at_once() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+@pytest.fixture
+def without_managers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first wall is gone: managers and the base view give everything."""
+    monkeypatch.setattr(TenantManager, "within_scope", lambda self, rows: rows)
+    monkeypatch.setattr(TenantView, "scoped", lambda self, rows: rows)
+    for module in ("inboxes.api.views", "inboxes.api.audit_log", "threads.api.wait"):
+        monkeypatch.setattr(f"{module}.visible_inboxes", lambda key: Inbox.objects.all(), raising=False)
+
+
+@on_postgresql
+class TestTheDatabaseAlone:
+    def test_a_stranger_reads_and_changes_nothing(self, told: Inbox, charlie: Caller, without_managers: None):
+        message = Message.objects.filter(inbox=told).first()
+        assert message is not None
+        inside = f"/v1/inboxes/{told.pk}"
+        for path in (
+            inside,
+            f"{inside}/messages",
+            f"{inside}/threads",
+            f"{inside}/messages/{message.pk}",
+            f"{inside}/messages/{message.pk}/raw",
+            f"{inside}/threads/{message.thread_id}",
+        ):
+            assert charlie.get(path).status_code == 404, path
+        assert charlie.get("/v1/inboxes").json()["data"] == []
+        assert charlie.get("/v1/events").json()["data"] == []
+        assert charlie.delete(inside).status_code == 404
+        assert charlie.post(f"{inside}/messages", {"to": "a@example.com"}).status_code == 404
+        assert charlie.put(f"{inside}/messages/{message.pk}/labels", {"labels": ["x"]}).status_code == 404
+
+    def test_the_team_goes_on_working(self, told: Inbox, bob: Caller, without_managers: None):
+        assert bob.get(f"/v1/inboxes/{told.pk}/messages").json()["meta"]["total"] == 2
