@@ -113,19 +113,25 @@ def _who_is_here(mails: Sequence[ReceivedMail]) -> list[list[InboundRecipient]]:
     """The recipients of each mail that accept mail now. What RCPT was told may be seconds old: an inbox may have been deleted since,
     and another one may have its address."""
     wanted = {recipient.inbox_id for mail in mails for recipient in mail.recipients}
-    open_inboxes = still_open(wanted)
-    if open_inboxes == wanted:
+    closed = wanted - still_open(wanted)
+    if not closed:
         return [list(mail.recipients) for mail in mails]
-    gone = [r for mail in mails for r in mail.recipients if r.inbox_id not in open_inboxes]
-    now_at = {address: inbox.inbox_id for address, inbox in find_inboxes(gone).items()}
+    moved = _where_now([recipient for mail in mails for recipient in mail.recipients if recipient.inbox_id in closed])
     return [
-        [
-            recipient if recipient.inbox_id in open_inboxes else replace(recipient, inbox_id=now_at[recipient.address])
-            for recipient in mail.recipients
-            if recipient.inbox_id in open_inboxes or recipient.address in now_at
-        ]
+        [here for recipient in mail.recipients if (here := moved.get(recipient, recipient)) is not None]
         for mail in mails
     ]
+
+
+def _where_now(gone: list[InboundRecipient]) -> dict[InboundRecipient, InboundRecipient | None]:
+    """Whoever has the addresses of inboxes that are gone; None for an address that nobody has."""
+    found = find_inboxes(gone)
+    return {
+        recipient: replace(recipient, inbox_id=found[recipient.address].inbox_id)
+        if recipient.address in found
+        else None
+        for recipient in gone
+    }
 
 
 def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
