@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from django.db import connection
 from django.utils import timezone
 
-from mailbot.lib.addresses import AddressError, canonical
 from mailbot.lib.bulk import places
 
 # Not deleted and not past its end. A paused inbox still receives.
@@ -56,12 +55,3 @@ def _accepting(columns: str, column: str, values: Collection[str]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [now, *values])
         return list(cursor.fetchall())
-
-
-def find_inbox(address: str) -> RoutedInbox | None:
-    """The inbox that accepts mail for `address`, in any spelling; None when there is none, or it is no address."""
-    try:
-        wanted = canonical(address)
-    except AddressError:
-        return None
-    return find_inboxes([wanted]).get(wanted.address)

@@ -7,7 +7,7 @@ from typing import Any
 from delivery.inbound.process import process_inbound
 from delivery.inbound.receive import InboundRecipient, Outcome, ReceivedMail, store_inbound_mail
 from inboxes.models import Inbox
-from inboxes.routing import find_inboxes
+from inboxes.routing import RoutedInbox, find_inboxes
 from mailbot.lib.addresses import canonical
 
 
@@ -45,3 +45,9 @@ def store(raw: bytes, *inboxes: Inbox | str, envelope_sender: str = "customer@ex
     recipients = tuple(InboundRecipient(a.address, a.tag, found[a.address].inbox_id) for a in addresses)
     received = ReceivedMail("smtp", secrets.token_hex(16), envelope_sender, recipients, raw)
     assert store_inbound_mail([received]) == [Outcome.STORED]
+
+
+def inbox_for(address: str) -> RoutedInbox | None:
+    """Where mail to `address` would go now."""
+    wanted = canonical(address)
+    return find_inboxes([wanted]).get(wanted.address)

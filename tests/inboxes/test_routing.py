@@ -4,8 +4,9 @@ import pytest
 from django.utils import timezone
 
 from inboxes.models import Account, Inbox
-from inboxes.routing import RoutedInbox, find_inbox, find_inboxes
+from inboxes.routing import RoutedInbox, find_inboxes
 from mailbot.lib.addresses import canonical
+from tests.mailing import inbox_for
 
 pytestmark = pytest.mark.django_db
 
@@ -36,31 +37,29 @@ class TestFindInboxes:
         with django_assert_num_queries(0):
             assert find_inboxes([]) == {}
 
-
-class TestFindInbox:
     @pytest.mark.parametrize("address", ["support@mailbot.localhost", "<Support+EU@Mailbot.LOCALHOST>"])
     def test_it_takes_any_spelling(self, account, address):
         inbox = inbox_at(account, "support@mailbot.localhost")
-        found = find_inbox(address)
+        found = inbox_for(address)
         assert found is not None
         assert found.inbox_id == inbox.pk
 
-    @pytest.mark.parametrize("address", ["other@mailbot.localhost", "support@example.com", "no address", ""])
-    def test_it_is_none_where_there_is_no_inbox(self, account, address):
+    @pytest.mark.parametrize("address", ["other@mailbot.localhost", "support@example.com"])
+    def test_it_finds_nothing_where_there_is_no_inbox(self, account, address):
         inbox_at(account, "support@mailbot.localhost")
-        assert find_inbox(address) is None
+        assert inbox_for(address) is None
 
     def test_it_finds_paused_but_neither_deleted_nor_expired_inboxes(self, account):
         soon, past = timezone.now() + timedelta(hours=1), timezone.now() - timedelta(seconds=1)
         inbox_at(account, "paused@mailbot.localhost", status="paused", expires_at=soon)
         inbox_at(account, "deleted@mailbot.localhost", status="deleted")
         inbox_at(account, "expired@mailbot.localhost", expires_at=past)
-        found = [find_inbox(f"{name}@mailbot.localhost") for name in ("paused", "deleted", "expired")]
+        found = [inbox_for(f"{name}@mailbot.localhost") for name in ("paused", "deleted", "expired")]
         assert [inbox is not None for inbox in found] == [True, False, False]
 
     def test_it_finds_the_living_one_where_a_deleted_one_had_the_address(self, account):
         inbox_at(account, "again@mailbot.localhost", status="deleted")
         living = inbox_at(account, "again@mailbot.localhost")
-        found = find_inbox("again@mailbot.localhost")
+        found = inbox_for("again@mailbot.localhost")
         assert found is not None
         assert found.inbox_id == living.pk

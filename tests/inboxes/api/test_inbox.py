@@ -12,10 +12,9 @@ from django.utils import timezone
 from delivery.models import InboundMail
 from inboxes.models import Inbox
 from inboxes.provisioning import expire_inboxes
-from inboxes.routing import find_inbox
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
-from tests.mailing import deliver, mail, store
+from tests.mailing import deliver, inbox_for, mail, store
 from threads.attachments import storage_name
 from threads.models import Attachment, Event, Message, Thread
 
@@ -83,7 +82,7 @@ class TestDelete:
         answer = alice.delete(f"/v1/inboxes/{inbox.pk}")
         assert answer.status_code == 200
         assert answer.json()["data"]["status"] == "deleted"
-        assert find_inbox(inbox.address) is None
+        assert inbox_for(inbox.address) is None
         assert len(alice.messages(inbox)) == 1
         assert (
             alice.post(f"/v1/inboxes/{inbox.pk}/messages", {"to": "a@example.com"}).json()["error"]["reason"]
@@ -159,9 +158,9 @@ class TestExpiry:
 
     def test_it_ends_when_its_time_is_over(self, alice: Caller) -> None:
         inbox = alice.create_inbox(expires_in=60)
-        assert find_inbox(inbox.address)
+        assert inbox_for(inbox.address)
         Inbox.objects.filter(pk=inbox.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-        assert find_inbox(inbox.address) is None
+        assert inbox_for(inbox.address) is None
         assert expire_inboxes() == 1
         assert alice.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["status"] == "deleted"
         assert expire_inboxes() == 0
