@@ -110,6 +110,20 @@ class Server:
         with smtplib.SMTP(HOST, self.smtp_port, timeout=10) as smtp:
             smtp.sendmail("flows@example.com", [address], mail)
 
+    def lets_in(self) -> bool:
+        """Whether the SMTP server greets who comes."""
+        return smtp_greets(HOST, self.smtp_port)
+
+    @contextlib.contextmanager
+    def in_data(self, recipient: str) -> Iterator[smtplib.SMTP]:
+        """A client that has been told to send its mail."""
+        with smtplib.SMTP(HOST, self.smtp_port, timeout=30) as client:
+            client.ehlo()
+            client.mail("flows@example.com")
+            client.rcpt(recipient)
+            assert client.docmd("DATA")[0] == 354
+            yield client
+
     def kill(self, *names: str, how: signal.Signals = signal.SIGKILL) -> None:
         """Send `how` to these processes and all of their children at once, and wait for their end. Names as in the Procfile."""
         processes = [self._running.pop(name) for name in names]
@@ -127,6 +141,11 @@ class Server:
 
     def is_running(self, name: str) -> bool:
         return name in self._running and self._running[name].poll() is None
+
+    def ended(self) -> dict[str, int]:
+        """Name and exit code of each process that has ended by itself."""
+        codes = {name: process.poll() for name, process in self._running.items()}
+        return {name: code for name, code in codes.items() if code is not None}
 
     def start(self, *names: str, **environment: str) -> None:
         """Start processes that do not run, and wait until they do their work. A second worker is "worker:2"."""
@@ -206,7 +225,7 @@ class Server:
     def _wait_for(self, name: str) -> None:
         question = {
             "web": lambda: web_answers(HOST, self.port),
-            "smtp": lambda: smtp_greets(HOST, self.smtp_port),
+            "smtp": self.lets_in,
             "worker": self._mail_is_filed(),
             "worker:2": lambda: len(children(self.pid(name))) > 1,  # what it files, the other one might have filed
         }.get(name, lambda: True)
@@ -306,6 +325,26 @@ def fragile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     environment = {"MAILBOT_INBOUND_LEASE": str(LEASE), "MAILBOT_INBOUND_RETRY_AFTER": "3,3,3"}
     with a_server(tmp_path_factory.mktemp("fragile"), clocks_can_be_set=True, **environment) as server:
         yield server
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    """A client of the API of whatever `server` is in the test's module."""
+    with server.http() as client:
+        yield client
+
+
+@pytest.fixture
+def inbox(http: httpx.Client) -> Any:
+    """A new one, as the API shows it."""
+    return http.post("/inboxes", json={}).json()["data"]
+
+
+@pytest.fixture
+def nothing_ends(server: Server) -> Iterator[None]:
+    """Nobody starts anything of ours again: all of it comes through what the test does to others."""
+    yield
+    assert server.ended() == {}
 
 
 @pytest.fixture(autouse=True)

@@ -118,12 +118,12 @@ def numbers(http: httpx.Client, inbox: dict[str, Any]) -> set[int]:
     return {number_of(message) for message in messages(http, inbox)}
 
 
-def messages(http: httpx.Client, inbox: dict[str, Any]) -> list[dict[str, Any]]:
-    """All of an inbox, newest first."""
+def messages(http: httpx.Client, inbox: dict[str, Any], **filters: str) -> list[dict[str, Any]]:
+    """All of an inbox that the filters let through, newest first, page by page."""
     found: list[dict[str, Any]] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = http.get(f"/inboxes/{inbox['id']}/messages", params={"limit": 100, "cursor": cursor}).json()
+        page = http.get(f"/inboxes/{inbox['id']}/messages", params={"limit": 100, "cursor": cursor, **filters}).json()
         found += page["data"]
         cursor = page["meta"]["next_cursor"]
     return found

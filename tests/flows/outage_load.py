@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from tests.flows.conftest import until
+from tests.flows.load import messages
 
 SENDERS = 4
 PAUSE = 0.02  # seconds between two mails of a sender
@@ -101,23 +102,11 @@ def send(smtp: str, recipient: str, text: bytes) -> int:
         return NO_REPLY
 
 
-def messages(http: httpx.Client, inbox: dict[str, Any]) -> list[dict[str, Any]]:
-    """All that came in, page by page."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        query: dict[str, str | int | None] = {"direction": "inbound", "limit": 100, "cursor": cursor}
-        page = http.get(f"/inboxes/{inbox['id']}/messages", params=query).json()
-        found += page["data"]
-        cursor = page["meta"]["next_cursor"]
-    return found
-
-
 def assert_all_there_once(http: httpx.Client, inbox: dict[str, Any], load: Load, within: float) -> None:
     """What was acknowledged becomes visible `within` seconds, once and byte for byte, and nothing that was never sent does."""
     sent, promised = {attempt.number for attempt in load.ledger}, set(load.acknowledged)
-    until(lambda: len(messages(http, inbox)) >= len(promised), "all is visible", within)
-    filed = messages(http, inbox)
+    until(lambda: len(messages(http, inbox, direction="inbound")) >= len(promised), "all is visible", within)
+    filed = messages(http, inbox, direction="inbound")
     found = Counter(int(message["subject"].split()[1]) for message in filed)
     assert promised <= found.keys() <= sent
     assert set(found.values()) == {1}

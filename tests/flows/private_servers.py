@@ -27,11 +27,6 @@ embedded_only = pytest.mark.skipif(is_production, reason="embedded profile only"
 class OutageServer(Server):
     """A mailbot whose processes have to come through what happens to others."""
 
-    def ended(self) -> dict[str, int]:
-        """Name and exit code of each process that has ended."""
-        codes = {name: process.poll() for name, process in self._running.items()}
-        return {name: code for name, code in codes.items() if code is not None}
-
     def has_said(self, name: str, words: str, times: int = 1) -> bool:
         """Whether a process has written `words` so often since the test began."""
         return dict(self.news()).get(name, "").count(words) >= times
@@ -60,6 +55,15 @@ class PrivateServer:
         """Returns when it serves."""
         self._process = self._spawn()
         until(self._serves, f"{type(self).__name__} serves")
+
+    def look_after(self) -> None:
+        """Start it again when it has ended, as a service manager does. Returns when it serves."""
+        until(self._serves_or_is_started, f"{type(self).__name__} serves again")
+
+    def _serves_or_is_started(self) -> bool:
+        if self._process.poll() is not None:
+            self._process = self._spawn()
+        return self._serves()
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         if self._process.poll() is None:
@@ -131,24 +135,35 @@ class PrivateRedis(PrivateServer):
 
 
 class PrivatePostgres(PrivateServer):
-    """A cluster in `folder`, which must be the user's own; fsync is on. `url` names a database that `create_database` makes."""
+    """A cluster in `folder`, which must be the user's own; fsync is on. `url` names a database that `private_postgres` makes.
 
-    def __init__(self, folder: Path) -> None:
+    With `wal`, its log is in that empty folder, in files of 1 MiB, and no checkpoint makes room there.
+    """
+
+    def __init__(self, folder: Path, wal: Path | None = None) -> None:
         (self.port,) = free_ports(1)
         self.url = f"postgres://postgres@{HOST}:{self.port}/mailbot"
         self._folder = folder
-        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata=cluster")
+        self._settings = {"max_wal_size": "1GB", "checkpoint_timeout": "1h"} if wal else {}
+        place = [f"--waldir={wal}", "--wal-segsize=1"] if wal else []
+        options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata=cluster"]
+        self._run("initdb", *options, *place)
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """SIGQUIT is the immediate shutdown: no connection is ended in order and nothing is written any more."""
         super().stop(how)
+
+    def has_said(self, word: str) -> bool:
+        """Whether its log has the word."""
+        return word in (self._folder / "postgres.log").read_text(errors="replace")
 
     def execute(self, statement: str) -> None:
         with psycopg.connect(self.url.replace("/mailbot", "/postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        settings = {"port": self.port, "listen_addresses": HOST, "unix_socket_directories": self._folder, "fsync": "on"}
+        place = {"port": self.port, "listen_addresses": HOST, "unix_socket_directories": self._folder}
+        settings = {**place, "fsync": "on", **self._settings}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "postgres.log").open("ab") as log:
             return self._popen(["postgres", "-D", "cluster", *options], stdout=log, stderr=log)
@@ -211,13 +226,12 @@ def private_redis() -> Iterator[PrivateRedis]:
 
 
 @contextlib.contextmanager
-def private_postgres() -> Iterator[PrivatePostgres]:
-    """Running, with an empty database."""
+def private_postgres(wal: Path | None = None) -> Iterator[PrivatePostgres]:
+    """Running, with an empty database; its log is in the folder `wal` if there is one."""
     postgresql_programs()
     with tempfile.TemporaryDirectory(prefix="mailbot-postgres-") as folder:
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
-        server = PrivatePostgres(Path(folder))
+        give_to_postgres(Path(folder))
+        server = PrivatePostgres(Path(folder), wal)
         server.start()
         try:
             server.execute("CREATE DATABASE mailbot")
@@ -226,12 +240,24 @@ def private_postgres() -> Iterator[PrivatePostgres]:
             server.stop()
 
 
+def give_to_postgres(folder: Path) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+
+
 class SmallDisk:
     """A file system of a few megabytes. `fill` leaves `octets` of room, `make_room` takes away what filled it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
+
+    def folder_for_postgres(self, name: str) -> Path:
+        place = self.folder / name
+        place.mkdir()
+        give_to_postgres(place)
+        self.folder.chmod(0o755)  # so that the user postgres may pass
+        return place
 
     def fill(self, leaving: int = 0) -> None:
         with self._ballast.open("ab", buffering=0) as ballast, contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.flows.conftest import until
+from tests.flows.load import messages
 from tests.flows.outage_load import send
 from tests.flows.private_servers import children_of, resident_of
 
@@ -29,18 +30,6 @@ HEAD = b"From: bad@example.com\r\nSubject: bad\r\nMIME-Version: 1.0\r\n"
 GREETED = b"EHLO bad.example\r\n"
 STALLED_IN_A_COMMAND = GREETED + b"MAIL FR"
 STALLED_IN_DATA = GREETED + b"MAIL FROM:<>\r\nRCPT TO:<RECIPIENT>\r\nDATA\r\nSubject: never\r\n\r\nThis is"
-
-
-@pytest.fixture
-def http(server: Any) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    with httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def inbox(http: httpx.Client) -> Any:
-    return http.post("/inboxes", json={}).json()["data"]
 
 
 @pytest.fixture
@@ -120,10 +109,6 @@ def assert_served(server: Any, http: httpx.Client, inbox: Any) -> None:
 
 def has_messages(http: httpx.Client, inbox: Any, number: int) -> bool:
     return len(messages(http, inbox)) >= number
-
-
-def messages(http: httpx.Client, inbox: Any) -> Any:
-    return http.get(f"/inboxes/{inbox['id']}/messages").json()["data"]
 
 
 def memory(server: Any) -> int:

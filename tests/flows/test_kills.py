@@ -14,13 +14,14 @@ import httpx
 import pytest
 
 from tests.flows.conftest import BUSY, LEASE, Server, until
-from tests.flows.load import Load, load, messages
+from tests.flows.load import Load, load, messages, raw_of
 
 pytestmark = [pytest.mark.flows, pytest.mark.timeout(180)]
 
 VISIBLE_WITHIN = (
     LEASE + 10 + BUSY
 )  # seconds: what a killed worker held is taken again when its lease is over, by the next sweep
+GOES_WITHIN = 10.0  # seconds from its last mail to its end
 KILLED = [("smtp",), ("worker",), ("web",), ("web", "smtp", "worker", "beat")]
 
 
@@ -79,13 +80,27 @@ def kill_at_random(server: Server, flowing: Load, rounds: int) -> None:
 
 
 class TestStop:
-    def test_it_finishes_what_is_in_data_when_it_is_told_to_stop(self, fragile_server: Server, flowing: Load) -> None:
-        flowing.wait_for_more()
-        fragile_server.kill("smtp", how=signal.SIGTERM)
-        fragile_server.start("smtp")
-        flowing.wait_for_more()
-        flowing.stop()
-        flowing.hold(VISIBLE_WITHIN)
+    def test_it_finishes_what_is_in_data_and_goes(self, fragile_server: Server, flowing: Load) -> None:
+        """SIGTERM of the smtp process, under load and in the middle of a mail."""
+        server = fragile_server
+        with server.http() as http:
+            inbox = http.post("/inboxes", json={}).json()["data"]
+            with server.in_data(inbox["address"]) as client:
+                client.send(b"Subject: begun before\r\n\r\nfirst")
+                flowing.wait_for_more()
+                os.kill(server.pid("smtp"), signal.SIGTERM)
+                until(lambda: not server.lets_in(), "nobody else is let in")
+                client.send(b" and last\r\n.\r\n")
+                assert [client.getreply()[0] for _ in range(2)] == [250, 421]
+            until(lambda: not server.is_running("smtp"), "it has gone", GOES_WITHIN)
+            assert server.ended() == {"smtp": 0}
+            server.start("smtp")
+            flowing.wait_for_more()
+            flowing.stop()
+            flowing.hold(VISIBLE_WITHIN)
+            assert [raw_of(http, inbox, message) for message in messages(http, inbox)] == [
+                b"Subject: begun before\r\n\r\nfirst and last\r\n"
+            ]
 
 
 class TestOrder:

@@ -1,8 +1,7 @@
 """PostgreSQL restarted at once, away for a while and held still, under load: clients hear 451, and all comes back by itself."""
 
-import smtplib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,12 @@ from tests.flows.conftest import until
 from tests.flows.outage_load import NO_REPLY, Load, assert_all_there_once
 from tests.flows.private_servers import OutageServer, PrivatePostgres, private_postgres, production_only
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(150), production_only]
+pytestmark = [
+    pytest.mark.flows,
+    pytest.mark.timeout(150),
+    pytest.mark.usefixtures("nothing_ends"),
+    production_only,
+]
 
 ANSWERED_WITHIN = 8.0  # seconds: SMTPLimits.database_timeout and what two busy cores take
 BACK_WITHIN = 5.0  # seconds from PostgreSQL's return to the first mail accepted and the first request answered
@@ -43,25 +47,6 @@ def server(
         yield server
     finally:
         server.end()
-
-
-@pytest.fixture(autouse=True)
-def _no_process_has_ended(server: OutageServer) -> Iterator[None]:
-    """Nobody starts anything of ours again: all of it comes through the outage."""
-    yield
-    assert server.ended() == {}
-
-
-@pytest.fixture
-def http(server: OutageServer) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    with httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def inbox(http: httpx.Client) -> Any:
-    return http.post("/inboxes", json={}).json()["data"]
 
 
 def test_it_comes_through_an_immediate_restart(
@@ -112,29 +97,18 @@ def test_it_holds_a_bounded_number_of_octets_while_postgresql_hangs(
 ) -> None:
     before = server.memory("smtp")
     server.forget_peak("smtp")
-    text = b"Subject: large\r\n\r\n" + LINE * (SIZE // len(LINE)) + b"\r\n.\r\n"
     with ExitStack() as stack:
-        clients = [stack.enter_context(in_data(server.smtp, inbox["address"])) for _ in range(6 * QUEUED // SIZE)]
+        clients = [stack.enter_context(server.in_data(inbox["address"])) for _ in range(6 * QUEUED // SIZE)]
         with postgres.held_still():
-            for client in clients:
-                client.send(text)
-            assert {client.getreply()[0] for client in clients} == {
-                451,
-                452,
-            }  # some wait too long, there is no room for others
+            for words in (
+                b"Subject: large\r\n\r\n" + LINE * (SIZE // len(LINE)),
+                b"\r\n.\r\n",
+            ):  # none ends before all are in
+                for client in clients:
+                    client.send(words)
+            # Some wait too long, there is no room for others.
+            assert {client.getreply()[0] for client in clients} == {451, 452}
     assert server.peak("smtp") - before < 4 * QUEUED  # with what the readers hold, and mails that are joined
-
-
-@contextmanager
-def in_data(address: str, recipient: str) -> Iterator[smtplib.SMTP]:
-    """A connection that has been told to send its mail."""
-    host, port = address.split(":")
-    with smtplib.SMTP(host, int(port), timeout=30) as client:
-        client.ehlo()
-        client.mail("sender@outages.example")
-        client.rcpt(recipient)
-        assert client.docmd("DATA")[0] == 354
-        yield client
 
 
 def answers_again(http: httpx.Client) -> bool:

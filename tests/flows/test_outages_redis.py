@@ -13,7 +13,12 @@ from tests.flows.conftest import Server, until
 from tests.flows.outage_load import Load, assert_all_there_once, send
 from tests.flows.private_servers import OutageServer, PrivateRedis, private_redis, production_only
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(150), production_only]
+pytestmark = [
+    pytest.mark.flows,
+    pytest.mark.timeout(150),
+    pytest.mark.usefixtures("nothing_ends"),
+    production_only,
+]
 
 SOON = 2.0  # seconds: far more than a reply takes, and less than any time-out that one could be waiting for
 SWEPT_WITHIN = 20.0  # seconds until worker and beat are back and a sweep, every 5 s, has found what no hint told of
@@ -39,25 +44,6 @@ def server(
         yield server
     finally:
         server.end()
-
-
-@pytest.fixture(autouse=True)
-def _no_process_has_ended(server: OutageServer) -> Iterator[None]:
-    """Nobody starts anything of ours again: all of it comes through the outage."""
-    yield
-    assert server.ended() == {}
-
-
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    with httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def inbox(http: httpx.Client) -> Any:
-    return http.post("/inboxes", json={}).json()["data"]
 
 
 class Wait(threading.Thread):

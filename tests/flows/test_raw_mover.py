@@ -6,7 +6,6 @@ import signal
 import smtplib
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,6 @@ print(left, RawObject.objects.exclude(state="kept").count(), RawObject.objects.c
 
 def mail(number: int) -> bytes:
     return f"Subject: move {number}\r\nMessage-ID: <{number}@moves.example>\r\n\r\n{'octets ' * (number * 7 % 900)}\r\n".encode()
-
-
-@pytest.fixture
-def http(server: Any) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {server.api_key}"}
-    with httpx.Client(base_url=f"{server.url}/v1", headers=headers, timeout=30) as client:
-        yield client
 
 
 def objects(var: Path) -> int:
