@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
@@ -112,6 +112,19 @@ class TestWait:
             pass
         assert looks == [None]
         assert wait.answer.json()["data"]["subject"] == "in between"
+
+    def test_it_is_woken_by_the_commit_and_not_before(
+        self, web: Web, nothing_lost: None, seats: Seats, alice: Caller
+    ) -> None:
+        """Who is told too early looks, finds nothing and is not told again."""
+        inbox = alice.create_inbox()
+        with waiting(web, alice, inbox.pk, timeout_ms=10_000) as wait:
+            seats.wait_for(1)
+            with transaction.atomic():
+                deliver(mail(), inbox)
+                wait.join(0.3)
+                assert wait.is_alive()
+        assert wait.answer.status_code == 200
 
     def test_it_says_when_nothing_came_and_where_to_go_on(self, web: Web, alice: Caller) -> None:
         inbox = alice.create_inbox()

@@ -1,0 +1,50 @@
+"""What worker and beat do while the broker is away."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "tests.mailbot.impatient"]
+WORKER = ["worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+BEAT = ["beat", "--pidfile="]
+NOBODY = "redis://127.0.0.1:1"
+TRIES = 250  # Celery by itself gives up after 100
+PATIENCE = 60.0  # seconds
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(command: list[str]) -> subprocess.Popen[str]:
+        environment = {**os.environ, "MAILBOT_VAR": str(tmp_path), "REDIS_URL": NOBODY, "PYTHONWARNINGS": "ignore"}
+        environment["DJANGO_SETTINGS_MODULE"] = "mailbot.settings"
+        options = {"cwd": settings.BASE_DIR, "env": environment, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([*CELERY, *command], **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.flows
+@pytest.mark.parametrize("command", [WORKER, BEAT], ids=["worker", "beat"])
+def test_it_never_gives_up_a_broker_that_is_away(
+    start: Callable[[list[str]], subprocess.Popen[str]], command: list[str]
+) -> None:
+    process = start(command)
+    assert process.stderr
+    deadline, tries = time.monotonic() + PATIENCE, 0
+    for line in process.stderr:  # it ends when the process does
+        tries += "Connection refused" in line
+        if tries >= TRIES or time.monotonic() > deadline:
+            break
+    assert tries >= TRIES
