@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(os.environ.get("DATABASE_URL")), reason="make run without any configuration is embedded"),
 ]
 
+ENDS_WITHIN = 15.0  # seconds until the last process notices that its starter is gone, and stops
 VENV = Path(sys.executable).parent.parent
 FAKE_OLD_PYTHON = """#!/bin/sh
 case "$2" in
@@ -197,27 +198,53 @@ def test_it_welcomes_works_and_stops(machine):
     assert machine.credentials == credentials
     os.kill(again.starter(), signal.SIGKILL)
     again.wait()
-    until(lambda: processes_of(machine.folder) == [], "the end of the processes whose starter was killed", 15)
+    until(lambda: processes_of(machine.folder) == [], "the end of the processes whose starter was killed", ENDS_WITHIN)
 
 
-def test_it_keeps_what_it_acknowledged_when_all_of_it_is_killed(machine, tmp_path):
+def kill_each(run: Run, machine: Machine) -> None:
+    for pid in pids_of(machine.folder):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_the_group(run: Run, machine: Machine) -> None:
+    """make and the starter: what they started has to notice."""
+    os.killpg(run.process.pid, signal.SIGKILL)
+
+
+def stop_the_group(run: Run, machine: Machine) -> None:
+    os.killpg(run.process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("end", [kill_each, kill_the_group, stop_the_group])
+def test_it_keeps_what_it_acknowledged_however_it_ends(machine, tmp_path, end):
     environment = {"MAILBOT_INBOUND_LEASE": str(LEASE)}
     run = machine.make_run(**environment)
     run.wait_for_welcome()
     with load(machine, tmp_path / "ledger") as flowing:
         flowing.wait_for_more()
-        for pid in pids_of(machine.folder):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end(run, machine)
         run.wait()
-        until(lambda: not pids_of(machine.folder), "the end of all")
+        until(lambda: not pids_of(machine.folder), "the end of all", ENDS_WITHIN)
         again = machine.make_run(**environment)
         again.wait_for_welcome()
         flowing.wait_for_more()
         flowing.stop()
         flowing.hold(LEASE + 10 + BUSY)
     os.kill(again.starter(), signal.SIGTERM)
-    again.wait()
+    assert again.wait() == 0
+    assert processes_of(machine.folder) == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("web", "uvicorn"), ("worker", " worker ")])
+def test_it_leaves_nothing_behind_when_a_process_is_killed(machine, name, words):
+    run = machine.make_run()
+    run.wait_for_welcome()
+    # The first is the one that the Procfile started: a worker has children.
+    os.kill(min(pid for pid, command in pids_of(machine.folder).items() if words in command), signal.SIGKILL)
+    assert run.wait() == 2
+    assert f"{name} has ended by itself" in run.output
+    until(lambda: not pids_of(machine.folder), "the end of all", ENDS_WITHIN)
 
 
 def pasted(output: str, machine: Machine) -> str:
