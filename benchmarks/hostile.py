@@ -1,10 +1,11 @@
 """What others feel of a bad client: the time from the end of their DATA to its 250, and from the 250 until their message is visible.
 
-    PYTHONPATH=. .venv/bin/python benchmarks/hostile.py [--seconds 8] [--rate 80] [--only 30] [--runs 1]
+    python -m benchmarks.hostile [--rounds 3] [--seconds 8] [--rate 80] [--only 30] [--runs 1]
 
-One mailbot of the profile that DATABASE_URL and REDIS_URL choose. For each disturbance the same even load runs twice, alone and
-disturbed, and the p99 of both are put beside each other. The target is at most twice the usual. `--only` takes the disturbances whose
-names contain it. Mail of the disturbance goes to an inbox of its own.
+One mailbot of the profile that DATABASE_URL and REDIS_URL choose. For each disturbance the same even load runs alone, disturbed, alone,
+disturbed, … for so many rounds. Their p99 are put beside each other: the ratio is that of the medians, and beside it stands by how much
+the quiet runs differ among themselves, which is what a ratio means nothing below. The target is at most twice the usual. `--only` takes
+the disturbances whose names contain it. Mail of the disturbance goes to an inbox of its own.
 """
 
 import asyncio
@@ -13,18 +14,22 @@ import contextlib
 import os
 import sys
 import time
+from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 
 import httpx
 import uvloop
 
-from benchmarks.figures import Figure, options_of, percentile, profile, report
+from benchmarks.figures import Figure, options_of, percentile, profile, report, shown
 from benchmarks.lab import HOST, INBOXES, Mailbot, new_database
 from benchmarks.load import Due, LoadClient, mail
 
+TARGET = 2.0  # times the usual p99
+MEASURED = ("accepted", "visible")
 LOOKS_EVERY = 0.002  # seconds
 PATIENCE = 60.0  # seconds
 MEBIBYTE = 1024 * 1024
@@ -204,24 +209,58 @@ DISTURBANCES: dict[str, Disturbance] = {
 # --- Side by side ---------------------------------------------------------------------------------------------------------
 
 
-def one_run(only: str, seconds: float, rate: float, figures: dict[tuple[str, str], list[float]]) -> None:
+@dataclass
+class Comparison:
+    """The p99 of each quiet and each disturbed run, in milliseconds, in the order in which they took turns."""
+
+    usual: list[float] = field(default_factory=list)
+    disturbed: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        return median(self.disturbed) / median(self.usual)
+
+    @property
+    def noise(self) -> float:
+        """The slowest quiet run against the quickest."""
+        return max(self.usual) / min(self.usual)
+
+    def __str__(self) -> str:
+        usual, disturbed = (" · ".join(map(shown, runs)) for runs in (self.usual, self.disturbed))
+        verdict = "within" if self.ratio <= TARGET else "BEYOND"
+        return f"{usual} → {disturbed} ms: {self.ratio:.2f} × ({verdict} {TARGET:g} ×; quiet runs differ by {self.noise:.2f} ×)"
+
+
+Comparisons = dict[tuple[str, str], Comparison]  # by disturbance, and by what was measured
+
+
+def one_run(options: Namespace, compared: Comparisons) -> None:
     with new_database() as environment, Mailbot(environment) as bot:
         recipient = own_inbox(bot)
-        uvloop.run(feel(bot, 2, rate))
+        uvloop.run(feel(bot, 2, options.rate))
         for name, disturbance in DISTURBANCES.items():
-            if only.lower() in name.lower():
-                usual, disturbed = uvloop.run(side_by_side(bot, recipient, disturbance, seconds, rate))
-                compare(name, usual, disturbed, figures)
+            if options.only.lower() in name.lower():
+                uvloop.run(side_by_side(bot, partial(disturbance, bot.smtp_port, recipient), name, options, compared))
 
 
 async def side_by_side(
-    bot: Mailbot, recipient: str, disturbance: Disturbance, seconds: float, rate: float
-) -> tuple[Felt, Felt]:
-    usual = await feel(bot, seconds, rate)
-    async with disturbance(bot.smtp_port, recipient):
-        disturbed = await feel(bot, seconds, rate)
-    await asyncio.sleep(2)  # what is left of it, so that the next one begins in quiet
-    return usual, disturbed
+    bot: Mailbot,
+    disturbed: Callable[[], AbstractAsyncContextManager[None]],
+    name: str,
+    options: Namespace,
+    compared: Comparisons,
+) -> None:
+    for _ in range(options.rounds):
+        usual = await feel(bot, options.seconds, options.rate)
+        async with disturbed():
+            felt = await feel(bot, options.seconds, options.rate)
+        await asyncio.sleep(2)  # what is left of it, so that the next one begins in quiet
+        for what in MEASURED:
+            comparison = compared.setdefault((name, what), Comparison())
+            comparison.usual.append(percentile(getattr(usual, what), 0.99))
+            comparison.disturbed.append(percentile(getattr(felt, what), 0.99))
+    for what in MEASURED:
+        print(f"{name}: p99 {what} {compared[name, what]}", flush=True)
 
 
 def own_inbox(bot: Mailbot) -> str:
@@ -230,24 +269,28 @@ def own_inbox(bot: Mailbot) -> str:
     return str(answer.json()["data"]["address"])
 
 
-def compare(name: str, usual: Felt, disturbed: Felt, figures: dict[tuple[str, str], list[float]]) -> None:
-    for what in ("accepted", "visible"):
-        before, after = (percentile(getattr(felt, what), 0.99) for felt in (usual, disturbed))
-        figures.setdefault((f"{name}: p99 {what}, usual / {profile()}", "ms"), []).append(before)
-        figures.setdefault((f"{name}: p99 {what}, disturbed / {profile()}", "ms"), []).append(after)
-        figures.setdefault((f"{name}: p99 {what} / {profile()}", "×"), []).append(after / before)
-        print(f"{name}: p99 {what} {before:.1f} → {after:.1f} ms, {after / before:.2f} ×", flush=True)
+def figures_of(name: str, what: str, comparison: Comparison) -> list[Figure]:
+    title = f"{name}: p99 {what}"
+    ratios = [after / before for before, after in zip(comparison.usual, comparison.disturbed, strict=True)]
+    return [
+        Figure(f"{title}, usual / {profile()}", "ms", comparison.usual),
+        Figure(f"{title}, disturbed / {profile()}", "ms", comparison.disturbed),
+        Figure(f"{title} / {profile()}", "×", ratios),
+        Figure(f"{title}, quiet runs among themselves / {profile()}", "×", [comparison.noise]),
+    ]
 
 
 def main() -> None:
-    parser = options_of(__doc__, seconds=8.0, rate=80.0)
+    parser = options_of(__doc__, seconds=8.0, rate=80.0, rounds=3)
     parser.set_defaults(runs=1)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    figures: dict[tuple[str, str], list[float]] = {}
+    compared: Comparisons = {}
     for _ in range(options.runs):
-        one_run(options.only, options.seconds, options.rate, figures)
-    report([Figure(name, unit, runs) for (name, unit), runs in figures.items()])
+        one_run(options, compared)
+    report([figure for (name, what), each in compared.items() for figure in figures_of(name, what, each)])
+    if beyond := [f"{what} beside {name}" for (name, what), each in compared.items() if each.ratio > TARGET]:
+        print(f"Beyond {TARGET:g} ×: {', '.join(beyond)}.")
 
 
 if __name__ == "__main__":
