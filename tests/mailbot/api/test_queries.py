@@ -1,0 +1,126 @@
+"""How many queries each route of /v1 asks the database, however much there is.
+
+A test that fails shows the lines of the table as they are now. A query more wants a reason.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from delivery.inbound.process import process_inbound
+from mailbot.api.renderers import dumps
+from tests.cast import Caller
+from tests.mailing import mail, store
+from threads.models import Attachment, Message
+
+METHODS = ("get", "post", "put", "patch", "delete")
+# In a transaction of the test, where that of the request shows as a savepoint and its release. The first finds the key.
+QUERIES = {
+    "GET /audit-log": 3,
+    "POST /inboxes": 9,
+    "GET /inboxes": 3,
+    "GET /inboxes/{inbox_id}": 2,
+    "PATCH /inboxes/{inbox_id}": 7,
+    "DELETE /inboxes/{inbox_id}": 7,
+    "POST /inboxes/{inbox_id}/pause": 7,
+    "POST /inboxes/{inbox_id}/resume": 6,
+    "GET /inboxes/{inbox_id}/messages": 5,
+    "POST /inboxes/{inbox_id}/messages": 15,
+    "GET /inboxes/{inbox_id}/messages/{message_id}": 4,
+    "GET /inboxes/{inbox_id}/messages/{message_id}/explain": 4,
+    "PUT /inboxes/{inbox_id}/messages/{message_id}/labels": 8,
+    "GET /inboxes/{inbox_id}/messages/{message_id}/attachments/{attachment_id}": 5,
+    "GET /inboxes/{inbox_id}/messages/{message_id}/raw": 5,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 19,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 20,
+    "GET /inboxes/{inbox_id}/threads": 4,
+    "GET /inboxes/{inbox_id}/threads/{thread_id}": 5,
+    "PATCH /inboxes/{inbox_id}/threads/{thread_id}": 7,
+    "GET /inboxes/{inbox_id}/threads/{thread_id}/events": 5,
+    "GET /events": 3,
+}
+# What PostgreSQL is asked beyond that: it tells the time at which a mail is due.
+ON_POSTGRESQL = {
+    "POST /inboxes/{inbox_id}/messages": 1,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 1,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 1,
+}
+# Of the routes that want one.
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /inboxes": {"username": "support", "client_id": "support-1"},
+    "PATCH /inboxes/{inbox_id}": {"display_name": "Support"},
+    "POST /inboxes/{inbox_id}/messages": {"to": ["a@example.com", "b@example.com"], "subject": "Hello"},
+    "PUT /inboxes/{inbox_id}/messages/{message_id}/labels": {"labels": ["urgent"]},
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": {"body_text": "Thank you"},
+    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": {"to": "a@example.com"},
+    "PATCH /inboxes/{inbox_id}/threads/{thread_id}": {"status": "closed"},
+}
+
+
+def served() -> Iterator[str]:
+    for entry in get_resolver().url_patterns:
+        if isinstance(entry, URLResolver) and str(entry.pattern) == "v1/":
+            for pattern in entry.url_patterns:
+                assert isinstance(pattern, URLPattern)
+                path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", str(pattern.pattern))
+                view = pattern.callback.view_class  # type: ignore[attr-defined]
+                yield from (f"{method.upper()} /{path}" for method in METHODS if hasattr(view, method))
+
+
+def world(alice: Caller, size: int) -> dict[str, str]:
+    """So many inboxes, and in one of them so many threads, one of which has so many messages, each with a file; the ids in it."""
+    inbox, *_ = [alice.create_inbox() for _ in range(size)]
+    store(mail(Message_ID="<first@example.com>", attachments={"a.txt": b"first"}), inbox)
+    for number in range(size - 1):
+        store(mail(In_Reply_To="<first@example.com>", attachments={"a.txt": b"reply %d" % number}), inbox)
+        store(mail(Subject=f"Question {number}", attachments={"a.txt": b"question %d" % number}), inbox)
+    while process_inbound():
+        pass
+    message = Message.objects.get(message_id_header="<first@example.com>")
+    return {
+        "inbox_id": inbox.pk,
+        "message_id": message.pk,
+        "thread_id": message.thread_id,
+        "attachment_id": Attachment.objects.get(message=message).pk,
+    }
+
+
+def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
+    """What the route asks; whatever it does is undone."""
+    method, _, path = route.partition(" ")
+    with transaction.atomic():
+        with CaptureQueriesContext(connection) as queries:
+            answer = caller.client.generic(
+                method,
+                "/v1" + path.format(**ids),
+                dumps(BODIES.get(route, {})),
+                content_type="application/json",
+            )
+        assert answer.status_code < 300, answer.content
+        transaction.set_rollback(True)
+    return len(queries)
+
+
+def expected(route: str) -> int:
+    return QUERIES[route] + (ON_POSTGRESQL.get(route, 0) if connection.vendor == "postgresql" else 0)
+
+
+class TestQueries:
+    def test_it_knows_every_route(self) -> None:
+        assert set(QUERIES) == set(served())
+
+    @pytest.mark.parametrize("size", [1, 50])
+    def test_it_asks_as_many_however_much_there_is(self, alice: Caller, size: int) -> None:
+        ids = world(alice, size)
+        found = {route: counted(alice, route, ids) for route in QUERIES}
+        other = [
+            f'"{route}": {number},  # not {expected(route)}'
+            for route, number in found.items()
+            if number != expected(route)
+        ]
+        assert not other, "\n".join(["", *other])
