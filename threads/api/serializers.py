@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from mailbot.api.pagination import PageQuery
+from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import StrictSerializer
 from threads.events import EventType
 from threads.models import Attachment, Event, Message, Thread
@@ -67,13 +68,13 @@ class EventQuery(PageQuery):
     after = serializers.CharField(max_length=40, required=False)
 
 
-class AttachmentSerializer(serializers.ModelSerializer[Attachment]):
+class AttachmentSerializer(RowSerializer[Attachment]):
     class Meta:
         model = Attachment
         fields = ("id", "filename", "content_type", "size", "content_id", "disposition", "sha256")
 
 
-class MessageSerializer(serializers.ModelSerializer[Message]):
+class MessageSerializer(RowSerializer[Message]):
     to_addresses = serializers.SerializerMethodField()
     cc = serializers.SerializerMethodField()
     bcc = serializers.SerializerMethodField()
@@ -119,7 +120,7 @@ def bare(addresses: list[dict[str, str]]) -> list[str]:
     return [item["address"] for item in addresses]
 
 
-class ThreadSerializer(serializers.ModelSerializer[Thread]):
+class ThreadSerializer(RowSerializer[Thread]):
     owner = serializers.SerializerMethodField()
 
     class Meta:
@@ -131,7 +132,7 @@ class ThreadSerializer(serializers.ModelSerializer[Thread]):
         return
 
 
-class EventSerializer(serializers.ModelSerializer[Event]):
+class EventSerializer(RowSerializer[Event]):
     class Meta:
         model = Event
         fields = "id type inbox_id thread_id message_id recipient occurred_at recorded_at data".split()
