@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -138,10 +138,18 @@ class Store:
 class Mailbot:
     """A running mailbot in `environment`, with INBOXES inboxes unless the database has been prepared.
 
-    `workers` is the worker's number of pool processes (MAILBOT_WORKERS).
+    `workers` is the worker's number of pool processes (MAILBOT_WORKERS), `processes` those of the Procfile that are started.
     """
 
-    def __init__(self, environment: dict[str, str], *, workers: int = 2, prepared: bool = False) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        *,
+        workers: int = 2,
+        prepared: bool = False,
+        processes: Collection[str] = ("web", "smtp", "worker", "beat"),
+    ) -> None:
+        self._names = processes
         self.port, self.smtp_port = free_port(), free_port()
         self.environment = child_environment(
             **{name: value for name, value in environment.items() if name != "PATH"},
@@ -163,9 +171,10 @@ class Mailbot:
         self.inbox_ids = self.store.inbox_ids()
         try:
             for name, command in procfile_commands(ROOT).items():
-                self._start(name, command)
+                if name in self._names:
+                    self.start(name, command)
             until(lambda: web_answers(HOST, self.port), "the web process answers")
-            until(lambda: smtp_greets(HOST, self.smtp_port), "the smtp process greets")
+            until(lambda: "smtp" not in self._names or smtp_greets(HOST, self.smtp_port), "the smtp process greets")
         except BaseException:
             self._stop(failed=True)
             raise
@@ -185,12 +194,13 @@ class Mailbot:
         if failed:
             print(self._log.read_text(errors="replace")[-4000:], file=sys.stderr)
 
-    def _start(self, name: str, command: str) -> None:
+    def start(self, name: str, command: str, **environment: str) -> None:
+        """A process more; it is stopped with the others."""
         with self._log.open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [*leash(), "sh", "-c", command],
                 cwd=ROOT,
-                env=self.environment,
+                env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -48,6 +48,7 @@ SCRIPTS = {
     "waits": Script("waits", "--runs 1 --samples 50 --open 500"),
     "embedded-waits": Script("waits", "--runs 1 --samples 50", True, "--open 0"),
     "million": Script("stored_million", "--runs 1 --messages 20000 --inboxes 200 --seconds 5"),
+    "api": Script("api", "--runs 1 --messages 1000,100000 --seconds 1"),
     "start": Script("first_answer", "--runs 1", True),
 }
 
@@ -66,6 +67,35 @@ class Row:
 ONE, TWO = "worker of 1", "worker of 2"
 MAILDEV = "against MailDev's best run"
 ANSWER = "250 to the open wait's answer"
+FEWEST, MOST = "1,000 messages", "1,000,000 messages"
+GROWN = "most messages against fewest"
+SECURED = f"row-level security on against off, {MOST}"
+BARE = "list against the bare view"
+API_ROWS = [
+    Row(
+        "API: a list of 50, with a key, against a bare view at 1,000 messages", f"{BARE}, {FEWEST}", "0.5 ×", "", "api"
+    ),
+    Row("– at 1,000,000", f"{BARE}, {MOST}", "0.5 ×", "", "api"),
+    Row("API at 1,000,000 messages against 1,000: list", f"list, {GROWN}", "0.75 ×", "", "api"),
+    Row("– read", f"read, {GROWN}", "0.75 ×", "", "api"),
+    Row("– list threads", f"list threads, {GROWN}", "0.75 ×", "", "api"),
+    Row("– read a thread", f"read a thread, {GROWN}", "0.75 ×", "", "api"),
+    Row("– search", f"search, {GROWN}", "0.75 ×", "", "api"),
+    Row("– create an inbox", f"create an inbox, {GROWN}", "0.75 ×", "", "api"),
+    Row("– send", f"send, {GROWN}", "0.75 ×", "", "api"),
+    Row("API with row-level security against without, at 1,000,000: list", f"list, {SECURED}", "", "", "api"),
+    Row("– read", f"read, {SECURED}", "", "", "api"),
+    Row("– send", f"send, {SECURED}", "", "", "api"),
+    Row("API at 1,000,000 messages: list", f"list, {MOST}", "", "", "api"),
+    Row("– p95", f"list, {MOST}, p95", "", "", "api"),
+    Row("– the load client's share of a core meanwhile", f"list, {MOST}, load client's share of a core", "", "", "api"),
+    Row("– read", f"read, {MOST}", "", "", "api"),
+    Row("– list threads", f"list threads, {MOST}", "", "", "api"),
+    Row("– read a thread", f"read a thread, {MOST}", "", "", "api"),
+    Row("– search", f"search, {MOST}", "", "", "api"),
+    Row("– create an inbox", f"create an inbox, {MOST}", "", "", "api"),
+    Row("– send, until it is queued", f"send, {MOST}", "", "", "api"),
+]
 ROWS = [
     Row("accepted and durable, against a bare aiosmtpd", "durable against bare", "1.0 ×", "1.8 ×", "intake"),
     Row("– in mails a second", "accepted and durable", "", "", "intake"),
@@ -102,6 +132,7 @@ ROWS = [
     Row("– Redis", f"CPU of Redis, {ONE}", "", "", "pipeline"),
     Row("– the load client", f"CPU of load client, {ONE}", "", "", "pipeline"),
     Row("embedded: accepted → visible", f"accepted and visible, {TWO}", "300/s", "800/s", "embedded"),
+    *API_ROWS,
     Row("`make run`, installed, to first answer", "make run to the first answer", "4 s", "2 s", "start"),
 ]
 
