@@ -25,6 +25,7 @@ class Actor:
     kind: ActorKind
     id: str = ""
     name: str = ""
+    mode: str = ""  # of a key: test or live
 
 
 NOBODY = Actor(ActorKind.ANONYMOUS)

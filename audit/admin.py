@@ -82,6 +82,7 @@ class AuditEntryAdmin(admin.ModelAdmin[AuditEntry]):
         text_column("object_pk", "object id"),
         "account_id",
         "inbox_id",
+        text_column("mode"),
         json_column("changes", "changes"),
         text_column("remote_addr", "peer address"),
         text_column("cid", "request", 100),

@@ -11,6 +11,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from audit.actors import ActContext, Actor, ActorKind, acting_in, current
 from mailbot.lib.scope import NOBODY, acting_within
+from mailbot.lib.stray_keys import looks_like_key
 
 _USABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,100}")
 
@@ -20,7 +21,8 @@ class RequestContextMiddleware:
 
     Until somebody is authenticated it acts for nobody (mailbot.lib.scope).
 
-    A caller's own X-Request-Id is kept when it has a usable shape, so that a client can find its request in the trail.
+    A caller's own X-Request-Id is kept when it has a usable shape and is no API key, so that a client can find its request in the
+    trail.
     """
 
     sync_capable = True
@@ -55,7 +57,7 @@ def context_of(request: HttpRequest) -> ActContext:
     """The context of a request, which gets its `request_id` here."""
     context = ActContext(remote_addr=remote_address(request))
     wanted = request.headers.get("X-Request-Id", "")
-    if _USABLE_REQUEST_ID.fullmatch(wanted):
+    if _USABLE_REQUEST_ID.fullmatch(wanted) and not looks_like_key(wanted):
         context.request_id = wanted
     request.request_id = context.request_id  # type: ignore[attr-defined]
     return context

@@ -44,7 +44,8 @@ class AuditEntryManager(TenantManager["AuditEntry"], LogEntryManager.from_querys
             "act": ACT_NAMES.get((object_type, verb), f"{object_type}.{verb}"),
             "object_type": object_type,
             "account_id": getattr(instance, "account_id", None) or (instance.pk if object_type == "account" else ""),
-            "inbox_id": instance.pk if object_type == "inbox" else getattr(instance, "inbox_id", None) or "",
+            "inbox_id": _inbox_of(instance),
+            "mode": getattr(instance, "mode", "") or context.actor.mode,
             "actor_kind": context.actor.kind,
             "actor_id": context.actor.id,
             "actor_name": context.actor.name,
@@ -52,6 +53,13 @@ class AuditEntryManager(TenantManager["AuditEntry"], LogEntryManager.from_querys
             "remote_addr": context.remote_addr,
         }
         return super().log_create(instance, force_log=force_log, **columns)  # type: ignore[no-any-return]
+
+
+def _inbox_of(instance: models.Model) -> str:
+    """The inbox that an entry about this row belongs to; a row that says `sole_inbox_id` may concern one without being of it."""
+    if instance._meta.model_name == "inbox":
+        return str(instance.pk)
+    return getattr(instance, "inbox_id", None) or getattr(instance, "sole_inbox_id", None) or ""
 
 
 class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
@@ -62,6 +70,8 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
     object_type = models.CharField(max_length=40)
     account_id = models.CharField(max_length=ID_LENGTH, blank=True, default="")
     inbox_id = models.CharField(max_length=ID_LENGTH, blank=True, default="")
+    # Test or live; empty for what is of the account as a whole. What has an inbox is of that inbox's mode, whatever stands here.
+    mode = models.CharField(max_length=4, blank=True, default="")
     actor_kind = models.CharField(max_length=20)
     actor_id = models.CharField(max_length=150, blank=True, default="")
     actor_name = models.CharField(max_length=200, blank=True, default="")

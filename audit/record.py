@@ -37,6 +37,8 @@ class Act(StrEnum):
     RAW_REMOVED = "raw.removed"
     CONSOLE_SIGNED_IN = "console.signed_in"
     CONSOLE_SIGN_IN_FAILED = "console.sign_in_failed"
+    MEMBER_ROLE_CHANGED = "member.role_changed"
+    MEMBER_REMOVED = "member.removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def record_many(entries: Iterable[Entry]) -> None:
             **_about(entry.subject),
             account_id=entry.account_id,
             inbox_id=entry.inbox_id,
+            mode=getattr(entry.subject, "mode", "") or context.actor.mode,
             changes=entry.changes,
             actor_kind=context.actor.kind,
             actor_id=context.actor.id,

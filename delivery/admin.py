@@ -13,7 +13,8 @@ from delivery.inbound.process import retry_failed
 from delivery.models import InboundMail, OutboundMail, Recipient, StorageFigures
 from delivery.outbound.send import settle_unknown
 from delivery.outbound.states import State
-from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, Rows, choice_filter
+from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
+from inboxes.console_roles import Rows
 from inboxes.models import Mode
 from mailbot.lib.console_cells import badge_column, flag_column, link_column, shortened, text_column, time_column
 from threads.models import Message

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from delivery.outbound.states import State
 from delivery.raw import RawGone, raw_of
-from inboxes.console import visible
+from inboxes.console_roles import Can, visible
 from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Message
 
@@ -66,9 +66,9 @@ OUTBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
 def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
     """The raw bytes of a message as a download that no browser opens by itself.
 
-    404 when they are gone, or not the user's; 503 when they are kept and the object store does not give them now.
+    404 when they are gone, or not the user's to read; 503 when they are kept and the object store does not give them now.
     """
-    rows = visible(request, Message.objects.only("id", "direction", "source_id"))
+    rows = visible(request, Message.objects.only("id", "direction", "source_id"), what=Can.READ)
     message = rows.filter(pk=message_id.replace("\0", "")).first()
     try:
         raw = raw_of(message) if message else b""

@@ -16,7 +16,8 @@ from django.utils import timezone
 from delivery.models import RawObject, StorageFigures
 from delivery.raw_mover import MOVE_TASK, refused, try_again_now
 from delivery.storage_figures import SERVER
-from inboxes.console import ConsoleAdmin, Rows, is_superuser
+from inboxes.console import ConsoleAdmin
+from inboxes.console_roles import Rows, is_superuser
 from inboxes.models import Account
 from mailbot.lib.hints import ring
 from mailbot.lib.scope import acting_for_everybody

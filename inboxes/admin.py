@@ -1,34 +1,23 @@
-"""Accounts, keys, inboxes, people and the trail in the console."""
+"""Accounts, inboxes and the trail in the console; keys, members and users come from modules of their own."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.views.decorators.debug import sensitive_variables
 
 from audit.admin import AuditEntryAdmin as TrailAdmin
 from audit.models import AuditEntry
-from inboxes.console import (
-    AccountFilter,
-    ConsoleAdmin,
-    InboxFilter,
-    Question,
-    Rows,
-    choice_filter,
-    is_superuser,
-    operable,
-    visible,
-)
-from inboxes.console_forms import CreateInboxForm, IssueKeyForm
+from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
+from inboxes.console_forms import CreateInboxForm, prefilled
+from inboxes.console_keys import ApiKeyAdmin
+from inboxes.console_members import MembershipAdmin
+from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
-from inboxes.keys import revoke_key
 from inboxes.models import Account, ApiKey, Inbox, Membership, Mode
 from inboxes.provisioning import delete_inbox, pause, resume
 from mailbot.lib.console_cells import (
@@ -47,6 +36,8 @@ from mailbot.lib.console_cells import (
 admin.site.unregister(Group)  # what a user may do follows from memberships alone
 admin.site.unregister(get_user_model())
 admin.site.register(get_user_model(), ConsoleUserAdmin)
+admin.site.register(ApiKey, ApiKeyAdmin)
+admin.site.register(Membership, MembershipAdmin)
 
 ModeFilter = choice_filter("mode", "mode", Mode.choices)
 
@@ -86,8 +77,7 @@ class AccountAdmin(ConsoleAdmin):
     ordering = ["name"]
 
     def get_queryset(self, request: HttpRequest) -> Rows:
-        now = timezone.now()
-        usable = ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        usable = ApiKey.objects.in_status(ApiKey.Status.USABLE, timezone.now())
         living = Inbox.objects.exclude(status=Inbox.Status.DELETED)
         numbers = {
             "inbox_count": _counted(living),
@@ -96,6 +86,9 @@ class AccountAdmin(ConsoleAdmin):
         }
         rows: Rows = super().get_queryset(request).annotate(**numbers)
         return rows
+
+    def details(self, request: HttpRequest, row: Account) -> dict[str, Any]:
+        return {f"may_{what}": may_in(request, what, row.pk) for what in (Can.MANAGE, Can.SEE_KEYS)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return list(self.fields[1:])
@@ -111,113 +104,6 @@ class AccountAdmin(ConsoleAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_superuser(request)
-
-
-@admin.display(description="state")
-def key_state(key: ApiKey) -> Any:
-    return badge("revoked" if key.revoked_at else "usable" if key.is_usable(timezone.now()) else "expired")
-
-
-def _in_state(keys: Rows, state: str) -> Rows:
-    over = Q(expires_at__lte=timezone.now())
-    narrow = {
-        "usable": Q(revoked_at=None) & ~over,
-        "revoked": Q(revoked_at__isnull=False),
-        "expired": Q(revoked_at=None) & over,
-    }
-    return keys.filter(narrow.get(state, Q()))
-
-
-REVOKE = Question(
-    title="Revoke API keys",
-    explanation="From the next request on, whoever uses such a key is answered 401. This cannot be taken back.",
-    button="Revoke",
-    done="API key(s) revoked",
-    needs_reason=False,
-)
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(ConsoleAdmin):
-    """Read, issued and revoked; never edited and never removed, so that the trail keeps what its entries point to."""
-
-    list_display = [
-        "name",
-        text_column("prefix"),
-        badge_column("mode"),
-        key_state,
-        link_column("account", "inboxes_account"),
-        link_column("inbox", "inboxes_inbox"),
-        time_column("last_used_at", "last used"),
-        time_column("expires_at", "expires"),
-    ]
-    list_select_related = ["account", "inbox"]
-    list_filter = [
-        choice_filter("state", "state", [(s, s) for s in ("usable", "revoked", "expired")], _in_state),
-        ModeFilter,
-        AccountFilter,
-        InboxFilter,
-    ]
-    search_fields = ["name", "prefix__startswith", "inbox__address"]
-    search_ids = {"key": "pk", "inbox": "inbox_id", "account": "account_id"}
-    search_help_text = "Name, beginning of the key, address of its inbox, or an id."
-    fields = [
-        "name",
-        "id",
-        text_column("prefix"),
-        key_state,
-        badge_column("mode"),
-        link_column("account", "inboxes_account"),
-        link_column("inbox", "inboxes_inbox"),
-        json_column("permissions"),
-        time_column("created_at", "created"),
-        time_column("last_used_at", "last used"),
-        time_column("expires_at", "expires"),
-        time_column("revoked_at", "revoked"),
-    ]
-    actions = ["revoke"]
-
-    def get_queryset(self, request: HttpRequest) -> Rows:
-        return super().get_queryset(request).defer("digest")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return self.has_operate_permission(request)
-
-    @sensitive_variables("secret")
-    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """The secret is in the answer to this POST and nowhere else."""
-        if not self.has_add_permission(request):
-            raise Http404
-        accounts = operable(request, Account.objects.order_by("name"), "pk")
-        form = IssueKeyForm(request.POST or None, accounts=accounts, initial=_prefilled(request))
-        if not form.is_valid():
-            intro = "The secret is shown once, on the next page. Only its digest is kept."
-            return self.form_page(request, form, "Issue an API key", "Issue key", intro)
-        with transaction.atomic():
-            key, secret = form.issue()
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": "API key issued",
-            "key": key,
-            "secret": secret,
-        }
-        return TemplateResponse(request, "admin/inboxes/apikey/issued.html", context).render()
-
-    @admin.action(description="Revoke…", permissions=["operate"])
-    def revoke(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        return self.ask_first(request, queryset.filter(revoked_at=None), REVOKE, lambda key, reason: revoke_key(key))
-
-    def offers(self, action: str, row: ApiKey) -> bool:
-        return row.revoked_at is None
-
-
-def _prefilled(request: HttpRequest) -> dict[str, Any]:
-    """From the links on the pages of an account or inbox."""
-    given: dict[str, Any] = {name: request.GET[name] for name in ("account", "mode") if name in request.GET}
-    if inbox := visible(request, Inbox.objects.filter(pk=request.GET.get("inbox", "")[:40].replace("\0", ""))).first():
-        given |= {"account": inbox.account_id, "mode": inbox.mode, "inbox": inbox.address}
-    return given
 
 
 PAUSE = Question(
@@ -322,14 +208,17 @@ class InboxAdmin(ConsoleAdmin):
     ]
     actions = ["pause_inboxes", "resume_inboxes", "delete_inboxes"]
 
+    def details(self, request: HttpRequest, row: Inbox) -> dict[str, Any]:
+        return {f"may_{what}": may_in(request, what, row.account_id) for what in (Can.MANAGE, Can.SEE_KEYS)}
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_operate_permission(request)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise Http404
-        accounts = operable(request, Account.objects.order_by("name"), "pk")
-        form = CreateInboxForm(request.POST or None, accounts=accounts, initial=_prefilled(request))
+        accounts = visible(request, Account.objects.order_by("name"), "pk", Can.OPERATE)
+        form = CreateInboxForm(request.POST or None, accounts=accounts, initial=prefilled(request))
         if form.is_valid() and (inbox := form.create()):
             self.message_user(request, f"{inbox.address} takes mail now.")
             return HttpResponseRedirect(self._page_of(inbox))

@@ -22,5 +22,5 @@ class InboxesConfig(AppConfig):
         ]
         auditlog.register(Account, include_fields=["name"])
         auditlog.register(Membership, include_fields=["account", "user", "role"])
-        auditlog.register(ApiKey, include_fields=["name", "mode", "inbox", "permissions", "expires_at"])
+        auditlog.register(ApiKey, include_fields=["name", "mode", "inbox_ids", "permissions", "expires_at"])
         auditlog.register(Inbox, include_fields=configured)

@@ -1,7 +1,6 @@
-"""What all pages of the console have in common: who sees which rows, lists that stay quick on large tables, and questions before acts.
+"""What all pages of the console have in common: lists that stay quick on large tables, and questions before acts.
 
-A superuser sees everything. Other staff see the rows of the accounts in which they have a Membership; a reviewer among them changes
-nothing. Only this module decides that.
+Who sees which rows and may change them is asked of `inboxes.console_roles`.
 """
 
 from collections.abc import Callable
@@ -14,68 +13,20 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from inboxes.models import Account, Inbox, Membership
+from inboxes.console_roles import Can, Rows, is_superuser, may, visible
+from inboxes.models import Account, Inbox
 from mailbot.lib.console_cells import NOTHING, list_url
 from mailbot.lib.ids import is_id
-from mailbot.lib.scope import acting_for_everybody, narrow_to, widen_to_everybody
+from mailbot.lib.stray_keys import refuse_key
 
-Rows = QuerySet[Any]
-
-OPERATING = frozenset({Membership.Role.OWNER.value, Membership.Role.OPERATOR.value})
 MOST_COUNTED = 10_000
 MOST_AT_ONCE = 100
 MOST_CHOICES = 30
-
-
-def roles_of(request: HttpRequest) -> dict[str, str]:
-    """The user's role by account id, read once a request."""
-    if not hasattr(request, "console_roles"):
-        with acting_for_everybody("in which accounts is this user"):
-            mine = Membership.objects.filter(user=request.user.pk).values_list("account_id", "role")
-            request.console_roles = dict(mine)  # type: ignore[attr-defined]
-    roles: dict[str, str] = request.console_roles  # type: ignore[attr-defined]
-    return roles
-
-
-def enter_scope(request: HttpRequest) -> None:
-    """From here on the request acts for the accounts of its user; for everybody when that is a superuser."""
-    if is_superuser(request):
-        widen_to_everybody()
-    elif request.user.is_authenticated:
-        narrow_to(roles_of(request))
-
-
-def is_superuser(request: HttpRequest) -> bool:
-    return bool(getattr(request.user, "is_superuser", False))
-
-
-def visible(request: HttpRequest, rows: Rows, path: str | None = "account_id") -> Rows:
-    """The rows that the user may see. `path` leads to the account's id; None: rows of no account, for superusers only."""
-    if is_superuser(request):
-        return rows
-    return rows.filter(**{f"{path}__in": list(roles_of(request))}) if path else rows.none()
-
-
-def operable(request: HttpRequest, rows: Rows, path: str | None = "account_id") -> Rows:
-    """Those among them that the user may change."""
-    if is_superuser(request):
-        return rows
-    return rows.filter(**{f"{path}__in": _operated(request)}) if path else rows.none()
-
-
-def _operated(request: HttpRequest) -> list[str]:
-    return [account_id for account_id, role in roles_of(request).items() if role in OPERATING]
-
-
-def may_operate(request: HttpRequest) -> bool:
-    """Whether there is any account in which the user may change something."""
-    return is_superuser(request) or bool(_operated(request))
 
 
 class BoundedPaginator(Paginator[Any]):
@@ -97,10 +48,13 @@ class Question:
     done: str
     warning: str = ""
     needs_reason: bool = True
+    removes: bool = False  # the rows have no page of their own afterwards
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(max_length=500, widget=forms.TextInput(attrs={"size": 70, "autofocus": True}))
+    reason = forms.CharField(
+        max_length=500, widget=forms.TextInput(attrs={"size": 70, "autofocus": True}), validators=[refuse_key]
+    )
 
     def __init__(self, *args: Any, needs_reason: bool, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -113,11 +67,14 @@ class ReasonForm(forms.Form):
 class ConsoleAdmin(admin.ModelAdmin[Any]):
     """A list and a page of rows that are read here, and changed by named acts only.
 
-    `account_path` leads to the account's id (see `visible`). `search_ids` says by which column a typed id is looked up, by its
+    `account_path` leads to the account's id (see `visible`). `to_see` and `to_change` say what a role must open for the page and for its
+    buttons. `search_ids` says by which column a typed id is looked up, by its
     prefix; other words are sought with `search_fields`, in the newest `search_window` rows unless one inbox is chosen.
     """
 
     account_path: str | None = "account_id"
+    to_see = Can.SEE
+    to_change = Can.OPERATE
     search_ids: dict[str, str] = {}
     search_window: int | None = None
     change_form_template = "admin/console/detail.html"
@@ -137,17 +94,21 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
     # --- Who may what ---
 
     def get_queryset(self, request: HttpRequest) -> Rows:
-        return visible(request, super().get_queryset(request), self.account_path)
+        return visible(request, super().get_queryset(request), self.account_path, self.to_see)
+
+    def changeable(self, request: HttpRequest, rows: Rows) -> Rows:
+        """Those among the rows that the user may change."""
+        return visible(request, rows, self.account_path, self.to_change)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return is_superuser(request) or (self.account_path is not None and bool(roles_of(request)))
+        return is_superuser(request) or (self.account_path is not None and may(request, self.to_see))
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """What actions ask for by `permissions=["operate"]`."""
-        return is_superuser(request) or (self.account_path is not None and may_operate(request))
+        return is_superuser(request) or (self.account_path is not None and may(request, self.to_change))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -197,7 +158,7 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> HttpResponse:
         context["show_save_and_add_another"] = False
         if (row := options.get("obj")) is not None:
-            may_operate = operable(request, self.get_queryset(request).filter(pk=row.pk), self.account_path).exists()
+            may_operate = self.changeable(request, self.get_queryset(request).filter(pk=row.pk)).exists()
             context |= {
                 "may_operate": may_operate,
                 "buttons": self.buttons(request, row) if may_operate else [],
@@ -230,7 +191,7 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
         self, request: HttpRequest, queryset: Rows, question: Question, act: Callable[[Any, str], object]
     ) -> HttpResponse | None:
         """Show the question; once it is answered by POST, do `act(row, reason)` to each row that the user may change."""
-        rows = list(operable(request, queryset, self.account_path)[: MOST_AT_ONCE + 1])
+        rows = list(self.changeable(request, queryset)[: MOST_AT_ONCE + 1])
         if not rows or len(rows) > MOST_AT_ONCE:
             why = (
                 f"These are more than {MOST_AT_ONCE} at once."
@@ -244,7 +205,8 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
             return self._ask(request, rows, question, form)
         done = sum(act(row, form.cleaned_data["reason"]) is not False for row in rows)
         self.message_user(request, f"{done} {question.done}.", messages.SUCCESS if done else messages.WARNING)
-        return HttpResponseRedirect(self._page_of(rows[0]) if len(rows) == 1 else request.get_full_path())
+        has_page = len(rows) == 1 and not question.removes
+        return HttpResponseRedirect(self._page_of(rows[0]) if has_page else request.get_full_path())
 
     def _page_of(self, row: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(row.pk)])
@@ -292,6 +254,7 @@ class InboxFilter(admin.SimpleListFilter):
 
     title = "inbox"
     parameter_name = "inbox"
+    column = "inbox_id"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
         chosen = str(request.GET.get("inbox", ""))
@@ -305,7 +268,7 @@ class InboxFilter(admin.SimpleListFilter):
         return [(chosen, found or "not found")]  # without a choice the admin would not filter at all
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
-        return _with_id(queryset, "inbox_id", self.value(), "inbox")
+        return _with_id(queryset, self.column, self.value(), "inbox")
 
 
 def _with_id(rows: Rows, column: str, value: str | None, prefix: str) -> Rows:

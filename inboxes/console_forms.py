@@ -1,17 +1,23 @@
-"""What an operator fills in: a new key, a new inbox. Each form ends in the function that the API calls too."""
+"""What people fill in: a new key, a new inbox, a new member. Each form ends in the function that the API calls too."""
 
 from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.db.models import QuerySet
+from django.contrib.auth import get_user_model
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 
+from inboxes.console_roles import visible
 from inboxes.keys import issue_key
-from inboxes.models import Account, ApiKey, Inbox, Mode
+from inboxes.members import NameTaken, add_member, add_new_member
+from inboxes.models import Account, ApiKey, Inbox, Membership, Mode
 from inboxes.permissions import PRESETS
 from inboxes.provisioning import AddressRefused, AddressTaken, InboxRequest, create_inbox
 from mailbot.lib.addresses import AddressError
+from mailbot.lib.stray_keys import refuse_key
 
 MOST_IN_A_SELECT = 200
 PRESET_NAMES = {
@@ -22,11 +28,23 @@ PRESET_NAMES = {
 }
 
 
+ROLE_NAMES = {
+    Membership.Role.OWNER.value: "Owner: keys, members, inboxes and everything below",
+    Membership.Role.OPERATOR.value: "Operator: inboxes and stuck mail; reads mail",
+    Membership.Role.REVIEWER.value: "Reviewer: reads the trail, and of mail only from whom to whom, when and what became of it",
+}
+
+
+def prefilled(request: HttpRequest) -> dict[str, Any]:
+    """From the links on the pages of an account or inbox."""
+    given: dict[str, Any] = {name: request.GET[name] for name in ("account", "mode") if name in request.GET}
+    if inbox := visible(request, Inbox.objects.filter(pk=request.GET.get("inbox", "")[:40].replace("\0", ""))).first():
+        given |= {"account": inbox.account_id, "mode": inbox.mode, "inboxes": inbox.address}
+    return given
+
+
 class AccountForm(forms.Form):
     account = forms.ModelChoiceField(Account.objects.none())
-    mode = forms.ChoiceField(
-        choices=Mode.choices, help_text="What test keys and inboxes send never reaches a provider."
-    )
 
     def __init__(self, *args: Any, accounts: QuerySet[Account], **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
@@ -39,9 +57,17 @@ class AccountForm(forms.Form):
             choose.empty_label, choose.initial = None, accounts[0].pk
 
 
-class IssueKeyForm(AccountForm):
+class ModeForm(AccountForm):
+    mode = forms.ChoiceField(
+        choices=Mode.choices, help_text="What test keys and inboxes send never reaches a provider."
+    )
+
+
+class IssueKeyForm(ModeForm):
     name = forms.CharField(
-        max_length=100, help_text="Which agent or workflow uses it; the audit trail shows this name."
+        max_length=100,
+        help_text="Which agent or workflow uses it; the audit trail shows this name.",
+        validators=[refuse_key],
     )
     preset = forms.ChoiceField(
         label="Permissions",
@@ -49,11 +75,12 @@ class IssueKeyForm(AccountForm):
         widget=forms.RadioSelect,
         initial="agent",
     )
-    inbox = forms.CharField(
-        max_length=254,
+    inboxes = forms.CharField(
+        max_length=20_000,
         required=False,
-        widget=forms.TextInput(attrs={"size": 40}),
-        help_text="Address or id, to limit the key to one inbox. Empty: all inboxes of the account in this mode.",
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 50}),
+        help_text="Addresses or ids, one a line, to limit the key to these. Empty: all inboxes of the account in this mode.",
+        validators=[refuse_key],
     )
     expires_at = forms.DateTimeField(
         label="Expires (UTC)",
@@ -61,7 +88,7 @@ class IssueKeyForm(AccountForm):
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
         help_text="Empty: it works until it is revoked.",
     )
-    field_order = ["account", "name", "mode", "preset", "inbox", "expires_at"]
+    field_order = ["account", "name", "mode", "preset", "inboxes", "expires_at"]
 
     def clean_expires_at(self) -> Any:
         moment = self.cleaned_data["expires_at"]
@@ -71,15 +98,19 @@ class IssueKeyForm(AccountForm):
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or self.cleaned_data
-        if (wanted := given.get("inbox", "").strip()) and "account" in given and "mode" in given:
-            mine = Inbox.objects.filter(account=given["account"], mode=given["mode"]).exclude(
-                status=Inbox.Status.DELETED
-            )
-            column = "pk" if wanted.startswith("inbox_") else "address"
-            given["found_inbox"] = mine.filter(**{column: wanted.lower()}).first()
-            if given["found_inbox"] is None:
-                self.add_error("inbox", f"This account has no such inbox in {given['mode']} mode.")
+        names = set(given.get("inboxes", "").lower().replace(",", " ").split())
+        if names and "account" in given and "mode" in given:
+            given["inbox_ids"] = self._found(given["account"], given["mode"], names)
         return given
+
+    def _found(self, account: Account, mode: str, names: set[str]) -> list[str]:
+        """The ids of the inboxes that go by these addresses and ids. One that is not there fails the form: a key must not come out wider
+        or narrower than was meant."""
+        living = Inbox.objects.filter(account=account, mode=mode).exclude(status=Inbox.Status.DELETED)
+        found = dict(living.filter(Q(pk__in=names) | Q(address__in=names)).values_list("pk", "address"))
+        if missing := sorted(names - found.keys() - set(found.values())):
+            self.add_error("inboxes", f"This account has no such inbox in {mode} mode: {', '.join(missing[:5])[:300]}")
+        return sorted(found)
 
     def issue(self) -> tuple[ApiKey, str]:
         """The key and its secret, which must be shown now or never."""
@@ -89,20 +120,23 @@ class IssueKeyForm(AccountForm):
             name=given["name"],
             mode=given["mode"],
             permissions=PRESETS[given["preset"]],
-            inbox=given.get("found_inbox"),
+            inbox_ids=given.get("inbox_ids"),
             expires_at=given["expires_at"],
         )
 
 
-class CreateInboxForm(AccountForm):
+class CreateInboxForm(ModeForm):
     username = forms.CharField(
         max_length=64,
         required=False,
         label="Local part",
+        validators=[refuse_key],
         help_text="What stands before the @. Empty: a readable random one.",
     )
     domain = forms.CharField(max_length=254, required=False, widget=forms.TextInput(attrs={"size": 40}))
-    display_name = forms.CharField(max_length=200, required=False, widget=forms.TextInput(attrs={"size": 40}))
+    display_name = forms.CharField(
+        max_length=200, required=False, widget=forms.TextInput(attrs={"size": 40}), validators=[refuse_key]
+    )
     daily_send_limit = forms.IntegerField(
         min_value=0, max_value=10_000_000, required=False, help_text="Recipients a day. Empty: no limit."
     )
@@ -125,4 +159,36 @@ class CreateInboxForm(AccountForm):
             self.add_error(error.field if error.field in self.fields else None, str(error))
         except AddressError as error:
             self.add_error("domain" if "domain" in str(error) else "username", str(error))
+        return None
+
+
+class AddMemberForm(AccountForm):
+    """A new user of the console. One who is there already gets a further account from a superuser only: an owner could otherwise put
+    his rows among those of people who did not ask for them."""
+
+    username = forms.CharField(
+        max_length=150, validators=[UnicodeUsernameValidator(), refuse_key], help_text="To sign in by."
+    )
+    role = forms.ChoiceField(
+        choices=list(ROLE_NAMES.items()), widget=forms.RadioSelect, initial=Membership.Role.OPERATOR.value
+    )
+
+    def __init__(self, *args: Any, may_add_existing: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.may_add_existing = may_add_existing
+
+    def add(self) -> tuple[Membership, str] | None:
+        """The new place, and the password of a new user, which must be shown now or never; None when the form then says why not."""
+        account, username, role = (self.cleaned_data[name] for name in ("account", "username", "role"))
+        existing = (
+            get_user_model()._default_manager.filter(username=username).first() if self.may_add_existing else None
+        )
+        if existing:
+            return add_member(account, existing, role), ""
+        try:
+            return add_new_member(account, username, role)
+        except NameTaken:
+            self.add_error(
+                "username", "This name is taken. Take another; somebody who signs in already is added by a superuser."
+            )
         return None

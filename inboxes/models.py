@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -60,8 +62,29 @@ class Membership(models.Model):
         return f"{self.user} in {self.account}"
 
 
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def in_status(self, status: str, now: datetime) -> Self:
+        """Those whose `status` is this one."""
+        over = Q(expires_at__lte=now)
+        narrow = {
+            ApiKey.Status.USABLE: Q(revoked_at=None) & ~over,
+            ApiKey.Status.REVOKED: Q(revoked_at__isnull=False),
+            ApiKey.Status.EXPIRED: Q(revoked_at=None) & over,
+        }
+        return self.filter(narrow[ApiKey.Status(status)])
+
+    def limited_to(self, inbox_ids: Collection[str]) -> Self:
+        """Keys that see no inbox but these. One that is not limited is none of them."""
+        return self.filter(inbox_ids__is_within=list(inbox_ids))
+
+
 class ApiKey(models.Model):
     """What an agent authenticates with. Only a prefix and the SHA-256 of the key are kept: it is shown once."""
+
+    class Status(models.TextChoices):
+        USABLE = "usable"
+        REVOKED = "revoked"
+        EXPIRED = "expired"
 
     id = TypeIDField("key")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="api_keys")
@@ -69,13 +92,11 @@ class ApiKey(models.Model):
         max_length=100, help_text="Which agent or workflow uses it; the audit trail shows this name."
     )
     mode = models.CharField(max_length=4, choices=Mode.choices, default=Mode.TEST)
-    inbox = models.ForeignKey(
-        "Inbox",
-        on_delete=models.CASCADE,
+    # A list and no table of its own: a request is authenticated by one query of one row.
+    inbox_ids = models.JSONField(
         null=True,
         blank=True,
-        related_name="api_keys",
-        help_text="Limits the key to one inbox. Empty: all inboxes of the account in this mode.",
+        help_text="Limits the key to these inboxes, by id. Null: all inboxes of the account in this mode. An empty list: none.",
     )
     permissions = models.JSONField(default=list, help_text="Rights as in inboxes.permissions.")
     prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
@@ -85,7 +106,7 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = TenantManager(inbox=None)
+    objects = TenantManager.from_queryset(ApiKeyQuerySet)(inbox=None)
 
     class Meta:
         base_manager_name = "objects"
@@ -95,8 +116,18 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
 
+    def status(self, now: datetime) -> Status:
+        if self.revoked_at is not None:
+            return self.Status.REVOKED
+        return self.Status.EXPIRED if self.expires_at is not None and self.expires_at <= now else self.Status.USABLE
+
     def is_usable(self, now: datetime) -> bool:
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+        return self.status(now) is self.Status.USABLE
+
+    @property
+    def sole_inbox_id(self) -> str | None:
+        """The inbox of a key that is limited to exactly one. None says nothing about what it may see: ask `inbox_ids` for that."""
+        return self.inbox_ids[0] if self.inbox_ids is not None and len(self.inbox_ids) == 1 else None
 
 
 class Inbox(models.Model):

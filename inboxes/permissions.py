@@ -11,21 +11,63 @@ THREADS_READ = "threads:read"
 THREADS_WRITE = "threads:write"
 EVENTS_READ = "events:read"
 AUDIT_READ = "audit:read"
+DRAFTS_READ = "drafts:read"
+DRAFTS_WRITE = "drafts:write"
+DRAFTS_APPROVE = "drafts:approve"
+LISTS_READ = "lists:read"
+LISTS_WRITE = "lists:write"
+SUPPRESSIONS_READ = "suppressions:read"
+SUPPRESSIONS_WRITE = "suppressions:write"
+DOMAINS_READ = "domains:read"
+DOMAINS_MANAGE = "domains:manage"
+COMPLIANCE_READ = "compliance:read"
+ENGAGEMENT_READ = "engagement:read"
+WEBHOOKS_MANAGE = "webhooks:manage"
+USAGE_READ = "usage:read"
+KEYS_READ = "keys:read"
+KEYS_MANAGE = "keys:manage"
+SANDBOX_SIMULATE = "sandbox:simulate"
 
-FULL = (
-    INBOXES_CREATE,
-    INBOXES_READ,
-    INBOXES_WRITE,
-    INBOXES_DELETE,
-    MESSAGES_READ,
-    MESSAGES_SEND,
-    MESSAGES_WRITE,
-    THREADS_READ,
-    THREADS_WRITE,
-    EVENTS_READ,
-    AUDIT_READ,
+# Each right and what it lets a key do, in the words of the documentation and of the console. Nothing else is a right.
+RIGHTS: dict[str, str] = {
+    INBOXES_CREATE: "Make inboxes. A key that is limited to some inboxes cannot, whatever it carries.",
+    INBOXES_READ: "See inboxes: addresses, states, counters.",
+    INBOXES_WRITE: "Change, pause and resume inboxes.",
+    INBOXES_DELETE: "Delete inboxes, and erase what they hold.",
+    MESSAGES_READ: "Read, search and wait for messages; raw mail and attachments.",
+    MESSAGES_SEND: "Send, reply and forward.",
+    MESSAGES_WRITE: "Label messages.",
+    THREADS_READ: "Read threads.",
+    THREADS_WRITE: "Label, close, claim and hand on threads.",
+    EVENTS_READ: "Read events, and follow them as a stream.",
+    DRAFTS_READ: "Read drafts.",
+    DRAFTS_WRITE: "Write, change and send drafts.",
+    DRAFTS_APPROVE: "Approve or reject mail that waits for it.",
+    LISTS_READ: "Read the lists of who may write and be written to.",
+    LISTS_WRITE: "Change these lists.",
+    SUPPRESSIONS_READ: "Read which addresses get no more mail, and why.",
+    SUPPRESSIONS_WRITE: "Add and remove such addresses.",
+    DOMAINS_READ: "See own domains and their DNS records.",
+    DOMAINS_MANAGE: "Add, verify and remove domains.",
+    COMPLIANCE_READ: "Ask whether a domain or an inbox is fit to send.",
+    ENGAGEMENT_READ: "Read opens, clicks, bounces and their rates.",
+    WEBHOOKS_MANAGE: "Make, see, change and replay webhooks; whoever sees one sees its secret.",
+    USAGE_READ: "Read counts, storage and limits.",
+    AUDIT_READ: "Read the audit log.",
+    KEYS_READ: "See API keys: names, rights, last use. Never their secrets.",
+    KEYS_MANAGE: "Make, change and revoke API keys, within what this key may do itself.",
+    SANDBOX_SIMULATE: "Simulate mail, bounces, complaints, opens. Of use in test keys only.",
+}
+
+FULL = tuple(RIGHTS)
+READ_ONLY = (
+    *(INBOXES_READ, MESSAGES_READ, THREADS_READ, EVENTS_READ, DRAFTS_READ, LISTS_READ, SUPPRESSIONS_READ),
+    *(DOMAINS_READ, COMPLIANCE_READ, ENGAGEMENT_READ, USAGE_READ),
 )
-READ_ONLY = (INBOXES_READ, MESSAGES_READ, THREADS_READ, EVENTS_READ)
-AGENT = (*READ_ONLY, MESSAGES_SEND, MESSAGES_WRITE, THREADS_WRITE)
-AUDITOR = (INBOXES_READ, AUDIT_READ)
-PRESETS = {"full": FULL, "agent": AGENT, "read-only": READ_ONLY, "auditor": AUDITOR}
+AGENT = (
+    *(INBOXES_READ, MESSAGES_READ, MESSAGES_SEND, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE, EVENTS_READ),
+    *(DRAFTS_READ, DRAFTS_WRITE, COMPLIANCE_READ, ENGAGEMENT_READ, SANDBOX_SIMULATE),
+)
+# What was done and by whom, not what was written: no right to read mail.
+AUDITOR = (INBOXES_READ, LISTS_READ, SUPPRESSIONS_READ, DOMAINS_READ, USAGE_READ, AUDIT_READ, KEYS_READ)
+PRESETS: dict[str, tuple[str, ...]] = {"full": FULL, "agent": AGENT, "read-only": READ_ONLY, "auditor": AUDITOR}

@@ -13,7 +13,7 @@ from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS
 from delivery.models import InboundMail, OutboundMail
 from delivery.outbound.states import State
 from delivery.raw_mover import refused
-from inboxes.console import is_superuser, visible
+from inboxes.console_roles import is_superuser, visible
 from inboxes.models import Inbox
 from mailbot.lib.console_cells import age, list_url
 
@@ -30,6 +30,7 @@ NAVIGATION = (
     ("delivery.StorageFigures", "Storage"),
     ("inboxes.ApiKey", "API keys"),
     ("inboxes.Account", "Accounts"),
+    ("inboxes.Membership", "Members"),
     ("audit.AuditEntry", "Audit trail"),
     ("auth.User", "Users"),
 )

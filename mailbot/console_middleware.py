@@ -17,7 +17,7 @@ from django.middleware.security import SecurityMiddleware as DjangoSecurityMiddl
 from django.utils.deprecation import MiddlewareMixin
 
 from audit import middleware as audit_middleware
-from inboxes.console import enter_scope
+from inboxes.console_roles import enter_scope
 
 # The probe too: who asks it knows this machine by an address and no host name.
 PASSED_BY = ("/v1/", "/healthz")

@@ -52,9 +52,10 @@ INSTALLED_APPS = [
     "threads.apps.ThreadsConfig",
     "delivery.apps.DeliveryConfig",
 ]
-# The API passes by all but the first (mailbot.console_middleware).
+# The API passes by all but the first two (mailbot.console_middleware).
 MIDDLEWARE = [
     "audit.middleware.RequestContextMiddleware",
+    "mailbot.api.exposed_keys.ExposedKeyMiddleware",
     "mailbot.console_middleware.SecurityMiddleware",
     "mailbot.console_middleware.SessionMiddleware",
     "mailbot.console_middleware.CommonMiddleware",
@@ -248,7 +249,12 @@ USE_I18N = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "mailbot.lib.stray_keys.KeylessFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.text("MAILBOT_LOG_LEVEL", "INFO").upper()},
     "loggers": {

@@ -26,7 +26,9 @@ class Caller:
         self.client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {self.secret}"})
 
     def with_key(self, **options: Any) -> "Caller":
-        """The same person with another key: `mode`, `permissions`, `inbox`, `expires_at`."""
+        """The same person with another key: `mode`, `permissions`, `inbox` or `inbox_ids`, `expires_at`."""
+        if (inbox := options.pop("inbox", None)) is not None:
+            options["inbox_ids"] = [inbox.pk]
         return Caller(self.account, self.name, options.pop("mode", self.mode), options)
 
     def get(self, path: str, **query: Any) -> Any:

@@ -7,7 +7,8 @@ from django.db.models import Case, F, Prefetch, Value, When
 from django.db.models.functions import Substr
 from django.http import HttpRequest
 
-from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Rows, choice_filter
+from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, choice_filter
+from inboxes.console_roles import Can, Rows, may_in
 from mailbot.lib.console_cells import (
     NOTHING,
     badge_column,
@@ -98,7 +99,8 @@ class ThreadAdmin(ConsoleAdmin):
         return ["-last_message_at", "-id"] if InboxFilter.parameter_name in request.GET else ["-id"]
 
     def details(self, request: HttpRequest, row: Thread) -> dict[str, Any]:
-        return {"conversation": conversation(row), "most": MOST_MESSAGES}
+        may_read = may_in(request, Can.READ, row.account_id)
+        return {"conversation": conversation(row), "most": MOST_MESSAGES, "may_read": may_read}
 
 
 def conversation(thread: Thread) -> Rows:
@@ -198,6 +200,7 @@ class MessageAdmin(ConsoleAdmin):
         people = [("To", row.to), ("Cc", row.cc), ("Bcc", row.bcc), ("Reply-To", row.reply_to)]
         events = Event.objects.filter(message_id=row.pk, account_id=row.account_id).order_by("pk")[:MOST_EVENTS]
         return {
+            "may_read": may_in(request, Can.READ, row.account_id),
             "people": [(name, entries) for name, entries in people if entries],
             "text": row.body_text[:SHOWN_ALONE],
             "html": row.body_html[:SHOWN_ALONE],

@@ -8,8 +8,11 @@ from inboxes.api.views import visible_inboxes
 
 
 class InboxAuditLogView(AuditLogView):
-    """Entries of the key's inboxes, and those of the account itself unless the key is limited to one inbox."""
+    """Entries of the key's inboxes. A key that is not limited to some sees those of no inbox too: of its own mode (keys, and what
+    keys do), and of the account as a whole (its name, its members), which are of neither mode."""
 
     def entries(self) -> QuerySet[AuditEntry]:
         visible = Q(inbox_id__in=visible_inboxes(self.key).values("pk"))
-        return super().entries().filter(visible if self.key.inbox_id else visible | Q(inbox_id=""))
+        if self.key.inbox_ids is None:
+            visible |= Q(inbox_id="", mode__in=["", self.key.mode])
+        return super().entries().filter(visible)

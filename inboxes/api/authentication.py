@@ -21,7 +21,7 @@ def authenticated(authorization: str) -> ApiKey | None:
     if key is None:
         raise AuthenticationFailed("This API key is unknown, revoked or expired.")
     current().actor = actor_of(key)
-    narrow_to([key.account_id], [key.inbox_id] if key.inbox_id else None)
+    narrow_to([key.account_id], key.inbox_ids)
     note_use(key)
     return key
 

@@ -1,5 +1,6 @@
 from django.urls import path
 
+from inboxes.api.api_keys import ApiKeysView, ApiKeyView
 from inboxes.api.audit_log import InboxAuditLogView
 from inboxes.api.views import InboxesView, InboxStateView, InboxView
 
@@ -9,4 +10,6 @@ urlpatterns = [
     path("inboxes/<str:inbox_id>", InboxView.as_view()),
     path("inboxes/<str:inbox_id>/pause", InboxStateView.as_view(action="pause")),
     path("inboxes/<str:inbox_id>/resume", InboxStateView.as_view(action="resume")),
+    path("api-keys", ApiKeysView.as_view()),
+    path("api-keys/<str:key_id>", ApiKeyView.as_view()),
 ]

@@ -29,9 +29,9 @@ from mailbot.lib.addresses import AddressError
 
 
 def visible_inboxes(key: Principal) -> QuerySet[Inbox]:
-    """The inboxes that a key may see: of its account and mode, or the only one it is limited to."""
+    """The inboxes that a key may see: of its account and mode, and among them those that it is limited to."""
     rows = Inbox.objects.filter(account_id=key.account_id, mode=key.mode)
-    return rows.filter(pk=key.inbox_id) if key.inbox_id else rows
+    return rows if key.inbox_ids is None else rows.filter(pk__in=key.inbox_ids)
 
 
 class InboxScopedView(TenantView):
@@ -54,8 +54,9 @@ class InboxesView(InboxScopedView):
     needs = {"POST": INBOXES_CREATE, "GET": INBOXES_READ}
 
     def post(self, request: Request) -> Response:
-        if self.key.inbox_id:
-            raise ApiError(Code.FORBIDDEN, "This key is limited to one inbox.", fix="Use a key of the whole account.")
+        if self.key.inbox_ids is not None:
+            message = "This key is limited to some inboxes and makes none."
+            raise ApiError(Code.FORBIDDEN, message, fix="Use a key of the whole account.")
         body = self.body(InboxBody, request)
         local_part = body.pop("username", "")
         try:

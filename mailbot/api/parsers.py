@@ -6,7 +6,16 @@ import orjson
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+from mailbot.api.errors import ApiError, Code
+from mailbot.lib.stray_keys import holds_key
+
 MAX_DEPTH = 50
+
+
+def key_in_body() -> ApiError:
+    """No field of ours takes a key, so it would be kept or sent on, in the text of a mail too."""
+    fix = "Take it out; if the key is in use, revoke it and make a new one. Send keys only as `Authorization: Bearer <key>`."
+    return ApiError(Code.INVALID_REQUEST, "An API key stands in the body, which was not kept.", fix=fix)
 
 
 class JSONParser(BaseParser):
@@ -20,6 +29,8 @@ class JSONParser(BaseParser):
         body = parser_context["request"].body
         if not body.strip():
             return {}
+        if holds_key(body):
+            raise key_in_body()
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError as error:

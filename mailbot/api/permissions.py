@@ -14,7 +14,9 @@ class Principal(Protocol):
     @property
     def account_id(self) -> str: ...
     @property
-    def inbox_id(self) -> str | None: ...
+    def inbox_ids(self) -> list[str] | None:
+        """None: all inboxes of the account in this mode. A list: only those; an empty one: none."""
+
     @property
     def mode(self) -> str: ...
     @property

@@ -69,10 +69,10 @@ class TenantView(APIView):
             raise not_found()
 
     def scoped(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
-        """Only what the key may see: its account's rows of its mode, and only its own inbox's when it is limited to one."""
+        """Only what the key may see: its account's rows of its mode, and only those of its inboxes when it is limited to some."""
         key = self.key
         rows = queryset.filter(account_id=key.account_id, inbox__mode=key.mode)
-        return rows.filter(inbox_id=key.inbox_id) if key.inbox_id else rows
+        return rows if key.inbox_ids is None else rows.filter(inbox_id__in=key.inbox_ids)
 
     def one(self, queryset: QuerySet[Row], row_id: str) -> Row:
         """The row by its id, within `scoped`; 404 otherwise, whether it exists elsewhere or not."""

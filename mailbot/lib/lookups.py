@@ -53,3 +53,24 @@ class HasAddressLike(ListLookup):
         address = "json_extract(json_each.value, '$.address')"
         sql = f"EXISTS (SELECT 1 FROM json_each({column}) WHERE {address} LIKE %s ESCAPE '\\')"  # noqa: S608
         return sql, [*parameters, self._pattern()]
+
+
+@JSONField.register_lookup
+class IsWithin(Lookup[bool]):
+    """`is_within`: whether a list of strings holds nothing but these. SQL NULL, which is no list, is not within anything."""
+
+    lookup_name = "is_within"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, tuple[str, ...]]:
+        return "%s", (json.dumps(list(value)),)
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        return f"{column} <@ %s::jsonb", [*parameters, json.dumps(list(self.rhs))]
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        others = f"SELECT 1 FROM json_each({column}) AS mine WHERE mine.value NOT IN (SELECT value FROM json_each(%s))"  # noqa: S608
+        sql = f"({column} IS NOT NULL AND NOT EXISTS ({others}))"
+        return sql, [*parameters, *parameters, json.dumps(list(self.rhs))]

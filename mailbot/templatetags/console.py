@@ -4,6 +4,7 @@ from typing import Any
 
 from django import template
 
+from inboxes.console_roles import is_member
 from mailbot import console
 from mailbot.lib import console_cells
 
@@ -20,6 +21,11 @@ register.filter("grouped", console_cells.grouped)
 @register.simple_tag(takes_context=True)
 def navigation(context: Any) -> list[console.Place]:
     return console.navigation(context.get("available_apps") or [], context["request"].path)
+
+
+@register.simple_tag(takes_context=True)
+def belongs_somewhere(context: Any) -> bool:
+    return is_member(context["request"])
 
 
 @register.simple_tag(takes_context=True)

@@ -148,7 +148,9 @@ class TestWhoSees:
 
     def test_staff_without_a_membership_see_an_empty_console(self, alice, django_user_model):
         browser = console(django_user_model.objects.create_user("nobody", is_staff=True))
-        assert "Nothing needs you." in browser.get("/admin/").content.decode()
+        page = browser.get("/admin/").content.decode()
+        assert "You belong to no account yet" in page
+        assert "Nothing needs you." not in page
         assert browser.get(list_of(alice.create_inbox())).status_code == 403
 
 

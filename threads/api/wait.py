@@ -23,6 +23,7 @@ from inboxes.api.views import visible_inboxes
 from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import ApiError, Code, as_api_error, invalid, log, not_found, our_fault
+from mailbot.api.exposed_keys import refuse_exposed_key
 from mailbot.api.permissions import require
 from mailbot.api.renderers import dumps
 from mailbot.api.views import is_plain_id, read_query
@@ -121,6 +122,7 @@ async def _wait(call: Call, receive: Receive) -> bytes:
     if call.method != "GET":
         message = f"Method “{call.method}” not allowed."
         raise ApiError(Code.INVALID_REQUEST, message, fix="Use GET.", status=405, headers={"Allow": "GET"})
+    refuse_exposed_key(f"/v1/inboxes/{call.inbox_id}", call.query_string.decode("latin-1"))
     room = _room()
     with room.place(call.inbox_id) as waiter:
         wish, timeout, found = await _admitters.run(partial(_admit, call))

@@ -27,10 +27,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--permissions", choices=sorted(PRESETS), default="full", help="A bundle of rights. Default: full."
         )
-        parser.add_argument("--inbox", metavar="ID", help="Limit the key to this inbox.")
+        parser.add_argument(
+            "--inbox", action="append", metavar="ID", help="Limit the key to this inbox. May be given several times."
+        )
 
     def handle(
-        self, *, account: str, create: bool, name: str, mode: str, permissions: str, inbox: str | None, **_: Any
+        self, *, account: str, create: bool, name: str, mode: str, permissions: str, inbox: list[str] | None, **_: Any
     ) -> None:
         with acting_as_system("issue_key"), transaction.atomic():
             owner = _account(account, create=create)
@@ -39,7 +41,7 @@ class Command(BaseCommand):
                 name=name,
                 mode=mode,
                 permissions=PRESETS[permissions],
-                inbox=_inbox(owner, mode, inbox) if inbox else None,
+                inbox_ids=[_inbox(owner, mode, one).pk for one in inbox] if inbox else None,
             )[1]
         self.stdout.write(secret)
 

@@ -59,7 +59,9 @@ class TestAuditLog:
         assert charlie.get("/v1/audit-log", inbox_id=inbox.pk).json()["data"] == []
         assert alice.with_key(mode="live").get("/v1/audit-log", inbox_id=inbox.pk).json()["data"] == []
         limited = alice.with_key(inbox=alice.create_inbox())
-        assert {entry["inbox_id"] for entry in limited.get("/v1/audit-log").json()["data"]} == {limited.key.inbox_id}
+        assert {entry["inbox_id"] for entry in limited.get("/v1/audit-log").json()["data"]} == {
+            limited.key.sole_inbox_id
+        }
 
     def test_it_takes_the_right_to_read_it(self, alice: Caller) -> None:
         assert alice.with_key(permissions=AGENT).get("/v1/audit-log").status_code == 403

@@ -1,0 +1,62 @@
+"""Keys where none should be"""
+
+import logging
+import sys
+
+import pytest
+
+from mailbot.lib.stray_keys import KeylessFormatter, holds_key, looks_like_key, without_keys
+
+SECRET = "mb_live_abcdefghijklmnopqrstuvwxyz234567"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (SECRET, True),
+        (f"Bearer {SECRET}", True),
+        (SECRET.upper(), True),
+        (SECRET[:20], True),
+        (SECRET[:12], False),  # as the console shows it
+        ("mb_test_", False),
+        ("mb_prod_" + SECRET[8:], False),
+        ("", False),
+    ],
+)
+def test_it_knows_them_by_their_shape(text: str, found: bool) -> None:
+    assert looks_like_key(text) is found
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (f'{{"name": "{SECRET}"}}', True),
+        (SECRET, True),
+        (SECRET[:-1], False),
+        (SECRET + "a", False),
+        ("mb_test_integration_inbox_of_the_team", False),
+    ],
+)
+def test_a_body_holds_a_whole_one(body: str, found: bool) -> None:
+    assert holds_key(body.encode()) is found
+
+
+def test_it_leaves_the_shown_beginning() -> None:
+    assert without_keys(f"{SECRET}, {SECRET}") == "mb_live_abcd…, mb_live_abcd…"
+
+
+def test_no_line_of_the_log_has_one() -> None:
+    try:
+        raise ValueError(f"{SECRET} is not an inbox")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "In %s", (f"/v1/{SECRET}",), sys.exc_info())
+    line = KeylessFormatter("%(levelname)s %(message)s").format(record)
+    assert SECRET not in line
+    assert line.count("mb_live_abcd…") == 2
+
+
+def test_the_server_writes_its_log_with_it() -> None:
+    from django.conf import settings
+
+    for handler in settings.LOGGING["handlers"].values():
+        assert settings.LOGGING["formatters"][handler["formatter"]]["()"].endswith("KeylessFormatter")
