@@ -66,8 +66,8 @@ class ApiKeysView(KeyManagingView):
     """POST|GET /api-keys"""
 
     needs = {"POST": KEYS_MANAGE, "GET": KEYS_READ}
-    # The secret is shown once: what keeps answers to repeat them must not keep this one.
-    answers_secret: ClassVar[frozenset[str]] = frozenset({"POST"})
+    # What keeps answers, to repeat them, keeps them without this.
+    shown_once: ClassVar[frozenset[str]] = frozenset({"secret"})
 
     @described(
         "Make an API key",

@@ -63,6 +63,36 @@ class TestAuditLog:
             limited.key.sole_inbox_id
         }
 
+    def test_test_and_live_keys_do_not_read_about_each_other(self, alice: Caller) -> None:
+        live = alice.with_key(mode="live")
+        for caller, stranger in ((alice, live), (live, alice)):
+            other = stranger.with_key(mode=stranger.mode)
+            stranger.patch(f"/v1/api-keys/{other.key.pk}", {"name": "Renamed"})
+            stranger.delete(f"/v1/api-keys/{other.key.pk}")
+            told = caller.get("/v1/audit-log").content.decode()
+            assert other.key.pk not in told
+            assert stranger.key.pk not in told
+            assert caller.key.pk in told
+            assert caller.get("/v1/audit-log", actor=stranger.key.pk).json()["data"] == []
+            seen = {entry["action"] for entry in stranger.get("/v1/audit-log").json()["data"]}
+            assert {"key.issued", "key.updated", "key.revoked"} <= seen
+
+    def test_what_a_person_does_to_a_key_is_of_its_mode(self, alice: Caller) -> None:
+        live = alice.with_key(mode="live")
+        revoke_key(alice.with_key().key)  # nobody's act: neither of a test key nor of a live one
+        assert "key.revoked" in str(alice.get("/v1/audit-log").json())
+        assert "key.revoked" not in str(live.get("/v1/audit-log").json())
+
+    def test_what_concerns_the_account_is_for_both_modes_but_for_no_limited_key(self, alice: Caller) -> None:
+        alice.account.name = "Acme Ltd"
+        alice.account.save()
+        limited = alice.with_key(inbox_ids=[alice.create_inbox().pk, alice.create_inbox().pk])
+        for caller, sees in ((alice, True), (alice.with_key(mode="live"), True), (limited, False)):
+            assert ("account.updated" in str(caller.get("/v1/audit-log").json())) is sees
+        assert {entry["inbox_id"] for entry in limited.get("/v1/audit-log").json()["data"]} == set(
+            limited.key.inbox_ids
+        )
+
     def test_it_takes_the_right_to_read_it(self, alice: Caller) -> None:
         assert alice.with_key(permissions=AGENT).get("/v1/audit-log").status_code == 403
 

@@ -90,5 +90,7 @@ class TestRights:
     def test_each_right_is_described_in_the_documentation(self) -> None:
         page = (Path(__file__).parents[3] / "docs" / "api" / "keys.md").read_text()
         for right, words in RIGHTS.items():
-            held = " | ".join("✓" if right in PRESETS[name] else "" for name in ("full", "agent", "read-only", "auditor"))
+            held = " | ".join(
+                "✓" if right in PRESETS[name] else "" for name in ("full", "agent", "read-only", "auditor")
+            )
             assert f"| `{right}` | {words} | {held} |" in page
