@@ -65,6 +65,11 @@ def rights(key: ApiKey) -> Any:
     return format_html_join(SafeString("<br>"), '<code title="{1}">{0}</code>', told) or "none"
 
 
+def _in_status(keys: Any, status: str) -> Rows:
+    found: Rows = keys.in_status(status, timezone.now()) if status in ApiKey.Status.values else keys
+    return found
+
+
 class KeyInboxFilter(InboxFilter):
     """Keys that are limited to inboxes, this one among them."""
 
@@ -92,7 +97,7 @@ class ApiKeyAdmin(ConsoleAdmin):
             "status",
             "status",
             ApiKey.Status.choices,
-            lambda keys, status: keys.in_status(status, timezone.now()) if status in ApiKey.Status.values else keys,
+            _in_status,
         ),
         choice_filter("mode", "mode", Mode.choices),
         AccountFilter,
@@ -120,8 +125,9 @@ class ApiKeyAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> Rows:
         """With the address of the first inbox, so that a list asks once."""
         first = Subquery(Inbox.objects.filter(pk=OuterRef("first_inbox_id")).values("address"))
-        keys = super().get_queryset(request).defer("digest")
-        return keys.annotate(first_inbox_id=KT("inbox_ids__0")).annotate(first_address=first)
+        keys = super().get_queryset(request).defer("digest").annotate(first_inbox_id=KT("inbox_ids__0"))
+        told: Rows = keys.annotate(first_address=first)
+        return told
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_operate_permission(request)

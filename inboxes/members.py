@@ -4,7 +4,7 @@ import secrets
 
 from auditlog.context import disable_auditlog
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from audit.record import Act, record
@@ -35,7 +35,7 @@ def add_new_member(account: Account, username: str, role: str) -> tuple[Membersh
     return Membership.objects.create(account=account, user=user, role=role), password
 
 
-def add_member(account: Account, user: AbstractUser, role: str) -> Membership:
+def add_member(account: Account, user: User, role: str) -> Membership:
     """A place in the account for somebody who signs in already; one who has a place there keeps it as it is."""
     return Membership.objects.get_or_create(account=account, user=user, defaults={"role": role})[0]
 

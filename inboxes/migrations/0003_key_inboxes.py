@@ -35,6 +35,12 @@ NEW_FULL = [
 ]
 
 
+def check_now(schema_editor):
+    """PostgreSQL alters no table that has checks of foreign keys waiting, and the table is altered in the same transaction."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def give(apps, old, new):
     ApiKey = apps.get_model("inboxes", "ApiKey")
     for key in ApiKey.objects.only("pk", "permissions").iterator():
@@ -67,6 +73,7 @@ def list_to_inbox(apps, schema_editor):
             ApiKey.objects.filter(pk=key.pk).update(inbox_id=key.inbox_ids[0])
         else:
             ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+    check_now(schema_editor)
 
 
 def say_mode_of_entries(apps, schema_editor):
@@ -77,6 +84,7 @@ def say_mode_of_entries(apps, schema_editor):
         " (SELECT mode FROM inboxes_apikey WHERE inboxes_apikey.id = actor_id), '')"
         " WHERE inbox_id = '' AND mode = '' AND (object_type = 'apikey' OR actor_kind = 'api_key')"
     )
+    check_now(schema_editor)
 
 
 class Migration(migrations.Migration):

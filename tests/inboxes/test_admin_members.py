@@ -24,7 +24,8 @@ def add(browser: Client, account: Account, username: str = "newcomer", role: str
 
 
 def entry(action: str) -> AuditEntry:
-    return AuditEntry.objects.filter(act=action).latest("pk")
+    found: AuditEntry = AuditEntry.objects.filter(act=action).latest("pk")
+    return found
 
 
 class TestAdding:

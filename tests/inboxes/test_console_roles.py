@@ -66,7 +66,10 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
 PAGES = [model for model in MATRIX if model is not StorageFigures]  # that one is a page of figures, without rows
 # Those whose rows belong to no account, so that no member sees any.
 OF_THE_SERVER = {InboundMail, get_user_model()}
-NAMES = {"ids": lambda value: value._meta.model_name if isinstance(value, type) else str(value)}
+
+
+def named(value: Any) -> str:
+    return str(value._meta.model_name if isinstance(value, type(Model)) else value)
 
 
 class World:
@@ -126,13 +129,13 @@ class TestMatrix:
     def test_it_has_every_page_that_is_registered(self) -> None:
         assert set(admin.site._registry) == set(MATRIX)
 
-    @pytest.mark.parametrize("model", PAGES, **NAMES)
+    @pytest.mark.parametrize("model", PAGES, ids=named)
     def test_it_has_every_button(self, model: type[Model]) -> None:
         registered = admin.site._registry[model]
         assert set(registered.actions or []) == set(MATRIX[model]) - {"view", "add", "change"}
 
     @pytest.mark.parametrize("role", ROLES)
-    @pytest.mark.parametrize("model", MATRIX, **NAMES)
+    @pytest.mark.parametrize("model", MATRIX, ids=named)
     def test_who_sees_a_list_and_whose_rows(self, world: World, model: type[Model], role: str) -> None:
         answer = world.browser(role).get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
         assert answer.status_code == (200 if role in MATRIX[model]["view"] else 403)
@@ -143,7 +146,7 @@ class TestMatrix:
         assert {row.pk if model is Account else row.account_id for row in rows} == {world.mine.pk}
 
     @pytest.mark.parametrize("role", ROLES)
-    @pytest.mark.parametrize("model", PAGES, **NAMES)
+    @pytest.mark.parametrize("model", PAGES, ids=named)
     def test_who_sees_a_page(self, world: World, model: type[Model], role: str) -> None:
         browser, sees = world.browser(role), role in MATRIX[model]["view"]
         assert browser.get(page_of(world.row(model, world.mine))).status_code in ((200,) if sees else (403, 404))
@@ -153,7 +156,7 @@ class TestMatrix:
             assert elsewhere == 404
 
     @pytest.mark.parametrize("role", ROLES)
-    @pytest.mark.parametrize("model", PAGES, **NAMES)
+    @pytest.mark.parametrize("model", PAGES, ids=named)
     def test_who_adds(self, world: World, model: type[Model], role: str) -> None:
         browser = world.browser(role)
         number = model._default_manager.count()
@@ -165,7 +168,7 @@ class TestMatrix:
             assert set(accounts) == {world.mine}
 
     @pytest.mark.parametrize("role", ROLES)
-    @pytest.mark.parametrize("model", PAGES, **NAMES)
+    @pytest.mark.parametrize("model", PAGES, ids=named)
     def test_who_changes_and_that_nobody_deletes(self, world: World, model: type[Model], role: str) -> None:
         browser = world.browser(role)
         for row in (world.row(model, world.mine), world.row(model, world.theirs)):
@@ -183,7 +186,7 @@ class TestMatrix:
     @pytest.mark.parametrize(
         ("model", "action"),
         [(model, action) for model in PAGES for action in MATRIX[model] if action not in ("view", "add", "change")],
-        **NAMES,
+        ids=named,
     )
     def test_who_presses_a_button(self, world: World, model: type[Model], action: str, role: str) -> None:
         browser, row = world.browser(role), world.row(model, world.mine)

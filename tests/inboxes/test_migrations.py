@@ -50,6 +50,7 @@ class TestKeyInboxes:
             ("full", OLD_FULL, None),
             ("turned", OLD_FULL[::-1], None),
             ("limited", ["messages:read"], inbox),
+            ("limited full", OLD_FULL, inbox),
             ("almost", OLD_FULL[1:], None),
             ("more", [*OLD_FULL, "x:y"], None),
         ):
@@ -65,7 +66,8 @@ class TestKeyInboxes:
         go_on()
         after = {key.name: key for key in ApiKey.objects.all()}
         assert {name: key.inbox_ids for name, key in after.items() if key.inbox_ids is not None} == {
-            "limited": ["inbox_1"]
+            "limited": ["inbox_1"],
+            "limited full": ["inbox_1"],
         }
         assert set(after["full"].permissions) == set(after["turned"].permissions) == set(FULL)
         assert after["limited"].permissions == ["messages:read"]

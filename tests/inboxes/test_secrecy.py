@@ -81,7 +81,7 @@ class TestSecrecy:
         by_api = maker.post("/v1/api-keys", {"name": "Agent", "preset": "full"}).json()["data"]["secret"]
         canaries = [maker.secret, shown.context["secret"], by_api]
         inbox = maker.create_inbox()
-        answers = []
+        answers: list[Any] = []
         for secret in canaries:
             answers += mistakes(secret, inbox.pk)
             answers.append(self.failing(secret, monkeypatch))

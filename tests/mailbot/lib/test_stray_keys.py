@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from typing import Any
 
 import pytest
+from django.conf import settings
 
 from mailbot.lib.stray_keys import KeylessFormatter, holds_key, looks_like_key, without_keys
 
@@ -56,7 +58,6 @@ def test_no_line_of_the_log_has_one() -> None:
 
 
 def test_the_server_writes_its_log_with_it() -> None:
-    from django.conf import settings
-
-    for handler in settings.LOGGING["handlers"].values():
-        assert settings.LOGGING["formatters"][handler["formatter"]]["()"].endswith("KeylessFormatter")
+    log: Any = settings.LOGGING
+    for handler in log["handlers"].values():
+        assert log["formatters"][handler["formatter"]]["()"].endswith("KeylessFormatter")
