@@ -23,6 +23,8 @@ ACT_NAMES = {
     ("apikey", "created"): "key.issued",
     ("apikey", "updated"): "key.updated",
     ("apikey", "deleted"): "key.deleted",
+    ("addressrule", "created"): "list.entry_added",
+    ("addressrule", "deleted"): "list.entry_removed",
 }
 
 

@@ -39,6 +39,9 @@ class Act(StrEnum):
     CONSOLE_SIGN_IN_FAILED = "console.sign_in_failed"
     MEMBER_ROLE_CHANGED = "member.role_changed"
     MEMBER_REMOVED = "member.removed"
+    MESSAGE_REJECTED = "message.rejected"
+    MESSAGE_ACCEPTED = "message.accepted"
+    LIST_REPLACED = "list.replaced"
 
 
 @dataclass(frozen=True, slots=True)

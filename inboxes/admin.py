@@ -15,10 +15,11 @@ from audit.models import AuditEntry
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_forms import CreateInboxForm, prefilled
 from inboxes.console_keys import ApiKeyAdmin
+from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
-from inboxes.models import Account, ApiKey, Inbox, Membership, Mode
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode
 from inboxes.provisioning import delete_inbox, pause, resume
 from mailbot.lib.console_cells import (
     NOTHING,
@@ -38,6 +39,7 @@ admin.site.unregister(get_user_model())
 admin.site.register(get_user_model(), ConsoleUserAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)
 admin.site.register(Membership, MembershipAdmin)
+admin.site.register(AddressRule, AddressRuleAdmin)
 
 ModeFilter = choice_filter("mode", "mode", Mode.choices)
 
@@ -240,6 +242,9 @@ class InboxAdmin(ConsoleAdmin):
 
     def offers(self, action: str, row: Inbox) -> bool:
         return row.status in FROM[action]
+
+    def details(self, request: HttpRequest, row: Inbox) -> dict[str, Any]:
+        return {"rules": rules_over(row)}
 
 
 @admin.display(description="account")

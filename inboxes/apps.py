@@ -8,7 +8,7 @@ class InboxesConfig(AppConfig):
         """Configuration rows go into the trail by themselves; counters and secrets are left out by naming what goes in."""
         from auditlog.registry import auditlog  # needs the applications to be loaded
 
-        from inboxes.models import Account, ApiKey, Inbox, Membership
+        from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership
 
         configured = [
             "address",
@@ -24,3 +24,4 @@ class InboxesConfig(AppConfig):
         auditlog.register(Membership, include_fields=["account", "user", "role"])
         auditlog.register(ApiKey, include_fields=["name", "mode", "inbox_ids", "permissions", "expires_at"])
         auditlog.register(Inbox, include_fields=configured)
+        auditlog.register(AddressRule, include_fields=["mode", "inbox", "direction", "effect", "pattern", "note"])

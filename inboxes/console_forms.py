@@ -12,10 +12,12 @@ from django.utils import timezone
 
 from inboxes.console_roles import visible
 from inboxes.keys import issue_key
+from inboxes.lists import AddressList, ListFull, add_entry
 from inboxes.members import NameTaken, add_member, add_new_member
-from inboxes.models import Account, ApiKey, Inbox, Membership, Mode
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode
 from inboxes.permissions import PRESETS
 from inboxes.provisioning import AddressRefused, AddressTaken, InboxRequest, create_inbox
+from inboxes.rules import canonical_pattern
 from mailbot.lib.addresses import AddressError
 from mailbot.lib.stray_keys import refuse_key
 
@@ -55,6 +57,12 @@ class AccountForm(forms.Form):
             choose.widget, choose.help_text = forms.TextInput(attrs={"size": 40}), "The id of the account."
         elif len(accounts) == 1:
             choose.empty_label, choose.initial = None, accounts[0].pk
+
+
+def find_inbox_of(account: Account, mode: str, wanted: str) -> Inbox | None:
+    """The living inbox that an operator means by an address or an id."""
+    mine = Inbox.objects.filter(account=account, mode=mode).exclude(status=Inbox.Status.DELETED)
+    return mine.filter(**{"pk" if wanted.startswith("inbox_") else "address": wanted.lower()}).first()
 
 
 class ModeForm(AccountForm):
@@ -192,3 +200,58 @@ class AddMemberForm(AccountForm):
                 "username", "This name is taken. Take another; somebody who signs in already is added by a superuser."
             )
         return None
+
+
+class AddRuleForm(ModeForm):
+    inbox = forms.CharField(
+        max_length=254,
+        required=False,
+        widget=forms.TextInput(attrs={"size": 40}),
+        help_text="Address or id. Empty: all inboxes of the account in this mode. What stands on an inbox's own lists beats the account's.",
+    )
+    direction = forms.ChoiceField(
+        choices=AddressRule.Direction.choices,
+        widget=forms.RadioSelect,
+        help_text=(
+            "Receive: who writes here. Reply: who wrote and is answered; where its lists say nothing, those for sending decide. "
+            "Send: everybody else whom an inbox writes to."
+        ),
+    )
+    effect = forms.ChoiceField(
+        choices=AddressRule.Effect.choices,
+        widget=forms.RadioSelect,
+        help_text="The first “allow” makes an allow list: whoever is not on it is blocked, also who could write or be written to before.",
+    )
+    pattern = forms.CharField(
+        max_length=320,
+        label="Address or domain",
+        widget=forms.TextInput(attrs={"size": 40}),
+        help_text="ann@example.com, or example.com with all that is below it, or * for everybody. An address beats a domain.",
+    )
+    note = forms.CharField(max_length=500, required=False, widget=forms.TextInput(attrs={"size": 70}))
+    field_order = ["account", "mode", "inbox", "direction", "effect", "pattern", "note"]
+
+    def clean_pattern(self) -> str:
+        try:
+            return canonical_pattern(self.cleaned_data["pattern"])
+        except AddressError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if (wanted := given.get("inbox", "").strip()) and "account" in given and "mode" in given:
+            given["found_inbox"] = find_inbox_of(given["account"], given["mode"], wanted)
+            if given["found_inbox"] is None:
+                self.add_error("inbox", f"This account has no such inbox in {given['mode']} mode.")
+        return given
+
+    def add(self) -> tuple[AddressRule, bool] | None:
+        """The entry and whether it is new; None when the list is full, which the form then says."""
+        given = self.cleaned_data
+        account_id, inbox = given["account"].pk, given.get("found_inbox")
+        target = AddressList(account_id, given["mode"], inbox, given["direction"], given["effect"])
+        try:
+            return add_entry(target, given["pattern"], given["note"])
+        except ListFull as error:
+            self.add_error("pattern", str(error))
+            return None

@@ -187,3 +187,65 @@ class Inbox(models.Model):
     def sends_on(self, day: date) -> int:
         """How many recipients it sent to on that day (UTC); the counter starts anew each day."""
         return self.sends_today if self.sends_counted_on == day else 0
+
+
+class AddressRule(models.Model):
+    """One entry of a list: what an account, or one of its inboxes, says of an address or a domain; inboxes.rules weighs them.
+
+    An entry is added and removed, never changed: so its id in an explanation always means the same.
+    """
+
+    class Direction(models.TextChoices):
+        SEND = "send"
+        RECEIVE = "receive"
+        REPLY = "reply"
+
+    class Effect(models.TextChoices):
+        ALLOW = "allow"
+        BLOCK = "block"
+
+    id = TypeIDField("rule")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="address_rules", db_index=False)
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    inbox = models.ForeignKey(
+        Inbox,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="address_rules",
+        db_index=False,
+        help_text="Empty: all inboxes of the account in this mode.",
+    )
+    direction = models.CharField(max_length=7, choices=Direction.choices)
+    effect = models.CharField(max_length=5, choices=Effect.choices)
+    pattern = models.CharField(
+        max_length=254, help_text="An address or a domain in canonical form, or * for everybody."
+    )
+    note = models.CharField(max_length=500, blank=True)
+    created_by = models.JSONField(default=dict, editable=False, help_text="{kind, id, name} of who added it")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = TenantManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name = "list entry"
+        verbose_name_plural = "list entries"
+        ordering = ["-id"]
+        # These are also what mail is looked up by: whether a list is there at all, and whether a pattern is on it.
+        constraints = [
+            models.UniqueConstraint(
+                fields=["inbox", "direction", "effect", "pattern"],
+                condition=Q(inbox__isnull=False),
+                name="one_rule_per_inbox",
+            ),
+            models.UniqueConstraint(
+                fields=["account", "mode", "direction", "effect", "pattern"],
+                condition=Q(inbox__isnull=True),
+                name="one_rule_per_account",
+            ),
+        ]
+        indexes = [models.Index(fields=["account", "mode", "direction", "effect", "-id"], name="rule_list")]
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.effect} {self.pattern}"

@@ -1,13 +1,13 @@
-"""Threads, messages and events in the console: read, and nothing else."""
+"""Threads, messages and events in the console: read, but for mail that a list set aside, which can be accepted."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Case, F, Prefetch, Value, When
 from django.db.models.functions import Substr
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, choice_filter
+from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Can, Rows, may_in
 from mailbot.lib.console_cells import (
     NOTHING,
@@ -21,6 +21,7 @@ from mailbot.lib.console_cells import (
     time_column,
 )
 from mailbot.lib.ids import is_id
+from threads.conversation import accept_rejected
 from threads.events import EventType
 from threads.models import Attachment, Event, Message, Thread
 
@@ -116,6 +117,14 @@ def conversation(thread: Thread) -> Rows:
     return messages.annotate(most_words=Value(SHOWN_IN_THREAD)).prefetch_related(files)[:MOST_MESSAGES]
 
 
+ACCEPT = Question(
+    title="Accept blocked mail",
+    explanation="It enters its conversation as if it came now, and whoever waits for mail gets it. The lists stay as they are.",
+    button="Accept",
+    done="message(s) accepted",
+)
+
+
 @admin.display(description="from")
 def sender(message: Message) -> Any:
     return shortened(message.from_address, 50)
@@ -153,6 +162,7 @@ class MessageAdmin(ConsoleAdmin):
         "account": "account_id",
         "inmail": "source_id",
     }
+    actions = ["accept"]
     search_window = 20_000
     search_help_text = (
         "Subject, sender, inbox address or Message-ID, among the newest 20,000 or in the chosen inbox; or an id."
@@ -196,6 +206,13 @@ class MessageAdmin(ConsoleAdmin):
             return rows.select_related("inbox").only(*columns)
         return rows.select_related("inbox", "thread")
 
+    @admin.action(description="Accept…", permissions=["operate"])
+    def accept(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
+        return self.ask_first(request, queryset.filter(status=Message.Status.REJECTED), ACCEPT, accept_rejected)
+
+    def offers(self, action: str, row: Message) -> bool:
+        return row.status == Message.Status.REJECTED
+
     def details(self, request: HttpRequest, row: Message) -> dict[str, Any]:
         people = [("To", row.to), ("Cc", row.cc), ("Bcc", row.bcc), ("Reply-To", row.reply_to)]
         events = Event.objects.filter(message_id=row.pk, account_id=row.account_id).order_by("pk")[:MOST_EVENTS]
@@ -206,10 +223,16 @@ class MessageAdmin(ConsoleAdmin):
             "html": row.body_html[:SHOWN_ALONE],
             "cut": max(len(row.body_text), len(row.body_html)) > SHOWN_ALONE,
             "why": [(k.replace("_", " "), v) for k, v in row.explanation.get("thread", {}).items() if v],
-            "checks": [(k.replace("_", " "), v) for k, v in row.explanation.get("checks", {}).items() if v],
+            "checks": [(k.replace("_", " "), v) for k, v in _checks(row).items() if v],
             "files": row.attachments.order_by("position"),
             "timeline": events,
         }
+
+
+def _checks(message: Message) -> dict[str, Any]:
+    lists = message.explanation.get("list", {}).get("explanation")
+    accepted = message.explanation.get("accepted", {}).get("reason")
+    return {**message.explanation.get("checks", {}), "lists": lists, "accepted because": accepted}
 
 
 def _object_link(name: str, model: str, prefix: str) -> Any:

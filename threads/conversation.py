@@ -1,5 +1,6 @@
 """Filing mail into threads: the one place where messages come to be, in batches on the way in, one by one on the way out."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,11 +12,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
-from inboxes.models import Inbox
+from inboxes.models import AddressRule, Inbox
+from inboxes.rules import NO_RULES, Rules, Verdict
+from inboxes.rules import decide as decide_by_lists
+from inboxes.rules_in_force import find_rules, with_rules_flag
+from mailbot.api.renderers import timestamp
+from mailbot.lib.addresses import comparable
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
 from threads.attachments import attachment_rows, keep_all
 from threads.events import EventType, News, record_events
+from threads.labels import BLOCKED
 from threads.matching import Decision, KnownMessage, ancestors, decide
 from threads.models import Attachment, Message, Thread
 from threads.reading import MailContent, message_id_digest
@@ -46,7 +53,8 @@ class Desk:
     inboxes: dict[str, Inbox]
     known: dict[str, dict[str, KnownMessage]] = field(default_factory=dict)
     threads: dict[str, Thread] = field(default_factory=dict)
-    by_raw: dict[tuple[str, str], str] = field(default_factory=dict)
+    rules: dict[str, Rules] = field(default_factory=dict)
+    by_raw: dict[tuple[str, str, bool], str] = field(default_factory=dict)
     new_threads: list[Thread] = field(default_factory=list)
     changed_threads: dict[str, Thread] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
@@ -60,8 +68,8 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
     """File each mail into its inbox, in the order given, all in one transaction; the new messages.
 
     A delivery that the inbox had within 24 hours with the same bytes makes no message but counts on the first one. A mail for an
-    inbox that is purged by now makes none either. Takes the inboxes' locks in order of their ids, so that two workers cannot race
-    for one thread and cannot wait for each other.
+    inbox that is purged by now makes none either. A mail whose sender is blocked is kept as `rejected`, apart from the conversation. Takes
+    the inboxes' locks in order of their ids, so that two workers cannot race for one thread and cannot wait for each other.
     """
     _keep_attachments(mails)
     with transaction.atomic(savepoint=False):  # one that fails ends the caller's transaction too, and is meant to
@@ -86,21 +94,33 @@ def _keep_attachments(mails: Sequence[Incoming]) -> None:
 
 
 def _set_up(mails: Sequence[Incoming]) -> Desk:
-    inboxes = (
+    addressed = (
         Inbox.objects.select_for_update(no_key=True).filter(pk__in={mail.inbox_id for mail in mails}).order_by("pk")
     )
+    inboxes = list(with_rules_flag(addressed, AddressRule.Direction.RECEIVE))
     desk = Desk({inbox.pk: inbox for inbox in inboxes if inbox.purged_at is None})
+    _look_up_rules(desk, mails, {inbox.pk for inbox in inboxes if inbox.has_rules})
     _look_up_ancestors(desk, mails)
     _look_up_repeats(desk, mails)
     return desk
+
+
+def _look_up_rules(desk: Desk, mails: Sequence[Incoming], ruled: Collection[str]) -> None:
+    """Asked only where there are any."""
+    senders: dict[Inbox, list[str]] = defaultdict(list)
+    for mail in mails:
+        if mail.inbox_id in ruled and (inbox := desk.inboxes.get(mail.inbox_id)):
+            senders[inbox] += [mail.content.parsed.sender.address, mail.envelope_sender]
+    desk.rules = find_rules(AddressRule.Direction.RECEIVE, senders)
 
 
 def _look_up_repeats(desk: Desk, mails: Sequence[Incoming]) -> None:
     wanted = {(mail.inbox_id, mail.raw_sha256) for mail in mails if mail.inbox_id in desk.inboxes}
     since = connection.ops.adapt_datetimefield_value(timezone.now() - REPEAT_WINDOW)
     ending = "WHERE created_at >= %s ORDER BY sequence DESC"
-    rows = _messages_by("raw_sha256", wanted, "id, inbox_id, raw_sha256", ending, since)
-    desk.by_raw = {(inbox_id, raw): message_id for message_id, inbox_id, raw in rows}
+    rows = _messages_by("raw_sha256", wanted, "id, inbox_id, raw_sha256, status", ending, since)
+    rejected = Message.Status.REJECTED
+    desk.by_raw = {(inbox_id, raw, status == rejected): message_id for message_id, inbox_id, raw, status in rows}
 
 
 def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
@@ -114,7 +134,9 @@ def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
     if not wanted:
         return
     # Where an id is there twice, what we sent wins over what came in, and the older over the newer: dict keeps the last one set.
-    columns, ending = "id, inbox_id, thread_id, direction, message_id_digest", "ORDER BY direction, sequence DESC"
+    # What was rejected takes no part in any conversation: nobody gets into one by answering it.
+    columns = "id, inbox_id, thread_id, direction, message_id_digest"
+    ending = "WHERE status <> 'rejected' ORDER BY direction, sequence DESC"
     for message_id, inbox_id, thread_id, direction, digest in _messages_by(
         "message_id_digest", wanted, columns, ending
     ):
@@ -149,30 +171,40 @@ def _file(desk: Desk, mail: Incoming) -> None:
     inbox = desk.inboxes.get(mail.inbox_id)
     if inbox is None:
         return
-    if first := desk.by_raw.get((inbox.pk, mail.raw_sha256)):
+    sender = mail.content.parsed.sender.address
+    verdict = decide_by_lists(desk.rules.get(inbox.pk, NO_RULES), sender, also=[mail.envelope_sender])
+    same = (inbox.pk, mail.raw_sha256, verdict.is_blocked)  # a copy of what was rejected is news once the rule is gone
+    if first := desk.by_raw.get(same):
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
     decision = decide(mail.content.parsed, desk.known[inbox.pk], desk.threads, inbox.address)
-    message = _incoming_message(inbox, mail, decision)
-    _enter_thread(desk, inbox, message, decision, mail.content.participants)
-    desk.by_raw[inbox.pk, mail.raw_sha256] = message.pk
-    about = {"from": message.from_address, "subject": message.subject}
-    _note(desk, message, EventType.MESSAGE_RECEIVED, Act.MESSAGE_RECEIVED, about, mail.remote_addr or None)
+    message = _incoming_message(inbox, mail, decision, verdict)
+    about: dict[str, Any] = {"from": message.from_address, "subject": message.subject}
+    if verdict.is_blocked:
+        _set_aside(desk, inbox, message, decision)
+        told = (EventType.MESSAGE_REJECTED, Act.MESSAGE_REJECTED, about | {"list": verdict.explained()})
+    else:
+        _enter_thread(desk, inbox, message, decision, mail.content.participants)
+        told = (EventType.MESSAGE_RECEIVED, Act.MESSAGE_RECEIVED, about)
+    desk.by_raw[same] = message.pk
+    _note(desk, message, *told, mail.remote_addr or None)
     desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
 
 
-def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision) -> Message:
+def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision, verdict: Verdict) -> Message:
     checks = {"envelope_sender": mail.envelope_sender, "degraded": mail.content.parsed.degraded}
+    lists = {"list": verdict.explained()} if verdict.is_decided else {}
     return new_row(
         Message,
         **mail.content.columns(),
         account_id=inbox.account_id,
         inbox_id=inbox.pk,
         direction=Message.Direction.INBOUND,
-        status=Message.Status.RECEIVED,
+        status=Message.Status.REJECTED if verdict.is_blocked else Message.Status.RECEIVED,
+        labels=[BLOCKED] if verdict.is_blocked else [],
         flags=mail.content.flags() + (["thread_suspect"] if decision.is_suspect else []),
         recipient_tag=mail.tag,
-        explanation={"thread": decision.explained(), "checks": checks},
+        explanation={"thread": decision.explained(), "checks": checks, **lists},
         size=mail.size,
         raw_sha256=mail.raw_sha256,
         source_id=mail.source_id,
@@ -180,24 +212,53 @@ def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision) -> Messa
     )
 
 
+def _set_aside(desk: Desk, inbox: Inbox, message: Message, decision: Decision) -> None:
+    """Beside the thread it would be in, which does not notice: no count, no participant, no news. A thread of its own is not there for
+    anybody while it counts no message."""
+    thread = desk.threads[decision.thread_id] if decision.thread_id else _empty_thread(desk, inbox, message)
+    message.thread_id = thread.pk
+    _number(inbox, message)
+    desk.messages.append(message)
+
+
+def _number(inbox: Inbox, message: Message) -> None:
+    inbox.message_count += 1  # ours while we hold the inbox's lock
+    message.sequence = inbox.message_count
+
+
 def _enter_thread(desk: Desk, inbox: Inbox, message: Message, decision: Decision, participants: Sequence[str]) -> None:
     """Put the message into the thread of the decision, or into a new one, and remember it for the mails behind it."""
     thread = desk.threads[decision.thread_id] if decision.thread_id else _new_thread(desk, inbox, message)
     message.thread_id = thread.pk
-    inbox.message_count += 1  # ours while we hold the inbox's lock
-    message.sequence = inbox.message_count
-    thread.message_count += 1
-    thread.last_message_at = message.created_at
-    thread.preview = message.preview
-    thread.participants = list(dict.fromkeys([*thread.participants, *participants]))[:MAX_PARTICIPANTS]
-    desk.changed_threads[thread.pk] = thread
+    _number(inbox, message)
+    _count_in(desk, thread, message, participants)
     desk.messages.append(message)
     if message.message_id_digest:
         known = KnownMessage(message.pk, thread.pk, message.direction == Message.Direction.OUTBOUND)
         desk.known.setdefault(inbox.pk, {}).setdefault(message.message_id_digest, known)
 
 
+def _count_in(desk: Desk, thread: Thread, message: Message, participants: Sequence[str]) -> None:
+    thread.message_count += 1
+    thread.last_message_at = message.created_at
+    thread.preview = message.preview
+    thread.participants = list(dict.fromkeys([*thread.participants, *participants]))[:MAX_PARTICIPANTS]
+    desk.changed_threads[thread.pk] = thread
+
+
 def _new_thread(desk: Desk, inbox: Inbox, message: Message) -> Thread:
+    thread = _empty_thread(desk, inbox, message)
+    _announce_thread(desk, inbox, thread)
+    return thread
+
+
+def _announce_thread(desk: Desk, inbox: Inbox, thread: Thread) -> None:
+    inbox.thread_count += 1
+    about = {"subject": thread.subject}
+    desk.news.append(News(EventType.THREAD_CREATED, inbox.account_id, inbox.pk, thread.pk, data=about))
+
+
+def _empty_thread(desk: Desk, inbox: Inbox, message: Message) -> Thread:
     thread = new_row(
         Thread,
         account_id=inbox.account_id,
@@ -206,12 +267,8 @@ def _new_thread(desk: Desk, inbox: Inbox, message: Message) -> Thread:
         last_message_at=message.created_at,
         created_at=message.created_at,
     )
-    inbox.thread_count += 1
     desk.threads[thread.pk] = thread
     desk.new_threads.append(thread)
-    desk.news.append(
-        News(EventType.THREAD_CREATED, inbox.account_id, inbox.pk, thread.pk, data={"subject": message.subject})
-    )
     return thread
 
 
@@ -238,7 +295,7 @@ def _write(desk: Desk) -> None:
     record_many(desk.entries)
     filed_in = {message.inbox_id for message in desk.messages}
     bulk_set([desk.inboxes[inbox_id] for inbox_id in filed_in], "message_count", "thread_count")
-    wake_on_commit(filed_in)
+    wake_on_commit({message.inbox_id for message in desk.messages if message.status != Message.Status.REJECTED})
 
 
 def _record_repeats(desk: Desk) -> None:
@@ -266,3 +323,38 @@ def file_outgoing(inbox: Inbox, message: Message, attachments: Iterable[Attachme
     _note(desk, message, EventType.MESSAGE_QUEUED, Act.MESSAGE_QUEUED, about)
     _write(desk)
     return message
+
+
+@transaction.atomic
+def accept_rejected(message: Message, reason: str) -> bool:
+    """Make a mail that a list set aside a part of its conversation, as if it came now; False when it is rejected no more.
+
+    It gets a new number and time, so that whoever reads or waits behind the last message does not miss it.
+    """
+    inbox = Inbox.objects.select_for_update(no_key=True).get(pk=message.inbox_id)
+    rejected = Message.objects.filter(pk=message.pk, status=Message.Status.REJECTED).select_related("thread").first()
+    if rejected is None:
+        return False
+    desk = Desk({inbox.pk: inbox})
+    if not rejected.thread.message_count:
+        _announce_thread(desk, inbox, rejected.thread)
+    _make_received(inbox, rejected, reason)
+    people = [{"address": rejected.from_address}, *rejected.reply_to, *rejected.to, *rejected.cc]
+    participants = [comparable(person["address"]) for person in people if person["address"]]
+    _count_in(desk, rejected.thread, rejected, participants)
+    about = {"from": rejected.from_address, "subject": rejected.subject}
+    _note(desk, rejected, EventType.MESSAGE_RECEIVED, Act.MESSAGE_ACCEPTED, about | {"reason": reason})
+    _write(desk)
+    inbox.save(update_fields=["message_count", "thread_count"])
+    wake_on_commit({inbox.pk})
+    return True
+
+
+def _make_received(inbox: Inbox, message: Message, reason: str) -> None:
+    accepted = {"reason": reason, "rejected_at": timestamp(message.created_at)}
+    message.status = Message.Status.RECEIVED
+    message.labels = [label for label in message.labels if label != BLOCKED]
+    message.explanation = {**message.explanation, "accepted": accepted}
+    message.created_at = this_millisecond()
+    _number(inbox, message)
+    message.save(update_fields=["status", "labels", "explanation", "created_at", "sequence"])

@@ -10,6 +10,8 @@ from django.db.models import Q, QuerySet, Subquery
 
 from mailbot.lib.addresses import comparable
 from mailbot.lib.ids import is_id
+from threads.labels import BLOCKED
+from threads.models import Message
 
 Rows = QuerySet[Any]
 
@@ -93,6 +95,12 @@ EVENT_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
     "type": lambda rows, value: rows.filter(type=value),
     "after": _moment("evt", "occurred_at", "gt"),
 }
+
+
+def without_rejected(messages: Rows, query: dict[str, Any]) -> Rows:
+    """What a list of addresses set aside is shown to those only who ask for it: by its status or label."""
+    is_asked_for = query.get("status") == Message.Status.REJECTED or query.get("label") == BLOCKED
+    return messages if is_asked_for else messages.exclude(status=Message.Status.REJECTED)
 
 
 def narrowed(rows: Rows, filters: dict[str, Callable[[Rows, Any], Rows]], query: dict[str, Any]) -> Rows:

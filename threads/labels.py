@@ -7,6 +7,8 @@ from django.db import transaction
 from audit.record import Act, record
 from threads.models import Message, Thread
 
+BLOCKED = "blocked"  # given by the server to what a list of addresses set aside
+
 
 @transaction.atomic
 def replace_labels(message: Message, labels: list[str]) -> Message:

@@ -156,7 +156,8 @@ def _with_news(by_inbox: dict[str, list[Wanted]]) -> dict[str, list[Wanted]]:
 
 def _next_matches(inbox_id: str, wishes: Sequence[Wanted]) -> dict[Wanted, Message]:
     """Bodies, which may be megabytes, are read of those that matched only."""
-    messages = Message.objects.filter(inbox_id=inbox_id)
+    # What a list set aside is offered to nobody; once it is accepted, it has a new number.
+    messages = Message.objects.filter(inbox_id=inbox_id).exclude(status=Message.Status.REJECTED)
     open_wishes = list(wishes)
     matched: dict[Wanted, str] = {}
     while open_wishes:

@@ -41,7 +41,9 @@ class SendingView(MessageScopedView):
         try:
             message = queue_mail(inbox, draft, parent)
         except Blocked as blocked:
-            raise ApiError(Code.BLOCKED, str(blocked), fix=blocked.fix, reason=blocked.reason) from blocked
+            raise ApiError(
+                Code.BLOCKED, str(blocked), fix=blocked.fix, reason=blocked.reason, **blocked.told
+            ) from blocked
         except TooLarge as error:
             raise ApiError(Code.PAYLOAD_TOO_LARGE, str(error), fix="Send fewer or smaller attachments.") from error
         except ValueError as error:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
+from delivery.outbound.lists import refused_recipients
 from inboxes.models import Inbox
 from mailbot.lib.addresses import comparable
 from mailbot.lib.clock import database_now, this_millisecond
@@ -28,11 +29,11 @@ SEND_TASK = "delivery.tasks.send_outbound"
 
 
 class Blocked(Exception):
-    """The send is refused by a rule of ours; `reason` is its name, `fix` what the caller can do."""
+    """The send is refused by a rule of ours; `reason` is its name, `fix` what the caller can do, `told` what else there is to say."""
 
-    def __init__(self, reason: str, message: str, fix: str) -> None:
+    def __init__(self, reason: str, message: str, fix: str, **told: Any) -> None:
         super().__init__(message)
-        self.reason, self.fix = reason, fix
+        self.reason, self.fix, self.told = reason, fix, told
 
 
 class TooLarge(Exception):
@@ -73,6 +74,7 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Mes
     What takes time (the storage, composing) happens before the transaction.
     """
     now = this_millisecond()
+    why_not_to(inbox, [address.address for _, address in draft.recipients], parent)
     draft = _with_text(draft)
     message = _message(inbox, draft, now)
     composed = compose(message, draft.attachments, draft.headers, message.sent_at or now)
@@ -202,3 +204,17 @@ def why_not_send(inbox: Inbox) -> None:
         raise Blocked(
             f"inbox_{inbox.status}", f"This inbox is {inbox.status}: {inbox.status_reason or 'no reason given'}.", fix
         )
+
+
+def why_not_to(inbox: Inbox, addresses: Sequence[str], parent: Message | None) -> None:
+    """Raises Blocked when a list forbids any of the recipients. `parent` is the message that is answered or forwarded."""
+    refused = refused_recipients(inbox, addresses, parent)
+    if not refused:
+        return
+    (direction, verdict), *others = refused.values()
+    message = verdict.words + (f" {len(others)} more recipients are refused." if others else "")
+    fix = (
+        f"Leave out the recipients that are named, or have the list changed: GET /v1/lists/{direction}/{{allow|block}}."
+    )
+    recipients = [{"list": by, **why.explained(), "address": address} for address, (by, why) in refused.items()]
+    raise Blocked(f"{direction}_list", message, fix, recipients=recipients)

@@ -12,11 +12,12 @@ from delivery.claims import claim
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.outcomes import Outcome, Report, Result
 from delivery.outbound.providers import provider_for
-from delivery.outbound.queue import SEND_TASK, Blocked, why_not_send
+from delivery.outbound.queue import SEND_TASK, Blocked, why_not_send, why_not_to
 from delivery.outbound.states import State, can_move
 from delivery.outbound.tracking import apply_reports, requeue
 from mailbot.lib.hints import ring_on_commit
 from threads.events import EventType
+from threads.models import Message
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,17 @@ def send_outbound_mail(mail_id: str) -> None:
 def _why_blocked(mail: OutboundMail) -> Outcome | None:
     try:
         why_not_send(mail.inbox)
+        why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
     except Blocked as blocked:
         return Outcome(Result.BLOCKED, blocked.reason)
     return None
+
+
+def _parent_of(mail: OutboundMail) -> Message | None:
+    """The message that it answers or forwards, while that is kept."""
+    parent_id = mail.message.explanation.get("thread", {}).get("matched_message")
+    parents = Message.objects.filter(pk=parent_id, inbox_id=mail.inbox_id).only("from_address", "reply_to", "to", "cc")
+    return parents.first() if parent_id else None
 
 
 def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: datetime) -> None:

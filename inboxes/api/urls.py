@@ -2,6 +2,7 @@ from django.urls import path
 
 from inboxes.api.api_keys import ApiKeysView, ApiKeyView
 from inboxes.api.audit_log import InboxAuditLogView
+from inboxes.api.lists import ListCheckView, ListEntryView, ListView
 from inboxes.api.views import InboxesView, InboxStateView, InboxView
 
 urlpatterns = [
@@ -12,4 +13,7 @@ urlpatterns = [
     path("inboxes/<str:inbox_id>/resume", InboxStateView.as_view(action="resume")),
     path("api-keys", ApiKeysView.as_view()),
     path("api-keys/<str:key_id>", ApiKeyView.as_view()),
+    path("lists/check", ListCheckView.as_view()),
+    path("lists/<str:direction>/<str:effect>", ListView.as_view()),
+    path("lists/<str:direction>/<str:effect>/<str:rule_id>", ListEntryView.as_view()),
 ]

@@ -24,8 +24,10 @@ NOTHING = "–"
 # The colour of a state says what it asks of an operator. A state that is not named here has none.
 TONES = {
     **dict.fromkeys(["failed", "bounced", "complained", "tripped", "unknown"], "bad"),
-    **dict.fromkeys(["paused", "blocked", "deferred", "rejected", "held", "revoked", "expired", "test"], "warn"),
-    **dict.fromkeys(["active", "sent", "delivered", "processed", "received", "usable", "open"], "good"),
+    **dict.fromkeys(
+        ["paused", "blocked", "deferred", "rejected", "held", "revoked", "expired", "test", "block"], "warn"
+    ),
+    **dict.fromkeys(["active", "sent", "delivered", "processed", "received", "usable", "open", "allow"], "good"),
     **dict.fromkeys(["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live"], "busy"),
 }
 _MAY_BREAK = re.compile(r"@(?=\S)|[^@\s]{24}(?=[^@\s])")

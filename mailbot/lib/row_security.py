@@ -56,18 +56,16 @@ def _in_inbox(model: type[Model], path: str) -> str:
     if through:
         field: Any = model._meta.get_field(through)
         return f"{field.column} IN (SELECT id FROM {field.related_model._meta.db_table})"  # noqa: S608 (our names)
-    column, named = _column(model, path), _INBOX.format(column=_column(model, path))
-    # What an act writes down about no inbox at all, whoever acts has to be able to write.
-    return f"{named} OR {column} = ''" if _may_be_blank(model, path) else named
+    field = _field(model, path)
+    named = _INBOX.format(column=field.column)
+    # What binds all inboxes of the account, and what an act writes down about none of them (TenantManager.of_no_inbox).
+    if field.null:
+        return f"{named} OR {field.column} IS NULL"
+    return f"{named} OR {field.column} = ''" if field.blank and not field.is_relation else named
 
 
 def _column(model: type[Model], name: str) -> str:
     return str(_field(model, name).column)
-
-
-def _may_be_blank(model: type[Model], name: str) -> bool:
-    field = _field(model, name)
-    return bool(field.blank) and not field.is_relation
 
 
 def _field(model: type[Model], name: str) -> Any:

@@ -3,12 +3,12 @@
 What a view forgets to narrow is narrowed here, and who has not said for whom it acts gets an exception instead of rows.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import models
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from mailbot.lib.scope import Reach, current
+from mailbot.lib.scope import Reach, Scope, current
 
 Row_co = TypeVar("Row_co", bound=models.Model, covariant=True)
 
@@ -35,14 +35,20 @@ class TenantManager(models.Manager[Row_co]):
         scope = current()
         if scope.reach is Reach.NOBODY:
             raise Unscoped(f"{self.model.__name__}: say first for whom this acts (mailbot.lib.scope).")
-        return rows.filter(**self._conditions()) if scope.reach is Reach.TENANT else rows
+        return rows.filter(self._condition(scope)) if scope.reach is Reach.TENANT else rows
 
-    def _conditions(self) -> dict[str, Any]:
-        scope = current()
+    def _condition(self, scope: Scope) -> Q:
         accounts = scope.account_ids
-        conditions: dict[str, Any] = (
-            {self.account: accounts[0]} if len(accounts) == 1 else {f"{self.account}__in": accounts}
-        )
+        condition = Q((self.account, accounts[0])) if len(accounts) == 1 else Q((f"{self.account}__in", accounts))
         if scope.inbox_ids is not None and self.inbox:
-            conditions[f"{self.inbox}__in"] = scope.inbox_ids
-        return conditions
+            condition &= Q((f"{self.inbox}__in", scope.inbox_ids)) | self.of_no_inbox()
+        return condition
+
+    def of_no_inbox(self) -> Q:
+        """Rows that bind all inboxes of their account, where there can be such, belong to each of them."""
+        if self.inbox is None or "__" in self.inbox or self.inbox == "pk":
+            return Q()
+        field = self.model._meta.get_field(self.inbox)
+        if field.null:
+            return Q((f"{self.inbox}__isnull", True))
+        return Q((self.inbox, "")) if getattr(field, "blank", False) else Q()

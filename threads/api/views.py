@@ -27,7 +27,7 @@ from threads.api.serializers import (
     ThreadSerializer,
 )
 from threads.attachments import ContentGone, content_of
-from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed
+from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed, without_rejected
 from threads.labels import change_thread, replace_labels
 from threads.models import Event, Message, Thread
 
@@ -86,7 +86,8 @@ class MessagesView(MessageScopedView):
     def get(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         query = self.query(MessageQuery)
-        messages = in_lists(self.narrowed(self.messages(inbox), MESSAGE_FILTERS, query))
+        shown = without_rejected(self.messages(inbox), query)
+        messages = in_lists(self.narrowed(shown, MESSAGE_FILTERS, query))
         return paginated(messages, query, represent_messages, ("-sequence",))
 
 
@@ -165,7 +166,8 @@ class ThreadsView(MessageScopedView):
     def get(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         query = self.query(ThreadQuery)
-        threads = self.narrowed(Thread.objects.filter(inbox=inbox), THREAD_FILTERS, query)
+        there = Thread.objects.filter(inbox=inbox, message_count__gt=0)  # else it holds what was rejected only
+        threads = self.narrowed(there, THREAD_FILTERS, query)
         return paginated(
             threads, query, lambda rows: ThreadSerializer(rows, many=True).data, ("-last_message_at", "-id")
         )
@@ -191,7 +193,8 @@ class ThreadView(ThreadScopedView):
 
     def with_messages(self, thread: Thread) -> dict[str, Any]:
         """Oldest first, 200 at a time; `messages_cursor` leads to the next ones (`?cursor=`)."""
-        messages = in_lists(thread.messages.prefetch_related("attachments").order_by("sequence"))
+        conversation = without_rejected(thread.messages.prefetch_related("attachments"), {})
+        messages = in_lists(conversation.order_by("sequence"))
         if cursor := self.query(ThreadPageQuery).get("cursor"):
             messages = messages.filter(sequence__gt=decoded(cursor, ("sequence",), Message)[0])
         found = list(messages[: MESSAGES_IN_A_THREAD + 1])
