@@ -35,6 +35,12 @@ class Blocked(Exception):
         super().__init__(message)
         self.reason, self.fix, self.told = reason, fix, told
 
+    @property
+    def detail(self) -> str:
+        """For the queue and its events: the reason, and which recipients it is about."""
+        addresses = [recipient["address"] for recipient in self.told.get("recipients", [])]
+        return f"{self.reason}: {', '.join(addresses)}" if addresses else self.reason
+
 
 class TooLarge(Exception):
     """The mail is larger than this server would take itself."""

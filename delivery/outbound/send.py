@@ -79,7 +79,7 @@ def _why_blocked(mail: OutboundMail) -> Outcome | None:
         why_not_send(mail.inbox)
         why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
     except Blocked as blocked:
-        return Outcome(Result.BLOCKED, blocked.reason)
+        return Outcome(Result.BLOCKED, blocked.detail)
     return None
 
 
