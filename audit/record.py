@@ -42,6 +42,8 @@ class Act(StrEnum):
     MESSAGE_REJECTED = "message.rejected"
     MESSAGE_ACCEPTED = "message.accepted"
     LIST_REPLACED = "list.replaced"
+    ACCOUNT_FULL = "account.full"
+    ACCOUNT_HAS_ROOM = "account.has_room"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,11 @@ from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
+from inboxes.console_usage import LIMITS, USED_BY_ACCOUNT, USED_BY_INBOX
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
 from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode
 from inboxes.provisioning import delete_inbox, pause, resume
+from inboxes.quotas import look_again
 from mailbot.lib.console_cells import (
     NOTHING,
     badge,
@@ -74,7 +76,7 @@ class AccountAdmin(ConsoleAdmin):
     search_fields = ["name"]
     search_ids = {"account": "pk"}
     change_form_template = "admin/inboxes/account/change_form.html"
-    fields = ["name", "id", inbox_count, key_count, time_column("created_at", "created")]
+    fields = ["name", *LIMITS, "id", inbox_count, key_count, *USED_BY_ACCOUNT, time_column("created_at", "created")]
     inlines = [MembershipInline]
     ordering = ["name"]
 
@@ -93,10 +95,14 @@ class AccountAdmin(ConsoleAdmin):
         return {f"may_{what}": may_in(request, what, row.pk) for what in (Can.MANAGE, Can.SEE_KEYS)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return list(self.fields[1:])
+        return [field for field in self.fields if field not in ("name", *LIMITS)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj else ["name"]
+        return self.fields if obj else ["name", *LIMITS]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        look_again(obj.pk)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         return [MembershipInline] if obj and is_superuser(request) else []
@@ -152,7 +158,9 @@ class DomainFilter(admin.SimpleListFilter):
 
 @admin.display(description="status")
 def inbox_status(inbox: Inbox) -> Any:
-    return badge(inbox.status)
+    return badge(
+        "expired" if inbox.has_ended(timezone.now()) and inbox.status != inbox.Status.DELETED else inbox.status
+    )
 
 
 @admin.display(description="sent today")
@@ -202,6 +210,7 @@ class InboxAdmin(ConsoleAdmin):
                 ]
             },
         ),
+        ("Use", {"fields": [*USED_BY_INBOX]}),
         (
             "Times",
             {"fields": [time_column(f"{name}_at", name) for name in ("created", "expires", "deleted", "purged")]},

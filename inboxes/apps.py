@@ -19,8 +19,9 @@ class InboxesConfig(AppConfig):
             "oversight",
             "daily_send_limit",
             "expires_at",
+            "purge_on_expiry",
         ]
-        auditlog.register(Account, include_fields=["name"])
+        auditlog.register(Account, include_fields=["name", "daily_send_limit", "storage_quota"])
         auditlog.register(Membership, include_fields=["account", "user", "role"])
         auditlog.register(ApiKey, include_fields=["name", "mode", "inbox_ids", "permissions", "expires_at"])
         auditlog.register(Inbox, include_fields=configured)

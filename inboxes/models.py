@@ -28,6 +28,19 @@ class Account(models.Model):
     id = TypeIDField("account")
     name = models.CharField(max_length=200)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    daily_send_limit = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Recipients a day (UTC) of all its inboxes of one mode. Empty: the server's own.",
+    )
+    storage_quota = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Octets of messages and attachments in all its inboxes. Empty: the server's own.",
+    )
+    is_full = models.BooleanField(
+        default=False, editable=False, help_text="Its storage quota is used up, as of the last sweep."
+    )
 
     objects = TenantManager(account="pk", inbox=None)
 
@@ -37,6 +50,16 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def send_limit(self) -> int | None:
+        """Recipients a day for each mode; None: no limit."""
+        return self.daily_send_limit if self.daily_send_limit is not None else settings.ACCOUNT_DAILY_SEND_LIMIT or None
+
+    @property
+    def quota(self) -> int | None:
+        """Octets; None: no limit."""
+        return self.storage_quota if self.storage_quota is not None else settings.ACCOUNT_STORAGE_QUOTA or None
 
 
 class Membership(models.Model):
@@ -140,7 +163,8 @@ class Inbox(models.Model):
         DELETED = "deleted"
 
     id = TypeIDField("inbox")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="inboxes", db_index=False)
+    # Protected: its row remembers whose the address was, so that mail for it reaches nobody else for a while.
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="inboxes", db_index=False)
     mode = models.CharField(max_length=4, choices=Mode.choices)
     address = models.CharField(max_length=254, help_text="In canonical form; see mailbot.lib.addresses.")
     local_part = models.CharField(max_length=64)
@@ -156,8 +180,11 @@ class Inbox(models.Model):
     sends_counted_on = models.DateField(null=True, blank=True, editable=False)
     message_count = models.PositiveIntegerField(default=0, editable=False)
     thread_count = models.PositiveIntegerField(default=0, editable=False)
+    message_octets = models.PositiveBigIntegerField(default=0, editable=False)
+    attachment_octets = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
+    purge_on_expiry = models.BooleanField(default=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     purged_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -178,11 +205,27 @@ class Inbox(models.Model):
         indexes = [
             models.Index(fields=["account", "mode", "-id"], name="inbox_list"),
             models.Index(fields=["address", "deleted_at"], name="inbox_address_history"),
-            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="inbox_expiry"),
+            models.Index(
+                fields=["expires_at", "id"],
+                condition=Q(expires_at__isnull=False) & ~Q(status="deleted"),
+                name="inbox_to_expire",
+            ),
+            models.Index(
+                fields=["expires_at", "id"], condition=Q(purge_on_expiry=True, purged_at=None), name="inbox_to_purge"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.address
+
+    def has_ended(self, now: datetime) -> bool:
+        """Whether it is deleted, or its time is over and only the sweep has not come by yet: it is the same to everybody."""
+        return self.status == self.Status.DELETED or (self.expires_at is not None and self.expires_at <= now)
+
+    @staticmethod
+    def ended(now: datetime) -> Q:
+        """The same as a condition."""
+        return Q(status=Inbox.Status.DELETED) | Q(expires_at__lte=now)
 
     def sends_on(self, day: date) -> int:
         """How many recipients it sent to on that day (UTC); the counter starts anew each day."""
@@ -249,3 +292,26 @@ class AddressRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.direction} {self.effect} {self.pattern}"
+
+
+class DailyUsage(models.Model):
+    """What one inbox took in and sent on one day (UTC). Counted with each message, and kept when the inbox is purged."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="+", db_index=False)
+    mode = models.CharField(max_length=4, choices=Mode.choices)
+    day = models.DateField()
+    received = models.PositiveBigIntegerField(default=0, help_text="messages")
+    sent = models.PositiveBigIntegerField(default=0, help_text="messages that were accepted for sending")
+    recipients = models.PositiveBigIntegerField(default=0, help_text="of the messages that were sent")
+    octets = models.PositiveBigIntegerField(default=0, help_text="of all of these messages")
+
+    objects = TenantManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [models.UniqueConstraint(fields=["inbox", "day"], name="one_usage_per_inbox_and_day")]
+        indexes = [models.Index(fields=["account", "mode", "day"], name="usage_by_account")]
+
+    def __str__(self) -> str:
+        return f"{self.inbox_id} on {self.day}"

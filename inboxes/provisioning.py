@@ -1,6 +1,7 @@
 """The life of an inbox: made by one call, paused, resumed, ended."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,12 +14,17 @@ from django.utils import timezone
 from audit.record import Act, record
 from inboxes.models import Account, Inbox
 from inboxes.naming import RESERVED, candidates, random_local_part
+from inboxes.quotas import see_whether_room
 from inboxes.signals import inbox_changed, inbox_purged
 from mailbot.lib.addresses import CanonicalAddress, canonical_domain, canonical_local_part
 from mailbot.lib.scope import acting_for_everybody
 
 ADDRESS_REST = timedelta(days=90)
 MAX_RANDOM_TRIES = 20
+MAX_RACES = 3  # for a random address, which somebody else may be given at the same moment
+LIVING = [status for status in Inbox.Status if status is not Inbox.Status.DELETED]
+EXPIRED = "expired"
+ALWAYS = Q()
 
 
 class AddressTaken(Exception):
@@ -47,6 +53,7 @@ class InboxRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     client_id: str | None = None
     expires_in: int | None = None
+    purge_on_expiry: bool = False
     daily_send_limit: int | None = None
     oversight: bool = False
 
@@ -56,23 +63,30 @@ def create_inbox(account: Account, mode: str, wanted: InboxRequest) -> tuple[Inb
 
     Raises AddressTaken, AddressRefused, or mailbot.lib.addresses.AddressError.
     """
-    if existing := _made_before(account, mode, wanted.client_id):
-        return existing, False
-    try:
-        with transaction.atomic():
-            return _insert(account, mode, wanted, _choose_address(account, wanted)), True
-    except IntegrityError:
-        # Lost a race: against a twin with our client_id, or against somebody who took the address this moment.
+    for _ in range(MAX_RACES if not wanted.local_part else 1):
         if existing := _made_before(account, mode, wanted.client_id):
             return existing, False
-        raise AddressTaken(wanted.local_part, suggestions(account, wanted.local_part, _domain(wanted.domain))) from None
+        with suppress(IntegrityError), transaction.atomic():
+            return _insert(account, mode, wanted, _choose_address(account, wanted)), True
+    # Lost a race: against a twin with our client_id, or against somebody who took the address this moment.
+    if existing := _made_before(account, mode, wanted.client_id):
+        return existing, False
+    raise AddressTaken(wanted.local_part, suggestions(account, wanted.local_part, _domain(wanted.domain)))
 
 
 def _made_before(account: Account, mode: str, client_id: str | None) -> Inbox | None:
     if client_id is None:
         return None
     living = Inbox.objects.exclude(status=Inbox.Status.DELETED)
-    return living.filter(account=account, mode=mode, client_id=client_id).first()
+    return _still_going(living.filter(account=account, mode=mode, client_id=client_id).first())
+
+
+def _still_going(inbox: Inbox | None) -> Inbox | None:
+    """None for one whose time is over: it is ended here, where something new wants its place before the sweep came by."""
+    if inbox is None or not inbox.has_ended(timezone.now()):
+        return inbox
+    expire_inbox(inbox)
+    return None
 
 
 def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
@@ -88,9 +102,15 @@ def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
     if name in RESERVED:
         raise AddressRefused("username", f"“{name}” is reserved for whoever runs the domain.")
     address = CanonicalAddress(name, domain)
-    if _taken(account, [address.address]):
+    if _taken(account, [address.address]) and not _was_ours(account, address.address):
         raise AddressTaken(address.address, suggestions(account, name, domain))
     return address
+
+
+def _was_ours(account: Account, address: str) -> bool:
+    """Whether the address is free after all: it was the account's own, in an inbox whose time is over."""
+    mine = Inbox.objects.exclude(status=Inbox.Status.DELETED).filter(account=account, address=address).first()
+    return mine is not None and _still_going(mine) is None
 
 
 def _domain(wanted: str) -> str:
@@ -112,10 +132,15 @@ def _free_random_address(account: Account, domain: str) -> CanonicalAddress:
 
 def _taken(account: Account, addresses: Iterable[str]) -> set[str]:
     """Those that a living inbox has, or that another account had within the last 90 days: its mail must not reach a new owner."""
-    resting = Q(status=Inbox.Status.DELETED, deleted_at__gt=timezone.now() - ADDRESS_REST) & ~Q(account=account)
     with acting_for_everybody("is an address free"):
-        rows = Inbox.objects.filter(address__in=list(addresses)).filter(~Q(status=Inbox.Status.DELETED) | resting)
+        rows = Inbox.objects.filter(address__in=list(addresses))
+        rows = rows.filter(~Q(status=Inbox.Status.DELETED) | _resting(account))
         return set(rows.values_list("address", flat=True))
+
+
+def _resting(account: Account) -> Q:
+    """Inboxes of other accounts, of either mode, that ended too lately."""
+    return Q(status=Inbox.Status.DELETED, deleted_at__gt=timezone.now() - ADDRESS_REST) & ~Q(account=account)
 
 
 def suggestions(account: Account, local_part: str, domain: str) -> list[str]:
@@ -140,13 +165,18 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
         oversight=wanted.oversight,
         created_at=now,
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
+        purge_on_expiry=wanted.purge_on_expiry,
     )
+    # Another account may have made and deleted it since we looked. Now that the row is ours, nobody can any more.
+    if Inbox.objects.filter(_resting(account), address=address.address).exists():
+        raise IntegrityError("The address rests.")
     _announce(inbox, "inbox.created", {"address": inbox.address})
     return inbox
 
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
-    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at). The trail shows old and new."""
+    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at,
+    purge_on_expiry). The trail shows old and new."""
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():
@@ -163,10 +193,19 @@ def resume(inbox: Inbox, reason: str) -> Inbox:
     return _move(inbox, [Inbox.Status.PAUSED, Inbox.Status.TRIPPED], Inbox.Status.ACTIVE, Act.INBOX_RESUMED, reason)
 
 
-def delete_inbox(inbox: Inbox, reason: str = "", act: Act = Act.INBOX_DELETED) -> Inbox:
+def delete_inbox(inbox: Inbox, reason: str = "") -> Inbox:
     """End it: the address refuses mail from now on, what it holds stays readable. Safe to repeat."""
-    living = [status for status in Inbox.Status if status is not Inbox.Status.DELETED]
-    return _move(inbox, living, Inbox.Status.DELETED, act, reason, deleted_at=timezone.now())
+    now = timezone.now()
+    if inbox.has_ended(now):
+        return expire_inbox(inbox)
+    return _move(inbox, LIVING, Inbox.Status.DELETED, Act.INBOX_DELETED, reason, deleted_at=now)
+
+
+def expire_inbox(inbox: Inbox) -> Inbox:
+    """Write down that its time is over, unless it was put off meanwhile. It was from that second on, whenever the sweep came by, so
+    that second is when it was deleted. Safe to repeat."""
+    over = Q(expires_at__lte=timezone.now())
+    return _move(inbox, LIVING, Inbox.Status.DELETED, Act.INBOX_EXPIRED, EXPIRED, over, deleted_at=inbox.expires_at)
 
 
 @transaction.atomic
@@ -177,21 +216,23 @@ def purge_inbox(inbox: Inbox) -> Inbox:
     Inbox.objects.filter(pk=inbox.pk).update(purged_at=inbox.purged_at)
     record(Act.INBOX_PURGED, inbox, account_id=inbox.account_id, inbox_id=inbox.pk)
     inbox_purged.send(Inbox, inbox=inbox)
+    see_whether_room(inbox.account_id)
     return inbox
 
 
-def expire_inboxes() -> int:
-    """End every inbox whose time is over; how many there were."""
-    over = Inbox.objects.exclude(status=Inbox.Status.DELETED).filter(expires_at__lte=timezone.now())
-    expired = [delete_inbox(inbox, "expired", Act.INBOX_EXPIRED) for inbox in over[:500]]
-    return len(expired)
-
-
 @transaction.atomic
-def _move(inbox: Inbox, old: Sequence[Inbox.Status], new: Inbox.Status, act: Act, reason: str, **columns: Any) -> Inbox:
+def _move(
+    inbox: Inbox,
+    old: Sequence[Inbox.Status],
+    new: Inbox.Status,
+    act: Act,
+    reason: str,
+    condition: Q = ALWAYS,
+    **columns: Any,
+) -> Inbox:
     before = inbox.status
     columns |= {"status": new, "status_reason": reason}
-    if Inbox.objects.filter(pk=inbox.pk, status__in=old).update(**columns):
+    if Inbox.objects.filter(condition, pk=inbox.pk, status__in=old).update(**columns):
         for name, value in columns.items():
             setattr(inbox, name, value)
         changes = {"status": [before, new.value], "reason": reason}

@@ -10,7 +10,9 @@ from django.utils import timezone
 from mailbot.lib.bulk import places
 
 # Not deleted and not past its end. A paused inbox still receives.
-ACCEPTS_MAIL = "status <> 'deleted' AND (expires_at IS NULL OR expires_at > %s)"
+ACCEPTS_MAIL = "inbox.status <> 'deleted' AND (inbox.expires_at IS NULL OR inbox.expires_at > %s)"
+INBOX = "inboxes_inbox inbox"
+WITH_ACCOUNT = f"{INBOX} JOIN inboxes_account account ON account.id = inbox.account_id"
 
 
 class Addressed(Protocol):
@@ -22,12 +24,13 @@ class Addressed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RoutedInbox:
-    """An inbox that accepts mail now. `mode` is one of `inboxes.models.Mode`."""
+    """An inbox that accepts mail now, unless its account `is_full` (inboxes.quotas). `mode` is one of `inboxes.models.Mode`."""
 
     inbox_id: str
     account_id: str
     address: str
     mode: str
+    is_full: bool = False
 
 
 def find_inboxes(addresses: Iterable[Addressed]) -> dict[str, RoutedInbox]:
@@ -39,18 +42,19 @@ def find_inboxes(addresses: Iterable[Addressed]) -> dict[str, RoutedInbox]:
     wanted = {address.address for address in addresses}
     if not wanted:
         return {}
-    found = _accepting("id, account_id, address, mode", "address", wanted)
-    return {inbox.address: inbox for inbox in (RoutedInbox(*row) for row in found)}
+    columns = "inbox.id, inbox.account_id, inbox.address, inbox.mode, account.is_full"
+    found = _accepting(columns, WITH_ACCOUNT, "inbox.address", wanted)
+    return {address: RoutedInbox(pk, account, address, mode, bool(full)) for pk, account, address, mode, full in found}
 
 
 def still_open(inbox_ids: Collection[str]) -> set[str]:
-    """Which of these inboxes accept mail now."""
-    return {inbox_id for (inbox_id,) in _accepting("id", "id", inbox_ids)} if inbox_ids else set()
+    """Which of these inboxes accept mail now. A quota that ran out since RCPT takes back no promise."""
+    return {pk for (pk,) in _accepting("inbox.id", INBOX, "inbox.id", inbox_ids)} if inbox_ids else set()
 
 
-def _accepting(columns: str, column: str, values: Collection[str]) -> list[Any]:
+def _accepting(columns: str, tables: str, column: str, values: Collection[str]) -> list[Any]:
     """In SQL: it is asked twice for each batch of mail, and the ORM takes longer to write it than the database to answer."""
-    statement = f"SELECT {columns} FROM inboxes_inbox WHERE {ACCEPTS_MAIL} AND {column} IN {places(len(values))}"  # noqa: S608 (our own text)
+    statement = f"SELECT {columns} FROM {tables} WHERE {ACCEPTS_MAIL} AND {column} IN {places(len(values))}"  # noqa: S608 (our own text)
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(statement, [now, *values])

@@ -3,10 +3,16 @@
 from celery import shared_task
 
 from audit.actors import acting_as_system
-from inboxes.provisioning import expire_inboxes as end_expired_inboxes
+from inboxes import expiry, quotas
 
 
 @shared_task
 def expire_inboxes() -> None:
     with acting_as_system("schedule"):
-        end_expired_inboxes()
+        expiry.sweep_expired()
+
+
+@shared_task
+def sweep_quotas() -> None:
+    with acting_as_system("schedule"):
+        quotas.sweep_quotas()

@@ -166,6 +166,7 @@ CELERY_BEAT_SCHEDULE = {
         ("move-raw", "delivery.tasks.move_raw", 60.0),
         ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
+        ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
     )
 }
 WAKEUPS = "threads.wakeups_redis.RedisChannel" if REDIS_URL else "threads.wakeups_sqlite.DatabaseWatcher"
@@ -234,6 +235,16 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS tells nothing: the API has a documentation
     "DATETIME_FORMAT": None,  # the renderer writes times, everywhere the same way
 }
+
+# --- Limits ------------------------------------------------------------------------------------------------------------
+# Far above what an agent does, and below what would let one that runs in circles take the server for itself.
+RATE_LIMIT_KEY = env.rate("MAILBOT_RATE_LIMIT_KEY", "12000/minute")
+RATE_LIMIT_ACCOUNT = env.rate("MAILBOT_RATE_LIMIT_ACCOUNT", "60000/minute")
+RATE_LIMIT_BAD_KEYS = env.rate("MAILBOT_RATE_LIMIT_BAD_KEYS", "60/minute")  # calls with unknown keys, by remote address
+RATE_COUNTER = "mailbot.lib.rates_redis.RedisCounter" if REDIS_URL else "mailbot.lib.rates.ProcessCounter"
+# For accounts that have none of their own; 0: no limit.
+ACCOUNT_DAILY_SEND_LIMIT = env.number("MAILBOT_ACCOUNT_DAILY_SEND_LIMIT", 0)  # recipients a day
+ACCOUNT_STORAGE_QUOTA = env.number("MAILBOT_ACCOUNT_STORAGE_QUOTA", 0)  # octets
 
 # --- Audit -------------------------------------------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from inboxes.models import AddressRule, Inbox
 from inboxes.rules import NO_RULES, Rules, Verdict
 from inboxes.rules import decide as decide_by_lists
 from inboxes.rules_in_force import find_rules, with_rules_flag
+from inboxes.usage import Tally, add_to_usage
 from mailbot.api.renderers import timestamp
 from mailbot.lib.addresses import comparable
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
@@ -294,8 +295,28 @@ def _write(desk: Desk) -> None:
     record_events(desk.news)
     record_many(desk.entries)
     filed_in = {message.inbox_id for message in desk.messages}
-    bulk_set([desk.inboxes[inbox_id] for inbox_id in filed_in], "message_count", "thread_count")
+    _count(desk)
+    counters = ("message_count", "thread_count", "message_octets", "attachment_octets")
+    bulk_set([desk.inboxes[inbox_id] for inbox_id in filed_in], *counters)
     wake_on_commit({message.inbox_id for message in desk.messages if message.status != Message.Status.REJECTED})
+
+
+def _count(desk: Desk) -> None:
+    """What the inboxes hold, and what they took in and sent that day."""
+    tallies: dict[tuple[str, date], Tally] = {}
+    for message in desk.messages:
+        inbox, day = desk.inboxes[message.inbox_id], message.created_at.date()
+        inbox.message_octets += message.size
+        tally = tallies.setdefault((inbox.pk, day), Tally(inbox.account_id, inbox.pk, inbox.mode, day))
+        tally.octets += message.size
+        if message.direction == Message.Direction.INBOUND:
+            tally.received += 1
+        else:
+            tally.sent += 1
+            tally.recipients += len(message.recipients)
+    for attachment in desk.attachments:
+        desk.inboxes[attachment.message.inbox_id].attachment_octets += attachment.size
+    add_to_usage(tallies.values())
 
 
 def _record_repeats(desk: Desk) -> None:

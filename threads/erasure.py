@@ -24,8 +24,10 @@ def erase_content(inbox: Inbox) -> None:
     Attachment.objects.filter(message__inbox=inbox).delete()
     Message.objects.filter(inbox=inbox).delete()
     Thread.objects.filter(inbox=inbox).delete()
-    Inbox.objects.filter(pk=inbox.pk).update(message_count=0, thread_count=0)
-    inbox.message_count = inbox.thread_count = 0
+    nothing = dict.fromkeys(("message_count", "thread_count", "message_octets", "attachment_octets"), 0)
+    Inbox.objects.filter(pk=inbox.pk).update(**nothing)
+    for name, number in nothing.items():
+        setattr(inbox, name, number)
     content_erased.send(Inbox, inbox=inbox, source_ids=sources)
     transaction.on_commit(partial(_delete_files, names), robust=True)
 

@@ -1,8 +1,10 @@
 """POST /v1/inboxes/{inbox_id}/messages, …/reply, …/forward, and the raw bytes of a message."""
 
+import math
 from typing import Any
 
 from django.http import HttpResponse
+from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,6 +16,7 @@ from delivery.raw import RawGone, raw_of
 from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND
 from mailbot.api.errors import ApiError, Code, invalid
+from mailbot.api.renderers import timestamp
 from mailbot.api.views import data
 from threads.api.views import MessageScopedView, MessagesView, as_download, file_gone, represent_message
 from threads.attachments import ContentGone
@@ -33,6 +36,15 @@ def draft_from(body: dict[str, Any]) -> Draft:
     return Draft(to=tuple(body.get("to", ())), attachments=files, **given)
 
 
+def refusal(blocked: Blocked) -> ApiError:
+    """422 with the reason, and with when to try again where that is known."""
+    told: dict[str, Any] = {"fix": blocked.fix, "reason": blocked.reason, **blocked.told}
+    if blocked.until is not None:
+        seconds = math.ceil((blocked.until - timezone.now()).total_seconds())
+        told |= {"retry_at": timestamp(blocked.until), "headers": {"Retry-After": str(max(1, seconds))}}
+    return ApiError(Code.BLOCKED, str(blocked), **told)
+
+
 class SendingView(MessageScopedView):
     def accepted(self, inbox: Inbox, draft: Draft, parent: Message | None = None) -> Response:
         """202 with the queued message, or the reason why not."""
@@ -41,9 +53,7 @@ class SendingView(MessageScopedView):
         try:
             message = queue_mail(inbox, draft, parent)
         except Blocked as blocked:
-            raise ApiError(
-                Code.BLOCKED, str(blocked), fix=blocked.fix, reason=blocked.reason, **blocked.told
-            ) from blocked
+            raise refusal(blocked) from blocked
         except TooLarge as error:
             raise ApiError(Code.PAYLOAD_TOO_LARGE, str(error), fix="Send fewer or smaller attachments.") from error
         except ValueError as error:

@@ -36,6 +36,7 @@ FLUSH_TIMEOUT = 5.0  # seconds for a client to read our last words
 
 NO_MAILBOX = "550 5.1.1 No such mailbox here"
 TRY_LATER = "451 4.3.0 The mail system cannot do this now, try again later"
+MAILBOX_FULL = "452 4.2.2 The mailbox is full, try again later"
 NO_ROOM = "452 4.3.1 Not enough room now, try again later"
 TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing"
 CLOSING_DOWN = "421 4.3.2 The service is closing down"
@@ -308,6 +309,8 @@ class SMTPSession(SMTP):
             raise Refused(TRY_LATER) from error
         if inbox is None:
             raise Refused(NO_MAILBOX)
+        if inbox.is_full:  # for now: the sender keeps the mail and comes again for days
+            raise Refused(MAILBOX_FULL)
         return inbox.inbox_id
 
     async def _refuse_recipient(self, reply: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +13,8 @@ from django.utils import timezone
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
-from inboxes.models import Inbox
+from inboxes.models import Account, Inbox
+from inboxes.usage import midnight_after, recipients_of_account
 from mailbot.lib.addresses import comparable
 from mailbot.lib.clock import database_now, this_millisecond
 from mailbot.lib.hints import ring_on_commit
@@ -26,14 +27,16 @@ from threads.models import Message
 from threads.reading import MailContent, content_of, message_id_digest
 
 SEND_TASK = "delivery.tasks.send_outbound"
+SMALL = 1024 * 1024  # octets: what an account that is full may still send
 
 
 class Blocked(Exception):
-    """The send is refused by a rule of ours; `reason` is its name, `fix` what the caller can do, `told` what else there is to say."""
+    """The send is refused by a rule of ours; `reason` is its name, `fix` what the caller can do, `told` what else there is to say.
+    `until`: when the rule lets it pass, where that is known."""
 
-    def __init__(self, reason: str, message: str, fix: str, **told: Any) -> None:
+    def __init__(self, reason: str, message: str, fix: str, until: datetime | None = None, **told: Any) -> None:
         super().__init__(message)
-        self.reason, self.fix, self.told = reason, fix, told
+        self.reason, self.fix, self.until, self.told = reason, fix, until, told
 
     @property
     def detail(self) -> str:
@@ -87,6 +90,7 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Mes
     message.size, message.headers = len(composed.raw), composed.headers
     if message.size > settings.SMTP_MAX_SIZE:
         raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
+    check_room(inbox, draft, message.size)
     files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
     with transaction.atomic():
         _take_from_allowance(inbox, len(draft.recipients), now.date())
@@ -182,18 +186,56 @@ def _attachment_rows(message: Message, draft: Draft) -> Sequence[Any]:
 
 def _take_from_allowance(inbox: Inbox, recipients: int, today: date) -> None:
     """Count the recipients, under the inbox's lock: two sends at once cannot both take the last place."""
-    current = Inbox.objects.select_for_update(no_key=True).get(pk=inbox.pk)
+    locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
+    current = locked.get(pk=inbox.pk)
     why_not_send(current)
-    sent = current.sends_on(today)
-    if current.daily_send_limit is not None and sent + recipients > current.daily_send_limit:
-        message = (
-            f"This would go over daily_send_limit: {sent} of {current.daily_send_limit} recipients were sent to today."
-        )
-        raise Blocked("daily_send_limit", message, "Send it tomorrow (UTC), or raise daily_send_limit.")
+    today = _day_of_counter(current, today)
+    _check_inbox_limit(current, recipients, today)
+    _check_account_limit(current, recipients, today)
     same_day = current.sends_counted_on == today
     Inbox.objects.filter(pk=inbox.pk).update(
         sends_today=F("sends_today") + recipients if same_day else recipients, sends_counted_on=today
     )
+
+
+def _day_of_counter(inbox: Inbox, today: date) -> date:
+    """A day that has begun stays: who waited for the lock over midnight, or has a clock behind ours, must not begin the old one anew.
+    One further ahead comes from a clock that was set back since."""
+    counted_on = inbox.sends_counted_on
+    return counted_on if counted_on is not None and today < counted_on <= today + timedelta(days=1) else today
+
+
+def _check_inbox_limit(inbox: Inbox, recipients: int, today: date) -> None:
+    limit, sent = inbox.daily_send_limit, inbox.sends_on(today)
+    if limit is not None and sent + recipients > limit:
+        message = f"This would go over daily_send_limit: {sent} of {limit} recipients were sent to today."
+        raise Blocked(
+            "daily_send_limit", message, "Send it tomorrow (UTC), or raise daily_send_limit.", midnight_after(today)
+        )
+
+
+def _check_account_limit(inbox: Inbox, recipients: int, today: date) -> None:
+    """All inboxes of the account together, by mode. The account's lock lets one send after the other add up; it is taken only where
+    there is a limit, and after the inbox's. What is added up is what file_outgoing counts, in this transaction."""
+    limit = inbox.account.send_limit
+    if limit is None:
+        return
+    Account.objects.select_for_update(no_key=True).get(pk=inbox.account_id)
+    sent = recipients_of_account(inbox.account_id, inbox.mode, today)
+    if sent + recipients > limit:
+        message = f"This would go over the daily limit of the account: {sent} of {limit} recipients were sent to today."
+        fix = "Send it tomorrow (UTC), or ask whoever runs this server to raise the limit."
+        raise Blocked("account_daily_send_limit", message, fix, midnight_after(today))
+
+
+def check_room(inbox: Inbox, draft: Draft, size: int) -> None:
+    """Raises Blocked for a mail that takes room in an account that has none left. An answer in words is always possible."""
+    if not draft.attachments and size <= SMALL:
+        return
+    if Account.objects.filter(pk=inbox.account_id, is_full=True).exists():
+        message = f"The storage quota of the account is used up: no attachments, and no mail over {SMALL:,} octets."
+        fix = "Purge inboxes that are not needed, or ask whoever runs this server to raise the quota."
+        raise Blocked("storage_quota", message, fix)
 
 
 def why_not_send(inbox: Inbox) -> None:

@@ -24,6 +24,7 @@ SIMULATED = {
 }
 DELIVERED = (EventType.MESSAGE_DELIVERED, "250 captured by the sandbox")
 DELIVERED_HERE = (EventType.MESSAGE_DELIVERED, "250 delivered to a sandbox inbox of this server")
+FULL = (EventType.MESSAGE_DEFERRED, "452 4.2.2 the account of that sandbox inbox is full")
 NO_SUCH_INBOX = (EventType.MESSAGE_BOUNCED, "550 5.1.1 no such sandbox inbox here")
 
 
@@ -52,7 +53,8 @@ class Sandbox:
 
         The key is the row's id, so that a repeated try is one delivery. Raises StorageError.
         """
-        named = [address for address in addresses.values() if address and address.address in here]
+        open_here = {name for name, inbox in here.items() if not inbox.is_full}
+        named = [address for address in addresses.values() if address and address.address in open_here]
         if not named:
             return True
         recipients = tuple(InboundRecipient(name.address, name.tag, here[name.address].inbox_id) for name in named)
@@ -80,8 +82,8 @@ def _told(address: CanonicalAddress | None, here: dict[str, RoutedInbox]) -> lis
     if address.domain == settings.MAILBOT_SIMULATOR_DOMAIN and address.local_part in SIMULATED:
         told = SIMULATED[address.local_part]
         return [DELIVERED, told] if told[0] is EventType.MESSAGE_COMPLAINED else [told]
-    if address.address in here:
-        return [DELIVERED_HERE]
+    if inbox := here.get(address.address):
+        return [FULL if inbox.is_full else DELIVERED_HERE]
     if address.domain == settings.MAILBOT_DOMAIN:
         return [NO_SUCH_INBOX]
     return [DELIVERED]

@@ -7,6 +7,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from inboxes.models import Inbox
+from inboxes.provisioning import EXPIRED
 from mailbot.api.pagination import PageQuery
 from mailbot.api.views import StrictSerializer
 
@@ -54,6 +55,7 @@ class InboxBody(StrictSerializer):
     expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
     daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
     oversight = serializers.BooleanField(required=False, allow_null=True)
+    purge_on_expiry = serializers.BooleanField(required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in attrs.items() if value is not None}
@@ -69,6 +71,7 @@ class InboxPatch(StrictSerializer):
     daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
     oversight = serializers.BooleanField(required=False)
     expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
+    purge_on_expiry = serializers.BooleanField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         _same(attrs, "display_name", "name")
@@ -113,14 +116,22 @@ class InboxSerializer(serializers.ModelSerializer[Inbox]):
         fields = (
             "id account_id address username display_name domain status status_reason permissions daily_send_limit sends_today"
             " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
+            " purge_on_expiry"
         ).split()
 
     def get_permissions(self, inbox: Inbox) -> list[str]:
         """What the calling key may do here."""
         return list(self.context["key"].permissions)
 
+    def to_representation(self, inbox: Inbox) -> dict[str, Any]:
+        """One whose time is over shows what the sweep will write, from that very second on."""
+        shown: dict[str, Any] = super().to_representation(inbox)
+        if inbox.status != Inbox.Status.DELETED and inbox.has_ended(self.context["now"]):
+            shown |= {"status": Inbox.Status.DELETED.value, "status_reason": EXPIRED, "deleted_at": inbox.expires_at}
+        return shown
+
     def get_sends_today(self, inbox: Inbox) -> int:
-        return inbox.sends_on(self.context["today"])
+        return inbox.sends_on(self.context["now"].date())
 
     def get_reputation(self, inbox: Inbox) -> None:
         """Filled once the server keeps a sending record."""

@@ -3,6 +3,7 @@ from django.urls import path
 from inboxes.api.api_keys import ApiKeysView, ApiKeyView
 from inboxes.api.audit_log import InboxAuditLogView
 from inboxes.api.lists import ListCheckView, ListEntryView, ListView
+from inboxes.api.usage import UsageView
 from inboxes.api.views import InboxesView, InboxStateView, InboxView
 
 urlpatterns = [
@@ -16,4 +17,5 @@ urlpatterns = [
     path("lists/check", ListCheckView.as_view()),
     path("lists/<str:direction>/<str:effect>", ListView.as_view()),
     path("lists/<str:direction>/<str:effect>/<str:rule_id>", ListEntryView.as_view()),
+    path("usage", UsageView.as_view()),
 ]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -44,7 +44,7 @@ class InboxScopedView(TenantView):
         return inbox
 
     def represent(self, inbox: Inbox | list[Inbox]) -> Any:
-        context = {"key": self.key, "today": timezone.now().date()}
+        context = {"key": self.key, "now": timezone.now()}
         return InboxSerializer(inbox, many=isinstance(inbox, list), context=context).data
 
 
@@ -75,7 +75,8 @@ class InboxesView(InboxScopedView):
         query = self.query(InboxQuery)
         inboxes = visible_inboxes(self.key)
         if status := query.get("status"):
-            inboxes = inboxes.filter(status=status)
+            ended = Inbox.ended(timezone.now())
+            inboxes = inboxes.filter(ended if status == Inbox.Status.DELETED else Q(status=status) & ~ended)
         return paginated(inboxes, query, self.represent)
 
 
@@ -90,7 +91,7 @@ class InboxView(InboxScopedView):
     def patch(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         changes = self.body(InboxPatch, request)
-        if inbox.status == Inbox.Status.DELETED:
+        if inbox.has_ended(timezone.now()):
             raise ApiError(
                 Code.GONE, "This inbox is deleted.", fix="Make a new one; what this one holds stays readable."
             )
@@ -111,6 +112,6 @@ class InboxStateView(InboxScopedView):
     def post(self, request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         reason = self.body(ReasonBody, request)["reason"]
-        if inbox.status == Inbox.Status.DELETED:
+        if inbox.has_ended(timezone.now()):
             raise ApiError(Code.GONE, "This inbox is deleted.", fix="Make a new one.")
         return data(self.represent({"pause": pause, "resume": resume}[self.action](inbox, reason)))

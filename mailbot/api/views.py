@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from mailbot.api.errors import not_found, unknown_fields
 from mailbot.api.permissions import Principal
+from mailbot.api.rate_limits import CallCount, count_call
 from mailbot.lib.ids import ID_LENGTH
 
 Row = TypeVar("Row", bound=Model)
@@ -52,6 +53,8 @@ class TenantView(APIView):
     """A view that acts for one account: all it may touch comes out of `scoped`."""
 
     needs: ClassVar[str | dict[str, str]]
+    count = CallCount({})
+    """What is left of the rates that hold for this call; see mailbot.api.rate_limits."""
 
     @property
     def key(self) -> Principal:
@@ -62,6 +65,18 @@ class TenantView(APIView):
         if "CONTENT_LENGTH" not in request.META and request.headers.get("Transfer-Encoding"):
             request.META["CONTENT_LENGTH"] = str(len(request.body))
         return super().initialize_request(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Each call of a key counts, whatever comes of it."""
+        super().perform_authentication(request)
+        if request.auth is not None:
+            self.count = count_call(self.key)
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in self.count.headers.items():
+            response[name] = value
+        return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

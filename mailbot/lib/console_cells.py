@@ -25,7 +25,7 @@ NOTHING = "–"
 TONES = {
     **dict.fromkeys(["failed", "bounced", "complained", "tripped", "unknown"], "bad"),
     **dict.fromkeys(
-        ["paused", "blocked", "deferred", "rejected", "held", "revoked", "expired", "test", "block"], "warn"
+        ["paused", "blocked", "deferred", "rejected", "held", "revoked", "expired", "test", "block", "full"], "warn"
     ),
     **dict.fromkeys(["active", "sent", "delivered", "processed", "received", "usable", "open", "allow"], "good"),
     **dict.fromkeys(["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live"], "busy"),

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from mailbot.lib.addresses import AddressError, canonical_domain
+from mailbot.lib.rates import Rate
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -43,6 +44,17 @@ def numbers(name: str, default: list[int], *, minimum: int = 0) -> list[int]:
     if not all(value.isascii() and value.isdigit() and int(value) >= minimum for value in values):
         raise ImproperlyConfigured(f"{name}={','.join(values)} is not a list of whole numbers of at least {minimum}.")
     return [int(value) for value in values]
+
+
+def rate(name: str, default: str) -> Rate | None:
+    """So many in a second, minute, hour or day, as `600/minute`; None for `off` or 0."""
+    value = text(name, default)
+    if value.lower() in _FALSE:
+        return None
+    try:
+        return Rate.of(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}={value} is neither a rate such as 600/minute nor off.") from error
 
 
 def flag(name: str, default: bool) -> bool:

@@ -7,7 +7,7 @@ should cost none: 2,000 open waits are 2,000 coroutines, each of which holds wha
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -25,6 +25,7 @@ from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import ApiError, Code, as_api_error, invalid, log, not_found, our_fault
 from mailbot.api.exposed_keys import refuse_exposed_key
 from mailbot.api.permissions import require
+from mailbot.api.rate_limits import count_call
 from mailbot.api.renderers import dumps
 from mailbot.api.views import is_plain_id, read_query
 from mailbot.lib.scope import NOBODY, acting_for_everybody, acting_within
@@ -81,6 +82,7 @@ class Call:
     authorization: str
     query_string: bytes
     context: ActContext
+    rate_headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scope: Scope) -> "Call":
@@ -109,13 +111,14 @@ async def wait_application(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _answer(call: Call, receive: Receive) -> Answer:
     try:
-        return 200, await _wait(call, receive), {}
+        return 200, await _wait(call, receive), call.rate_headers
     except Exception as exception:
         error = as_api_error(exception)
         if error is None:
             log.exception("Unexpected error in a wait for %s", call.inbox_id)
             error = our_fault()
-        return _told(error, call.context.request_id)
+        status, body, headers = _told(error, call.context.request_id)
+        return status, body, {**call.rate_headers, **headers}
 
 
 async def _wait(call: Call, receive: Receive) -> bytes:
@@ -152,6 +155,8 @@ def _admitted(inbox: Inbox, call: Call) -> tuple[Wanted, float, bytes | None]:
 
 def _inbox(call: Call) -> Inbox:
     key = authenticated(call.authorization)
+    if key is not None:
+        call.rate_headers = count_call(key).headers
     require(key, MESSAGES_READ)
     assert key is not None
     inbox = visible_inboxes(key).filter(pk=call.inbox_id).first() if is_plain_id(call.inbox_id) else None

@@ -10,8 +10,8 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from delivery.models import InboundMail
+from inboxes.expiry import sweep_expired
 from inboxes.models import Inbox
-from inboxes.provisioning import expire_inboxes
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
 from tests.mailing import deliver, inbox_for, mail, store
@@ -161,6 +161,6 @@ class TestExpiry:
         assert inbox_for(inbox.address)
         Inbox.objects.filter(pk=inbox.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
         assert inbox_for(inbox.address) is None
-        assert expire_inboxes() == 1
+        assert sweep_expired() == (1, 0)
         assert alice.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["status"] == "deleted"
-        assert expire_inboxes() == 0
+        assert sweep_expired() == (0, 0)
