@@ -44,7 +44,11 @@ def _with_quota() -> QuerySet[Account]:
 def _mark(accounts: Iterable[Account]) -> int:
     listed = list(accounts)
     used = octets_of([account.pk for account in listed])
-    return sum(_mark_one(account, used.get(account.pk, 0)) for account in listed)
+    now_full = {
+        account.pk: account.quota is not None and used.get(account.pk, 0) >= account.quota for account in listed
+    }
+    changed = [account for account in listed if account.is_full != now_full[account.pk]]
+    return sum(_mark_one(account, used.get(account.pk, 0), now_full[account.pk]) for account in changed)
 
 
 def octets_of(account_ids: list[str]) -> dict[str, int]:
@@ -54,8 +58,7 @@ def octets_of(account_ids: list[str]) -> dict[str, int]:
 
 
 @transaction.atomic
-def _mark_one(account: Account, octets: int) -> bool:
-    is_full = account.quota is not None and octets >= account.quota
+def _mark_one(account: Account, octets: int, is_full: bool) -> bool:
     if not Account.objects.filter(pk=account.pk, is_full=not is_full).update(is_full=is_full):
         return False
     act = Act.ACCOUNT_FULL if is_full else Act.ACCOUNT_HAS_ROOM

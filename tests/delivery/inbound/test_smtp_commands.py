@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from delivery.models import InboundMail
-from inboxes.models import Inbox
+from inboxes.models import Account, Inbox
 from tests.delivery.inbound.conftest import stored_mails
 
 UNKNOWN = "550 5.1.1 No such mailbox here"
@@ -163,6 +163,24 @@ class TestRcpt:
     def test_it_takes_mail_for_a_paused_inbox(self, smtp_server, make_inbox):
         paused = make_inbox("paused", status=Inbox.Status.PAUSED)
         assert smtp_server.client().deliver(paused.address, b"Hello\r\n") == "250 2.0.0 OK"
+
+    def test_it_lets_the_sender_keep_mail_for_an_account_that_is_full(self, smtp_server, account, make_inbox):
+        inbox = make_inbox("support")
+        Account.objects.filter(pk=account.pk).update(is_full=True)
+        client = smtp_server.client()
+        client.command("MAIL FROM:<a@example.com>")
+        assert client.command(f"RCPT TO:<{inbox.address}>") == "452 4.2.2 The mailbox is full, try again later"
+        assert client.command("RCPT TO:<unknown@mailbot.localhost>") == UNKNOWN
+        Account.objects.filter(pk=account.pk).update(is_full=False)
+        assert client.command(f"RCPT TO:<{inbox.address}>") == "250 2.1.5 OK"
+
+    def test_it_keeps_its_word_when_the_account_becomes_full(self, smtp_server, account, inbox):
+        client = smtp_server.client()
+        client.begin(inbox.address)
+        Account.objects.filter(pk=account.pk).update(is_full=True)
+        client.send(b"Hello\r\n.\r\n")
+        assert client.reply() == "250 2.0.0 OK"
+        assert len(stored_mails()) == 1
 
     def test_it_knows_postmaster_without_a_domain(self, smtp_server, make_inbox, settings):
         settings.MAILBOT_DOMAIN = "mailbot.localhost"
