@@ -1,6 +1,6 @@
 """GET /v1/usage: what was used, and how much may be."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, QuerySet, Sum
@@ -26,12 +26,12 @@ MOST_DAYS = 366
 class DayField(serializers.Field[date, Any, Any, Any]):
     """`2026-11-24`, or a time, of which the day in UTC counts."""
 
+    DAY, MOMENT = serializers.DateField(), serializers.DateTimeField(default_timezone=UTC)
+
     def to_internal_value(self, data: Any) -> date:
         text = str(data)
-        if len(text) == len("2026-11-24"):
-            return serializers.DateField().run_validation(text)
-        moment = serializers.DateTimeField(default_timezone=timezone.get_default_timezone()).run_validation(text)
-        return timezone.localtime(moment, timezone.get_default_timezone()).date()
+        day: date = (self.DAY if len(text) == len("2026-11-24") else self.MOMENT).run_validation(text)
+        return day.date() if isinstance(day, datetime) else day
 
     def to_representation(self, value: date) -> str:
         return value.isoformat()

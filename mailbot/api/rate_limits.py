@@ -7,7 +7,7 @@ One call is one hit, whatever it asks for; a wait of 25 seconds is one. Settings
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -74,7 +74,7 @@ def _refused(call: CallCount) -> ApiError:
     )
 
 
-def too_many(message: str, wait: float, fix: str = "", headers: dict[str, str] | None = None, **extra: str) -> ApiError:
+def too_many(message: str, wait: float, fix: str = "", headers: dict[str, str] | None = None, **extra: Any) -> ApiError:
     """429, with when to come again."""
     seconds = max(1, math.ceil(wait))
     told = f"Wait {seconds} s (Retry-After), then go on. {fix}".strip()

@@ -129,7 +129,12 @@ class TestRedisCounter:
         counter.hit([(name, SLOW)])  # gives Redis the script, if it has not got it
         sent: list[str] = []
         send = counter._redis.execute_command
-        monkeypatch.setattr(counter._redis, "execute_command", lambda *given: sent.append(given[0]) or send(*given))
+
+        def note(*given: Any) -> Any:
+            sent.append(given[0])
+            return send(*given)
+
+        monkeypatch.setattr(counter._redis, "execute_command", note)
         counter.hit([(name, SLOW), (f"{name}:2", SLOW)])
         assert sent == ["EVALSHA"]
 
@@ -182,7 +187,12 @@ class TestWithoutRedis:
     def test_one_caller_looks_whether_it_is_back(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         counter = RedisCounter("redis://127.0.0.1:1/0")
         asked: list[int] = []
-        monkeypatch.setattr(counter, "_owed", lambda wanted: asked.append(1) or [0])
+
+        def owed(wanted: Any) -> list[int]:
+            asked.append(1)
+            return [0]
+
+        monkeypatch.setattr(counter, "_owed", owed)
         counter._ask_at = time.monotonic() + 1000
         counter.hit([(name, SLOW)])
         assert not asked
