@@ -13,11 +13,13 @@ from delivery.raw_mover import move_batch
 from delivery.retention import remove_finished_rows, remove_old_raw
 from delivery.storage_figures import count_storage
 from mailbot.lib.hints import ring
+from threads.search_index import index_batch
 
 BATCHES_PER_HINT = 50
 # Seconds a minute. Mail needs the same workers: what is left is for the next minute, and one batch is enough while mail waits.
 MOVES_FOR = 20
 SWEEPS_FOR = 10
+INDEXES_FOR = 4  # of each five seconds
 
 
 @shared_task
@@ -69,3 +71,12 @@ def sweep_storage() -> None:
             pass
         remove_leaving()
         count_storage()
+
+
+@shared_task
+def index_messages() -> None:
+    """One batch while mail waits: it becomes searchable a little later, but it does."""
+    with acting_as_system("search index"):
+        ends = monotonic() + INDEXES_FOR
+        while index_batch() and monotonic() < ends and not InboundMail.objects.due().exists():
+            pass

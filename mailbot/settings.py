@@ -165,6 +165,7 @@ CELERY_BEAT_SCHEDULE = {
         ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
         ("move-raw", "delivery.tasks.move_raw", 60.0),
         ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
+        ("index-messages", "delivery.tasks.index_messages", 5.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
     )

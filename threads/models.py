@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from inboxes.models import Account, Inbox
@@ -204,3 +205,51 @@ class Event(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise RuntimeError("Events are append-only.")
+
+
+class SearchDocument(models.Model):
+    """What search knows of a message: its words (threads.search_words), with a space before and behind each, a column a field.
+
+    The index over all of them is the database's own, made by migration 0003: GIN on PostgreSQL, and on SQLite an FTS5 table that two
+    triggers keep. Whoever changes this table on SQLite, where Django makes it anew, has to make the triggers again.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    account = account_key()
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # Messages go only with all of their inbox, and threads.erasure takes these rows along.
+    message = models.ForeignKey(
+        Message, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    created_at = models.DateTimeField(help_text="the message's")
+    scope = models.CharField(max_length=8, help_text="stands before each word in the index; see threads.search_index")
+    subject = models.TextField(blank=True)
+    sender = models.TextField(blank=True)
+    recipients = models.TextField(blank=True)
+    files = models.TextField(blank=True)
+    body = models.TextField(blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["inbox", "-created_at", "-id"], name="search_by_inbox"),
+            models.Index(fields=["account", "-created_at", "-id"], name="search_by_account"),
+        ]
+
+    def __str__(self) -> str:
+        return self.message_id
+
+
+class SearchProgress(models.Model):
+    """Which messages of an inbox are indexed: the numbers from `oldest` to `newest`, without a gap. None: newest is oldest - 1."""
+
+    inbox = models.OneToOneField(Inbox, on_delete=models.CASCADE, primary_key=True, related_name="search_progress")
+    account = account_key()
+    oldest = models.PositiveBigIntegerField(default=1)
+    newest = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "search progress"
+        indexes = [models.Index(fields=["inbox"], condition=Q(oldest__gt=1), name="search_to_fill")]
+
+    def __str__(self) -> str:
+        return self.inbox_id

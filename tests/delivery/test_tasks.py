@@ -22,7 +22,7 @@ class TestSweeps:
     def test_they_are_scheduled(self, settings: Any) -> None:
         current_app.loader.import_default_modules()
         scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-        ours = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
+        ours = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage, tasks.index_messages}
         assert scheduled == {task.name for task in ours} | {"inboxes.tasks.expire_inboxes"}
         assert scheduled <= set(current_app.tasks)
 

@@ -1,0 +1,158 @@
+"""POST /inboxes/{inbox_id}/messages/search and GET /search"""
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inboxes.api.views import InboxScopedView, visible_inboxes
+from inboxes.permissions import MESSAGES_READ
+from mailbot.api.errors import ApiError, Code, invalid
+from mailbot.api.schema import described
+from mailbot.api.views import StrictSerializer
+from threads.api.serializers import MessageSerializer
+from threads.api.views import in_lists, represent_messages
+from threads.models import Message
+from threads.search import Cursor, Found, Match, Place, Rank, search, words_looked_for
+from threads.search_highlights import highlights
+from threads.search_index import catch_up, waiting
+from threads.search_query import MAX_LENGTH, Node, UnreadableQuery, parse
+
+AT_ONCE = 100  # messages that a search indexes itself, so that whoever has seen a mail finds it
+SEES_LONGER = 4 * MAX_LENGTH  # a query that is too long is answered with the place where it should have ended
+
+
+class SearchBody(StrictSerializer):
+    query = serializers.CharField(max_length=SEES_LONGER, trim_whitespace=False)
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=20)
+    cursor = serializers.CharField(required=False, allow_null=True, max_length=500)
+
+
+class SearchQuery(serializers.Serializer[Any]):
+    query = serializers.CharField(max_length=SEES_LONGER, trim_whitespace=False)
+    limit = serializers.IntegerField(min_value=1, max_value=100, default=20)
+    cursor = serializers.CharField(required=False, max_length=500)
+
+
+class HighlightSerializer(serializers.Serializer[Any]):
+    field = serializers.ChoiceField(choices=["subject", "from", "to", "attachments", "body"])
+    text = serializers.CharField(help_text="HTML: <mark> around what was looked for, the mail's own text escaped")
+
+
+class SearchResultSerializer(MessageSerializer):
+    score = serializers.IntegerField(help_text="the higher, the better")
+    highlights = HighlightSerializer(many=True)
+
+    class Meta(MessageSerializer.Meta):
+        fields = [*MessageSerializer.Meta.fields, "score", "highlights"]
+
+
+class SearchView(InboxScopedView):
+    """What both searches do once it is known in which inboxes."""
+
+    needs = MESSAGES_READ
+
+    def answer(self, inbox_ids: Sequence[str], asked: dict[str, Any]) -> Response:
+        query, cursor = read_query_text(asked["query"]), read_cursor(asked.get("cursor"))
+        catch_up(inbox_ids, AT_ONCE)
+        found = search(inbox_ids, query, asked["limit"], cursor)
+        meta = {
+            "page": 1,
+            "limit": asked["limit"],
+            "total": found.total,
+            "next_cursor": written_cursor(found.next_cursor),
+            "not_yet_indexed": waiting(inbox_ids),
+        }
+        if not found.is_exact:
+            meta["total_is_exact"] = False
+        return Response({"data": self.represented(found, query), "meta": meta})
+
+    def represented(self, found: Found, query: Node) -> list[dict[str, Any]]:
+        """A message that was erased since it was found is left out."""
+        matches: dict[str, Match] = {match.message_id: match for match in found.matches}
+        rows = Message.objects.filter(pk__in=matches, account_id=self.key.account_id).prefetch_related("attachments")
+        messages = {message.pk: message for message in in_lists(rows)}
+        ordered = [messages[message_id] for message_id in matches if message_id in messages]
+        words = list(words_looked_for(query))
+        return [
+            {**shown, "score": matches[message.pk].rank.score, "highlights": highlights(message, words)}
+            for shown, message in zip(represent_messages(ordered), ordered, strict=True)
+        ]
+
+
+class InboxSearchView(SearchView):
+    """POST /inboxes/{inbox_id}/messages/search"""
+
+    @described("Search an inbox", body=SearchBody, answer=SearchResultSerializer, many=True)
+    def post(self, request: Request, inbox_id: str) -> Response:
+        """Messages that match `query`, the best first. The language: words, "phrases", beginnings*, -not, OR, (…), and
+        `from: to: subject: label: has:attachment|code|link after: before: thread:`."""
+        inbox = self.get_inbox(inbox_id)
+        return self.answer([inbox.pk], self.body(SearchBody, request))
+
+
+class AccountSearchView(SearchView):
+    """GET /search"""
+
+    @described("Search all inboxes that the key may see", query=SearchQuery, answer=SearchResultSerializer, many=True)
+    def get(self, request: Request) -> Response:
+        """The same language and answer as the search of one inbox."""
+        asked = self.query(SearchQuery)
+        inboxes = visible_inboxes(self.key).filter(message_count__gt=0).order_by()
+        return self.answer(list(inboxes.values_list("pk", flat=True)), asked)
+
+
+def read_query_text(text: str) -> Node:
+    """Raises a 400 that points at the place."""
+    try:
+        return parse(text)
+    except UnreadableQuery as error:
+        reason = f"{error.reason} At character {error.position + 1}; expected: {error.expected}."
+        raise ApiError(
+            Code.INVALID_REQUEST,
+            f"query: {reason}",
+            fix=f"Expected there: {error.expected}. The language is described in the documentation of search.",
+            fields={"query": [reason]},
+            position=error.position,
+            excerpt=error.excerpt,
+        ) from error
+
+
+def written_cursor(cursor: Cursor | None) -> str | None:
+    if cursor is None:
+        return None
+    values: list[Any] = [cursor.earlier, *_written_place(cursor.window)]
+    if cursor.last is not None:
+        values += [cursor.last.score, *_written_place(cursor.last.place)]
+    return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
+
+
+def read_cursor(text: str | None) -> Cursor | None:
+    """A cursor only says where to go on among what the key may see anyway, so it needs no signature."""
+    if not text:
+        return None
+    try:
+        match orjson.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)):
+            case [int(earlier), str(at), int(number)] if earlier >= 0:
+                return Cursor(_read_place(at, number), None, earlier)
+            case [int(earlier), str(at), int(number), int(score), str(last_at), int(last_number)] if earlier >= 0:
+                return Cursor(_read_place(at, number), Rank(score, _read_place(last_at, last_number)), earlier)
+    except (ValueError, OverflowError):
+        pass
+    raise invalid("cursor", "This is not a cursor of a search.", "Use meta.next_cursor as it was given.")
+
+
+def _written_place(place: Place) -> tuple[str, int]:
+    return place.created_at.astimezone(UTC).isoformat(), place.id
+
+
+def _read_place(at: str, number: int) -> Place:
+    moment = datetime.fromisoformat(at)
+    if moment.tzinfo is None or not 0 <= number < 2**63:
+        raise ValueError("not a place of ours")
+    return Place(moment.astimezone(UTC), number)
