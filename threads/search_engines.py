@@ -75,27 +75,27 @@ def found_by_index(inbox_ids: Sequence[str], entries: Wanted) -> RawSQL:
     """A subquery of the ids of documents of these inboxes that have `entries`."""
     scopes = [scope_of(inbox_id) for inbox_id in inbox_ids]
     if connection.vendor == "postgresql":
-        return RawSQL(POSTGRESQL, [[_tsquery(entries, scope) for scope in scopes]])  # noqa: S611 (our own text)
-    matches = orjson.dumps([_fts5(entries, scope) for scope in scopes]).decode()
+        return RawSQL(POSTGRESQL, [[tsquery(entries, scope) for scope in scopes]])  # noqa: S611 (our own text)
+    matches = orjson.dumps([fts5(entries, scope) for scope in scopes]).decode()
     return RawSQL(SQLITE, [matches])  # noqa: S611 (our own text)
 
 
-def _tsquery(entries: Wanted, scope: str) -> str:
+def tsquery(entries: Wanted, scope: str) -> str:
     """Words have letters and digits only, so nothing in them has to be escaped."""
     match entries:
         case Entry():
             return f"'{scope}{entries.word}'{':*' if entries.is_prefix else ''}"
         case Every():
-            return f"({' & '.join(_tsquery(part, scope) for part in entries.parts)})"
+            return f"({' & '.join(tsquery(part, scope) for part in entries.parts)})"
         case Some():
-            return f"({' | '.join(_tsquery(part, scope) for part in entries.parts)})"
+            return f"({' | '.join(tsquery(part, scope) for part in entries.parts)})"
 
 
-def _fts5(entries: Wanted, scope: str) -> str:
+def fts5(entries: Wanted, scope: str) -> str:
     match entries:
         case Entry():
             return f'"{scope}{entries.word}"{" *" if entries.is_prefix else ""}'
         case Every():
-            return f"({' AND '.join(_fts5(part, scope) for part in entries.parts)})"
+            return f"({' AND '.join(fts5(part, scope) for part in entries.parts)})"
         case Some():
-            return f"({' OR '.join(_fts5(part, scope) for part in entries.parts)})"
+            return f"({' OR '.join(fts5(part, scope) for part in entries.parts)})"
