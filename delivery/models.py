@@ -20,8 +20,9 @@ from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.receipts import Outcome
 from mailbot.lib.tenants import TenantManager
-from threads.models import Message
+from threads.models import Message, account_key
 
 
 def any_of(column: str, *values: str) -> Q:
@@ -226,6 +227,30 @@ class SendAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome}"
+
+
+class RecentSend(models.Model):
+    """A send without an Idempotency-Key in the last minute, and whether its answer has arrived (delivery.outbound.recent)."""
+
+    class Answer(models.TextChoices):
+        PENDING = Outcome.PENDING.value
+        DELIVERED = Outcome.DELIVERED.value
+        LOST = Outcome.LOST.value
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    account = account_key()
+    asked = models.UUIDField(help_text="of API key, path and body")
+    answer = models.CharField(max_length=9, choices=Answer.choices, default=Answer.PENDING)
+    created_at = models.DateTimeField(help_text="by the clock of the database")
+
+    objects = TenantManager(inbox="message__inbox_id")
+
+    class Meta:
+        base_manager_name = "objects"
+        indexes = [models.Index(fields=["asked"], name="recent_send_asked")]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}: {self.answer}"
 
 
 RAW_LEASE = timedelta(minutes=10)  # of who moves a raw mail into the object store

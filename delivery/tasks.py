@@ -7,6 +7,7 @@ from celery import shared_task
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
+from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
 from delivery.raw_erasure import remove_leaving
 from delivery.raw_mover import move_batch
@@ -79,4 +80,12 @@ def index_messages() -> None:
     with acting_as_system("search index"):
         ends = monotonic() + INDEXES_FOR
         while index_batch() and monotonic() < ends and not InboundMail.objects.due().exists():
+            pass
+
+
+@shared_task
+def forget_sends() -> None:
+    with acting_as_system("retention"):
+        ends = monotonic() + SWEEPS_FOR
+        while monotonic() < ends and forget_old():
             pass

@@ -315,3 +315,26 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.inbox_id} on {self.day}"
+
+
+class KeptAnswer(models.Model):
+    """The first answer to a POST with an Idempotency-Key, committed with what was done (inboxes.idempotency). Kept for a day."""
+
+    id = TypeIDField("answer")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
+    inbox = models.ForeignKey(
+        Inbox, on_delete=models.CASCADE, null=True, related_name="+", help_text="in which it was done, if in one"
+    )
+    slot = models.UUIDField(unique=True, help_text="of account, mode, what the API key sees, and Idempotency-Key")
+    asked = models.UUIDField(help_text="of path, query and body")
+    status = models.PositiveSmallIntegerField()
+    body = models.BinaryField(help_text="JSON, compressed (zlib)")
+    expires_at = models.DateTimeField(db_index=True)
+
+    objects = TenantManager()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.slot}"

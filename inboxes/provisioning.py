@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit.record import Act, record
+from inboxes.idempotency import forget_inbox
 from inboxes.models import Account, Inbox
 from inboxes.naming import RESERVED, candidates, random_local_part
 from inboxes.quotas import see_whether_room
@@ -214,6 +215,7 @@ def purge_inbox(inbox: Inbox) -> Inbox:
     delete_inbox(inbox, "purged")
     inbox.purged_at = timezone.now()
     Inbox.objects.filter(pk=inbox.pk).update(purged_at=inbox.purged_at)
+    forget_inbox(inbox.pk)
     record(Act.INBOX_PURGED, inbox, account_id=inbox.account_id, inbox_id=inbox.pk)
     inbox_purged.send(Inbox, inbox=inbox)
     see_whether_room(inbox.account_id)

@@ -4,6 +4,7 @@ from celery import shared_task
 
 from audit.actors import acting_as_system
 from inboxes import expiry, quotas
+from inboxes.idempotency import forget_expired
 
 
 @shared_task
@@ -16,3 +17,9 @@ def expire_inboxes() -> None:
 def sweep_quotas() -> None:
     with acting_as_system("schedule"):
         quotas.sweep_quotas()
+
+
+@shared_task
+def forget_answers() -> None:
+    with acting_as_system("schedule"):
+        forget_expired()

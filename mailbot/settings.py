@@ -168,6 +168,8 @@ CELERY_BEAT_SCHEDULE = {
         ("index-messages", "delivery.tasks.index_messages", 5.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
+        ("forget-answers", "inboxes.tasks.forget_answers", 60.0),
+        ("forget-sends", "delivery.tasks.forget_sends", 60.0),
     )
 }
 WAKEUPS = "threads.wakeups_redis.RedisChannel" if REDIS_URL else "threads.wakeups_sqlite.DatabaseWatcher"
@@ -236,6 +238,7 @@ REST_FRAMEWORK = {
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS tells nothing: the API has a documentation
     "DATETIME_FORMAT": None,  # the renderer writes times, everywhere the same way
 }
+IDEMPOTENCY_MEMORY = "inboxes.idempotency"  # a module; mailbot.api has no tables
 
 # --- Limits ------------------------------------------------------------------------------------------------------------
 # Far above what an agent does, and below what would let one that runs in circles take the server for itself.

@@ -28,7 +28,14 @@ def running_web() -> Iterator[Web]:
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(application, log_level="warning", lifespan="off", loop="asyncio", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            application,
+            log_level="warning",
+            lifespan="off",
+            loop="asyncio",
+            http="mailbot.http_protocol:HttpProtocol",
+            timeout_graceful_shutdown=1,
+        )
     )
     started = threading.Event()
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

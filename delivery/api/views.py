@@ -11,13 +11,16 @@ from rest_framework.response import Response
 from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
 from delivery.outbound.compose import OutgoingAttachment
 from delivery.outbound.queue import Blocked, Draft, TooLarge, queue_mail
+from delivery.outbound.recent import OnceByContent, SameSend, queue_once, watch
 from delivery.outbound.replies import NobodyToReplyTo, TooManyToReplyTo, forward_draft, reply_draft
 from delivery.raw import RawGone, raw_of
 from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND
 from mailbot.api.errors import ApiError, Code, invalid
+from mailbot.api.idempotency import REPLAYED, Answer, Call, asked, digest, memory
 from mailbot.api.renderers import timestamp
 from mailbot.api.views import data
+from mailbot.lib.receipts import receipt_of
 from threads.api.views import MessageScopedView, MessagesView, as_download, file_gone, represent_message
 from threads.attachments import ContentGone
 from threads.models import Message
@@ -45,20 +48,53 @@ def refusal(blocked: Blocked) -> ApiError:
     return ApiError(Code.BLOCKED, str(blocked), **told)
 
 
+class OnceByKey:
+    """A try to send with an Idempotency-Key, whose answer is kept with the message."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def begin(self) -> None:
+        memory().hold(self.call)
+
+    def keep(self, message: Message) -> None:
+        memory().keep(self.call, Answer(202, {"data": represent_message(message)}))
+
+
 class SendingView(MessageScopedView):
+    commits_itself = True  # files are stored and mail is composed before the transaction begins
+
     def accepted(self, inbox: Inbox, draft: Draft, parent: Message | None = None) -> Response:
         """202 with the queued message, or the reason why not."""
         if not draft.recipients:
             raise invalid("to", "There is no recipient.")
         try:
-            message = queue_mail(inbox, draft, parent)
+            if self.call:
+                return _accepted(queue_mail(inbox, draft, parent, OnceByKey(self.call)))
+            return self._accepted_once(inbox, draft, parent)
         except Blocked as blocked:
             raise refusal(blocked) from blocked
         except TooLarge as error:
             raise ApiError(Code.PAYLOAD_TOO_LARGE, str(error), fix="Send fewer or smaller attachments.") from error
         except ValueError as error:
             raise invalid("headers", str(error)) from error
-        return data(represent_message(message), status=202)
+
+    def _accepted_once(self, inbox: Inbox, draft: Draft, parent: Message | None) -> Response:
+        """Without a key: a client whose answer is lost will try again, and means the same mail (delivery.outbound.recent)."""
+        receipt = receipt_of(self.request)
+        once = OnceByContent(inbox.account_id, digest(self.key.pk, asked(self.request).bytes), receipt)
+        try:
+            message, headers = queue_once(inbox, draft, parent, once), {}
+        except SameSend as same:
+            message, headers = self.messages(inbox).get(pk=same.message_id), {REPLAYED: "true"}
+        watch(receipt, message.pk, is_written=False)
+        response = _accepted(message, headers)
+        response.add_post_render_callback(lambda _: watch(receipt, message.pk, is_written=True))
+        return response
+
+
+def _accepted(message: Message, headers: dict[str, str] | None = None) -> Response:
+    return Response({"data": represent_message(message)}, status=202, headers=headers)
 
 
 class SendMessagesView(SendingView, MessagesView):

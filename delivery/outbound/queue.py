@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -17,6 +17,7 @@ from inboxes.models import Account, Inbox
 from inboxes.usage import midnight_after, recipients_of_account
 from mailbot.lib.addresses import comparable
 from mailbot.lib.clock import database_now, this_millisecond
+from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.ids import new_id
 from threads import attachments as files
@@ -49,6 +50,16 @@ class TooLarge(Exception):
     """The mail is larger than this server would take itself."""
 
 
+class Once(Protocol):
+    """What sees to it that a mail is queued once, however often somebody tries to send it."""
+
+    def begin(self) -> None:
+        """Called with the inbox locked, before anything is written. Raises what ends this try."""
+
+    def keep(self, message: Message) -> None:
+        """Called last in the transaction of the message: what is remembered is committed with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A mail as its author wants it."""
@@ -75,10 +86,10 @@ class Draft:
         return list({comparable(address.address): (kind, address) for kind, address in reversed(named)}.values())[::-1]
 
 
-def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Message:
+def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None, once: Once | None = None) -> Message:
     """File the mail and queue it for all its recipients.
 
-    Raises Blocked, TooLarge, or ValueError for what no header can hold.
+    Raises Blocked, TooLarge, ValueError for what no header can hold, or what `once` raises.
 
     What takes time (the storage, composing) happens before the transaction.
     """
@@ -93,7 +104,11 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Mes
     check_room(inbox, draft, message.size)
     files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
     with transaction.atomic():
-        _take_from_allowance(inbox, len(draft.recipients), now.date())
+        locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
+        current = locked.get(pk=inbox.pk)
+        if once:
+            once.begin()
+        _take_from_allowance(current, len(draft.recipients), now.date())
         file_outgoing(inbox, message, _attachment_rows(message, draft), parent)
         mail = OutboundMail.objects.create(
             account_id=inbox.account_id,
@@ -109,7 +124,10 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None) -> Mes
             Recipient(account_id=inbox.account_id, mail=mail, kind=kind, address=address.address, status=message.status)
             for kind, address in draft.recipients
         )
+        if once:
+            once.keep(message)
         ring_on_commit(SEND_TASK)
+    failpoint("send.committed")
     return message
 
 
@@ -185,14 +203,12 @@ def _attachment_rows(message: Message, draft: Draft) -> Sequence[Any]:
 
 
 def _take_from_allowance(inbox: Inbox, recipients: int, today: date) -> None:
-    """Count the recipients, under the inbox's lock: two sends at once cannot both take the last place."""
-    locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
-    current = locked.get(pk=inbox.pk)
-    why_not_send(current)
-    today = _day_of_counter(current, today)
-    _check_inbox_limit(current, recipients, today)
-    _check_account_limit(current, recipients, today)
-    same_day = current.sends_counted_on == today
+    """Count the recipients. `inbox` is as it is under its lock: two sends at once cannot both take the last place."""
+    why_not_send(inbox)
+    today = _day_of_counter(inbox, today)
+    _check_inbox_limit(inbox, recipients, today)
+    _check_account_limit(inbox, recipients, today)
+    same_day = inbox.sends_counted_on == today
     Inbox.objects.filter(pk=inbox.pk).update(
         sends_today=F("sends_today") + recipients if same_day else recipients, sends_counted_on=today
     )

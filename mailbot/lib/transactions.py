@@ -1,4 +1,4 @@
-"""Transactions that are told more than Django can say: what may be lost with the server, and how to read a queue."""
+"""Transactions that are told more than Django can say: what may be lost with the server, how to read a queue, who else is at it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +33,16 @@ def read_in_order() -> Iterator[None]:
         cursor.execute("SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off")
         yield
         cursor.execute("SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on")
+
+
+def is_alone_with(number: int) -> bool:
+    """Whether no other open transaction has asked this for the same number (64 bits, signed). Does not wait. Needs an open transaction.
+
+    SQLite has one writer at a time: whoever has begun to write is alone.
+    """
+    if connection.vendor != "postgresql":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+        (is_alone,) = cursor.fetchone()
+    return bool(is_alone)
