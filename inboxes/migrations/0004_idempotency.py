@@ -23,8 +23,13 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="KeptAnswer",
             fields=[
-                ("id", models.CharField(editable=False, max_length=40, primary_key=True, serialize=False)),
-                ("slot", models.UUIDField(help_text="of account, mode, what the API key sees, and Idempotency-Key", unique=True)),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                (
+                    "slot",
+                    models.UUIDField(
+                        help_text="of account, mode, what the API key sees, and Idempotency-Key", unique=True
+                    ),
+                ),
                 ("asked", models.UUIDField(help_text="of path, query and body")),
                 ("status", models.PositiveSmallIntegerField()),
                 ("body", models.BinaryField(help_text="JSON, compressed (zlib)")),

@@ -122,7 +122,9 @@ def call_of(request: Request, principal: Principal, inbox_id: str | None) -> Cal
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        raise invalid(HEADER, "This is not 1 to 255 printable ASCII characters.", "Use a new UUID for each thing you do.")
+        raise invalid(
+            HEADER, "This is not 1 to 255 printable ASCII characters.", "Use a new UUID for each thing you do."
+        )
     slot = digest(principal.account_id, principal.mode, _visible_to(principal), key)
     return Call(principal.account_id, inbox_id, slot, asked(request))
 

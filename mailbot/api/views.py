@@ -58,7 +58,7 @@ class TenantView(APIView):
     count = CallCount({})
     """What is left of the rates that hold for this call; see mailbot.api.rate_limits."""
     commits_itself: ClassVar[bool] = False
-    """Whether `post` itself keeps the answer to a `call` where it commits. All others run in a transaction if there is an Idempotency-Key."""
+    """Whether `post` itself keeps the answer to a `call` where it commits. All others run in a transaction if there is one."""
     shown_once: ClassVar[frozenset[str]] = frozenset()
     """Names in `data` of what a `post` answers that are kept nowhere, such as a secret: a repeated request is answered with null there."""
     call: Call | None = None
@@ -91,14 +91,18 @@ class TenantView(APIView):
         if not all(is_plain_id(value) for value in kwargs.values()):
             raise not_found()
         if request.method == "POST" and (post := getattr(self, "post", None)):
-            self.__dict__["post"] = partial(self._post_once, post)  # as Django's own View.setup gives an instance its `head`
+            self.__dict__["post"] = partial(
+                self._post_once, post
+            )  # as Django's own View.setup gives an instance its `head`
 
     def _post_once(self, post: Callable[..., Response], request: Request, *args: Any, **kwargs: Any) -> Response:
         work = partial(post, request, *args, **kwargs)
         self.call = call = call_of(request, self.key, kwargs.get("inbox_id"))
         if call is None:
             return work()
-        return carry_out(call, work if self.commits_itself else partial(in_one_transaction, call, work, self.shown_once))
+        return carry_out(
+            call, work if self.commits_itself else partial(in_one_transaction, call, work, self.shown_once)
+        )
 
     def scoped(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
         """Only what the key may see: its account's rows of its mode, and only those of its inboxes when it is limited to some."""
