@@ -242,6 +242,7 @@ class RecentSend(models.Model):
     asked = models.UUIDField(help_text="of API key, path and body")
     answer = models.CharField(max_length=9, choices=Answer.choices, default=Answer.PENDING)
     created_at = models.DateTimeField(help_text="by the clock of the database")
+    answered_at = models.DateTimeField(help_text="when it was last answered, by the same clock")
 
     objects = TenantManager(inbox="message__inbox_id")
 

@@ -21,7 +21,7 @@ from mailbot.lib.receipts import EXTENSION, Outcome, Receipt
 OPEN_FOR = (
     1.0  # seconds after which an answer that was acknowledged, on a connection that is still open, counts as delivered
 )
-RESET_WITHIN = 0.05  # seconds in which a reset follows an end of the connection when the client had not read all
+RESET_WITHIN = 0.5  # seconds in which a reset follows an end of the connection when the client had not read all
 
 
 class HttpProtocol(HttpToolsProtocol):

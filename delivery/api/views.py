@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
 from delivery.outbound.compose import OutgoingAttachment
 from delivery.outbound.queue import Blocked, Draft, TooLarge, queue_mail
-from delivery.outbound.recent import OnceByContent, SameSend, queue_once, watch
+from delivery.outbound.recent import OnceByContent, SameSend, answer_again, queue_once, watch
 from delivery.outbound.replies import NobodyToReplyTo, TooManyToReplyTo, forward_draft, reply_draft
 from delivery.raw import RawGone, raw_of
 from inboxes.models import Inbox
@@ -87,6 +87,7 @@ class SendingView(MessageScopedView):
             message, headers = queue_once(inbox, draft, parent, once), {}
         except SameSend as same:
             message, headers = self.messages(inbox).get(pk=same.message_id), {REPLAYED: "true"}
+            answer_again(message.pk)
         watch(receipt, message.pk, is_written=False)
         response = _accepted(message, headers)
         response.add_post_render_callback(lambda _: watch(receipt, message.pk, is_written=True))

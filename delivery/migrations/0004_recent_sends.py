@@ -45,6 +45,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("created_at", models.DateTimeField(help_text="by the clock of the database")),
+                ("answered_at", models.DateTimeField(help_text="when it was last answered, by the same clock")),
                 (
                     "account",
                     models.ForeignKey(

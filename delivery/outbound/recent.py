@@ -82,6 +82,7 @@ class OnceByContent:
             asked=self.asked,
             answer=self.receipt.outcome.value if self._is_given_up() else Outcome.PENDING.value,
             created_at=Now(),
+            answered_at=Now(),
         )
 
     def _is_given_up(self) -> bool:
@@ -95,6 +96,12 @@ def queue_once(inbox: Inbox, draft: Draft, parent: Message | None, once: OnceByC
     except NotKnownYet as unknown:
         once.wait(unknown)
         return queue_mail(inbox, draft, parent, once)
+
+
+def answer_again(message_id: str) -> None:
+    """The send is answered once more: whether that arrives is what matters now."""
+    _notes.drop(message_id)
+    RecentSend.objects.filter(pk=message_id).update(answer=Outcome.PENDING.value, answered_at=Now())
 
 
 def watch(receipt: Receipt, message_id: str, *, is_written: bool) -> None:
@@ -124,7 +131,7 @@ def forget_old(limit: int = BATCH) -> int:
 
 def _recent(asked: UUID) -> Sequence[RecentSend]:
     """Identical sends of the last minute, the newest first; with `is_young`: more may be heard of its answer."""
-    young = ExpressionWrapper(Q(created_at__gt=Now() - KNOWN_WITHIN), output_field=BooleanField())
+    young = ExpressionWrapper(Q(answered_at__gt=Now() - KNOWN_WITHIN), output_field=BooleanField())
     found = RecentSend.objects.filter(asked=asked, created_at__gt=Now() - KEPT_FOR, created_at__lt=Now() + KNOWN_WITHIN)
     return list(found.annotate(is_young=young).order_by("-created_at"))
 
@@ -161,6 +168,10 @@ class _Notes:
             self._outcomes[message_id] = outcome
             self._news.notify_all()
         self._doorbell.ring("write")
+
+    def drop(self, message_id: str) -> None:
+        with self._news:
+            self._outcomes.pop(message_id, None)
 
     def get(self, message_id: str) -> Outcome | None:
         return self._outcomes.get(message_id)

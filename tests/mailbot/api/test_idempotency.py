@@ -362,7 +362,7 @@ class TestWithoutKey:
 def lose(message: dict[str, Any], age: timedelta = timedelta(seconds=5)) -> None:
     """As if the answer that told of this message had not arrived."""
     sent = timezone.now() - age
-    RecentSend.objects.filter(pk=message["id"]).update(answer=Outcome.LOST.value, created_at=sent)
+    RecentSend.objects.filter(pk=message["id"]).update(answer=Outcome.LOST.value, created_at=sent, answered_at=sent)
 
 
 class TestCost:
