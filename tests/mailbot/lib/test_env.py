@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from mailbot.lib.env import kept_secret, numbers
+from mailbot.lib.env import kept_secret, numbers, rate
 
 
 class TestKeptSecret:
@@ -27,3 +27,17 @@ class TestNumbers:
         monkeypatch.setenv("MAILBOT_PAUSES", value)
         with pytest.raises(ImproperlyConfigured, match="MAILBOT_PAUSES"):
             numbers("MAILBOT_PAUSES", [], minimum=1)
+
+
+class TestRate:
+    def test_it_reads_a_rate_or_that_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert str(rate("MAILBOT_NO_SUCH_VARIABLE", "600/minute")) == "600/minute"
+        for value, read in (("5/Second", "5/second"), ("off", "None"), ("0", "None"), ("", "600/minute")):
+            monkeypatch.setenv("MAILBOT_PACE", value)
+            assert str(rate("MAILBOT_PACE", "600/minute")) == read
+
+    @pytest.mark.parametrize("value", ["600", "fast", "0/minute", "-1/minute"])
+    def test_it_refuses_what_is_none(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+        monkeypatch.setenv("MAILBOT_PACE", value)
+        with pytest.raises(ImproperlyConfigured, match="MAILBOT_PACE"):
+            rate("MAILBOT_PACE", "600/minute")
