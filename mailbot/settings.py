@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular_sidecar",
     "auditlog",
     "mailbot.apps.MailbotConfig",
     "audit.apps.AuditConfig",
@@ -233,6 +234,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["mailbot.api.permissions.HasRight"],
     "DEFAULT_PARSER_CLASSES": ["mailbot.api.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["mailbot.api.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "mailbot.api.negotiation.AlwaysTheSame",
+    "DEFAULT_SCHEMA_CLASS": "mailbot.api.openapi.Operation",
     "EXCEPTION_HANDLER": "mailbot.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS tells nothing: the API has a documentation
@@ -249,6 +252,11 @@ RATE_COUNTER = "mailbot.lib.rates_redis.RedisCounter" if REDIS_URL else "mailbot
 # For accounts that have none of their own; 0: no limit.
 ACCOUNT_DAILY_SEND_LIMIT = env.number("MAILBOT_ACCOUNT_DAILY_SEND_LIMIT", 0)  # recipients a day
 ACCOUNT_STORAGE_QUOTA = env.number("MAILBOT_ACCOUNT_STORAGE_QUOTA", 0)  # octets
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "COMPONENT_SPLIT_REQUEST": True,  # what may be sent is stricter than what is answered
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
 
 # --- Audit -------------------------------------------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"

@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 from django.views.defaults import page_not_found, server_error
 
 from mailbot.api import errors
+from mailbot.documentation import OpenApiView, docs
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -33,6 +34,8 @@ urlpatterns = [
     path("", home),
     path("healthz", healthz),
     path("admin/", admin.site.urls),
+    path("docs/", docs),
+    path("v1/openapi.json", OpenApiView.as_view()),
     path("v1/", include("inboxes.api.urls")),
     path("v1/", include("threads.api.urls")),
     path("v1/", include("delivery.api.urls")),

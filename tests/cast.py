@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.test import Client
-
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound
 from delivery.outbound.send import send_due_mail
 from inboxes.keys import issue_key
 from inboxes.models import Account, Inbox
+from tests.contract import CheckedClient
 
 
 @dataclass
@@ -23,7 +22,7 @@ class Caller:
 
     def __post_init__(self) -> None:
         self.key, self.secret = issue_key(account=self.account, name=self.name, mode=self.mode, **self.key_options)
-        self.client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {self.secret}"})
+        self.client = CheckedClient(raise_request_exception=False, headers={"Authorization": f"Bearer {self.secret}"})
 
     def with_key(self, **options: Any) -> "Caller":
         """The same person with another key: `mode`, `permissions`, `inbox` or `inbox_ids`, `expires_at`."""

@@ -11,8 +11,10 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 
+from delivery.api import examples
 from delivery.outbound.replies import MAX_RECIPIENTS, MAX_SUBJECT
 from inboxes.api.serializers import MetadataField
+from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.addresses import AddressError, canonical
 from threads.api.serializers import MAX_LABELS, LabelField
@@ -47,9 +49,18 @@ class HeaderTextField(serializers.CharField):
         return one_line(super().to_internal_value(data))
 
 
+ADDRESS = {
+    "type": "string",
+    "maxLength": 998,
+    "description": "`a@example.com` or `Name <a@example.com>`.",
+    "examples": ["Carol <carol@shop.example>"],
+}
+
+
 class AddressField(serializers.Field[Address, Any, Any, Any]):
     """`a@example.com` or `"Name <a@example.com>"` → Address."""
 
+    openapi = ADDRESS
     text = HeaderTextField(max_length=998)
 
     def to_internal_value(self, data: Any) -> Address:
@@ -76,6 +87,7 @@ class AddressField(serializers.Field[Address, Any, Any, Any]):
 class AddressesField(serializers.ListField):
     """One address or a list of them."""
 
+    openapi = {"oneOf": [ADDRESS, {"type": "array", "items": ADDRESS, "maxItems": MAX_RECIPIENTS}]}
     child = AddressField()
 
     def __init__(self, **options: Any) -> None:
@@ -86,6 +98,7 @@ class AddressesField(serializers.ListField):
 
 
 class Base64Field(serializers.Field[bytes, Any, Any, Any]):
+    openapi = {"type": "string", "contentEncoding": "base64", "description": "The file, in base64."}
     text = serializers.CharField(trim_whitespace=False, allow_blank=True)
 
     def to_internal_value(self, data: Any) -> bytes:
@@ -124,6 +137,13 @@ class AttachmentBody(StrictSerializer):
 
 
 class HeadersField(serializers.DictField):
+    openapi = {
+        "type": "object",
+        "maxProperties": 50,
+        "propertyNames": {"pattern": f"^{_HEADER_NAME.pattern}$"},
+        "additionalProperties": {"type": "string", "maxLength": 2000},
+        "description": "Headers of your own; not those that the server sets or that command a provider.",
+    }
     child = serializers.CharField(max_length=2000)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
@@ -168,6 +188,7 @@ class ContentBody(StrictSerializer):
         return {name: value for name, value in attrs.items() if value is not None}
 
 
+@shown_as(examples.SEND)
 class SendBody(ContentBody):
     to = AddressesField(allow_empty=False)
     subject = HeaderTextField(max_length=MAX_SUBJECT, required=False, allow_blank=True, allow_null=True)
@@ -180,9 +201,11 @@ class SendBody(ContentBody):
         return value
 
 
+@shown_as(examples.REPLY)
 class ReplyBody(ContentBody):
     reply_all = serializers.BooleanField(required=False, default=False)
 
 
+@shown_as(examples.FORWARD)
 class ForwardBody(ContentBody):
     to = AddressesField(allow_empty=False)

@@ -19,8 +19,10 @@ from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND
 from mailbot.api.errors import ApiError, Code, invalid
 from mailbot.api.idempotency import REPLAYED, Answer, Call, asked, digest, memory
 from mailbot.api.renderers import timestamp
+from mailbot.api.schema import described
 from mailbot.api.views import data
 from mailbot.lib.receipts import receipt_of
+from threads.api.serializers import MessageSerializer
 from threads.api.views import MessageScopedView, MessagesView, as_download, file_gone, represent_message
 from threads.attachments import ContentGone
 from threads.models import Message
@@ -37,6 +39,9 @@ def draft_from(body: dict[str, Any]) -> Draft:
     given: dict[str, Any] = {name: body[name] for name in plain if name in body}
     given |= {name: tuple(body[name]) for name in lists if name in body}
     return Draft(to=tuple(body.get("to", ())), attachments=files, **given)
+
+
+REFUSALS = (Code.BLOCKED,)
 
 
 def refusal(blocked: Blocked) -> ApiError:
@@ -103,7 +108,10 @@ class SendMessagesView(SendingView, MessagesView):
 
     needs = {"GET": MESSAGES_READ, "POST": MESSAGES_SEND}
 
+    @described("Send a mail", body=SendBody, answer=MessageSerializer, status=202, errors=REFUSALS, name="send_message")
     def post(self, request: Request, inbox_id: str) -> Response:
+        """Queued in the transaction that makes the message; its Message-ID is fixed now. A send that a rule refuses is a 422 whose `reason`
+        names the rule."""
         inbox = self.get_inbox(inbox_id)
         return self.accepted(inbox, draft_from(self.body(SendBody, request)))
 
@@ -113,7 +121,17 @@ class ReplyView(SendingView):
 
     needs = MESSAGES_SEND
 
+    @described(
+        "Reply to a message",
+        body=ReplyBody,
+        answer=MessageSerializer,
+        status=202,
+        errors=REFUSALS,
+        name="reply_to_message",
+    )
     def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        """To Reply-To, else From, in the same thread: `Re:` once, In-Reply-To and the whole chain of References are set. With
+        `reply_all` its To and Cc are put into Cc."""
         parent = self.get_message(inbox_id, message_id)
         body = self.body(ReplyBody, request)
         try:
@@ -128,7 +146,11 @@ class ForwardView(SendingView):
 
     needs = MESSAGES_SEND
 
+    @described(
+        "Forward a message", body=ForwardBody, answer=MessageSerializer, status=202, errors=(*REFUSALS, Code.GONE)
+    )
     def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        """Your text stands above the forwarded one; its files come along."""
         parent = self.get_message(inbox_id, message_id)
         try:
             draft = forward_draft(parent, draft_from(self.body(ForwardBody, request)))
@@ -142,7 +164,9 @@ class RawView(MessageScopedView):
 
     needs = MESSAGES_READ
 
+    @described("Download the raw mail", media_type="message/rfc822", errors=(Code.GONE,))
     def get(self, request: Request, inbox_id: str, message_id: str) -> HttpResponse:
+        """Byte for byte as it came, or as it leaves (without Bcc)."""
         message = self.get_message(inbox_id, message_id)
         try:
             raw = raw_of(message)

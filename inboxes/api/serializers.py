@@ -6,9 +6,12 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
+from inboxes.api import examples
 from inboxes.models import Inbox
 from inboxes.provisioning import EXPIRED
+from mailbot.api.fields import StoredField
 from mailbot.api.pagination import PageQuery
+from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
 
 MAX_METADATA = 16 * 1024
@@ -16,6 +19,8 @@ MAX_METADATA = 16 * 1024
 
 class MetadataField(serializers.JSONField):
     """A JSON object of at most 16 kB, for the caller's own use."""
+
+    openapi = {"type": "object", "description": "A JSON object for your own use, up to 16 kB."}
 
     def to_internal_value(self, data: Any) -> Any:
         value = super().to_internal_value(data)
@@ -42,6 +47,7 @@ def _holds_nul(value: Any) -> bool:
     return False
 
 
+@shown_as(examples.INBOX_BODY)
 class InboxBody(StrictSerializer):
     """`username` and `email_prefix` are the same thing, so are `display_name` and `name`: two clients, two spellings."""
 
@@ -64,6 +70,7 @@ class InboxBody(StrictSerializer):
         return given
 
 
+@shown_as(examples.INBOX_PATCH)
 class InboxPatch(StrictSerializer):
     display_name = serializers.CharField(max_length=200, required=False, allow_blank=True)
     name = serializers.CharField(max_length=200, required=False, allow_blank=True)
@@ -93,6 +100,7 @@ def _same(given: dict[str, Any], name: str, other: str) -> None:
     given[name] = value
 
 
+@shown_as(examples.REASON)
 class ReasonBody(StrictSerializer):
     reason = serializers.CharField(max_length=500, required=False, default="", allow_blank=True)
 
@@ -105,10 +113,12 @@ class DeleteQuery(serializers.Serializer[Any]):
     purge = serializers.BooleanField(default=False)
 
 
+@shown_as(examples.INBOX)
 class InboxSerializer(serializers.ModelSerializer[Inbox]):
     username = serializers.CharField(source="local_part")
     permissions = serializers.SerializerMethodField()
     sends_today = serializers.SerializerMethodField()
+    metadata = StoredField(dict[str, Any])
     reputation = serializers.SerializerMethodField()
 
     class Meta:
@@ -118,9 +128,10 @@ class InboxSerializer(serializers.ModelSerializer[Inbox]):
             " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
             " purge_on_expiry"
         ).split()
+        extra_kwargs = {"address": {"help_text": ""}}
 
     def get_permissions(self, inbox: Inbox) -> list[str]:
-        """What the calling key may do here."""
+        """What the calling key may do."""
         return list(self.context["key"].permissions)
 
     def to_representation(self, inbox: Inbox) -> dict[str, Any]:
@@ -131,8 +142,9 @@ class InboxSerializer(serializers.ModelSerializer[Inbox]):
         return shown
 
     def get_sends_today(self, inbox: Inbox) -> int:
+        """Recipients since midnight (UTC)."""
         return inbox.sends_on(self.context["now"].date())
 
-    def get_reputation(self, inbox: Inbox) -> None:
-        """Filled once the server keeps a sending record."""
-        return
+    def get_reputation(self, inbox: Inbox) -> float | None:
+        """Null until the server keeps a sending record."""
+        return None

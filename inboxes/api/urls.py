@@ -4,14 +4,14 @@ from inboxes.api.api_keys import ApiKeysView, ApiKeyView
 from inboxes.api.audit_log import InboxAuditLogView
 from inboxes.api.lists import ListCheckView, ListEntryView, ListView
 from inboxes.api.usage import UsageView
-from inboxes.api.views import InboxesView, InboxStateView, InboxView
+from inboxes.api.views import InboxesView, InboxView, PauseView, ResumeView
 
 urlpatterns = [
     path("audit-log", InboxAuditLogView.as_view()),
     path("inboxes", InboxesView.as_view()),
     path("inboxes/<str:inbox_id>", InboxView.as_view()),
-    path("inboxes/<str:inbox_id>/pause", InboxStateView.as_view(action="pause")),
-    path("inboxes/<str:inbox_id>/resume", InboxStateView.as_view(action="resume")),
+    path("inboxes/<str:inbox_id>/pause", PauseView.as_view()),
+    path("inboxes/<str:inbox_id>/resume", ResumeView.as_view()),
     path("api-keys", ApiKeysView.as_view()),
     path("api-keys/<str:key_id>", ApiKeyView.as_view()),
     path("lists/check", ListCheckView.as_view()),

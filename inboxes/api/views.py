@@ -1,5 +1,6 @@
 """/v1/inboxes, and the base of every view below one inbox."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -24,6 +25,7 @@ from inboxes.provisioning import (
 from mailbot.api.errors import ApiError, Code, invalid, not_found
 from mailbot.api.pagination import paginated
 from mailbot.api.permissions import Principal
+from mailbot.api.schema import described
 from mailbot.api.views import TenantView, data
 from mailbot.lib.addresses import AddressError
 
@@ -53,7 +55,17 @@ class InboxesView(InboxScopedView):
 
     needs = {"POST": INBOXES_CREATE, "GET": INBOXES_READ}
 
+    @described(
+        "Make an inbox",
+        body=InboxBody,
+        answer=InboxSerializer,
+        status=201,
+        also={200: InboxSerializer},
+        errors=(Code.CONFLICT,),
+    )
     def post(self, request: Request) -> Response:
+        """Without a username the address is a readable random one. A `client_id` makes the call safe to repeat: it answers the first inbox,
+        with status 200. An address that is taken is a 409 with three free `suggestions`."""
         if self.key.inbox_ids is not None:
             message = "This key is limited to some inboxes and makes none."
             raise ApiError(Code.FORBIDDEN, message, fix="Use a key of the whole account.")
@@ -71,7 +83,9 @@ class InboxesView(InboxScopedView):
             raise invalid("domain" if "domain" in str(error) else "username", str(error)) from error
         return data(self.represent(inbox), status=201 if created else 200)
 
+    @described("List inboxes", query=InboxQuery, answer=InboxSerializer, many=True)
     def get(self, request: Request) -> Response:
+        """Newest first; deleted ones are among them."""
         query = self.query(InboxQuery)
         inboxes = visible_inboxes(self.key)
         if status := query.get("status"):
@@ -85,10 +99,13 @@ class InboxView(InboxScopedView):
 
     needs = {"GET": INBOXES_READ, "PATCH": INBOXES_WRITE, "DELETE": INBOXES_DELETE}
 
+    @described("Read an inbox", answer=InboxSerializer)
     def get(self, request: Request, inbox_id: str) -> Response:
         return data(self.represent(self.get_inbox(inbox_id)))
 
+    @described("Change an inbox", body=InboxPatch, answer=InboxSerializer, errors=(Code.GONE,))
     def patch(self, request: Request, inbox_id: str) -> Response:
+        """What is left out stays as it is. `expires_in` counts from now; null means no end."""
         inbox = self.get_inbox(inbox_id)
         changes = self.body(InboxPatch, request)
         if inbox.has_ended(timezone.now()):
@@ -97,7 +114,10 @@ class InboxView(InboxScopedView):
             )
         return data(self.represent(change_inbox(inbox, changes) if changes else inbox))
 
+    @described("Delete an inbox", query=DeleteQuery, answer=InboxSerializer)
     def delete(self, request: Request, inbox_id: str) -> Response:
+        """Its address refuses mail from now on (550 5.1.1); what it holds stays readable. `purge` erases messages, threads, attachments and
+        raw mail at once. Safe to repeat."""
         query = self.query(DeleteQuery)
         end = purge_inbox if query["purge"] else delete_inbox
         return data(self.represent(end(self.get_inbox(inbox_id))))
@@ -107,11 +127,24 @@ class InboxStateView(InboxScopedView):
     """POST /inboxes/{inbox_id}/pause|resume"""
 
     needs = INBOXES_WRITE
-    action = "pause"
 
-    def post(self, request: Request, inbox_id: str) -> Response:
+    def moved(self, move: Callable[[Inbox, str], Inbox], request: Request, inbox_id: str) -> Response:
         inbox = self.get_inbox(inbox_id)
         reason = self.body(ReasonBody, request)["reason"]
         if inbox.has_ended(timezone.now()):
             raise ApiError(Code.GONE, "This inbox is deleted.", fix="Make a new one.")
-        return data(self.represent({"pause": pause, "resume": resume}[self.action](inbox, reason)))
+        return data(self.represent(move(inbox, reason)))
+
+
+class PauseView(InboxStateView):
+    @described("Pause an inbox", body=ReasonBody, answer=InboxSerializer, errors=(Code.GONE,))
+    def post(self, request: Request, inbox_id: str) -> Response:
+        """A paused inbox receives and does not send."""
+        return self.moved(pause, request, inbox_id)
+
+
+class ResumeView(InboxStateView):
+    @described("Resume an inbox", body=ReasonBody, answer=InboxSerializer, errors=(Code.GONE,))
+    def post(self, request: Request, inbox_id: str) -> Response:
+        """It sends again, also after a breaker stopped it."""
+        return self.moved(resume, request, inbox_id)

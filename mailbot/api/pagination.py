@@ -84,12 +84,16 @@ def _read(field: Any, value: Any) -> Any:
 
 
 def _after(values: list[Any], order: tuple[str, ...]) -> Q:
+    """Behind the row with these values. The bound on the first column alone follows from the rest of it, but of an OR no database begins
+    an index in the middle: without it a deep page would read all rows before it."""
+    first = order[0].removeprefix("-")
+    bound = Q(**{f"{first}__{'lte' if order[0].startswith('-') else 'gte'}": values[0]})
     condition = Q()
     for position, name in enumerate(order):
         column = name.removeprefix("-")
         equal = {order[i].removeprefix("-"): values[i] for i in range(position)}
         condition |= Q(**equal, **{f"{column}__{'lt' if name.startswith('-') else 'gt'}": values[position]})
-    return condition
+    return condition if len(order) == 1 else bound & condition
 
 
 __all__ = ["PageQuery", "paginated", "timestamp"]

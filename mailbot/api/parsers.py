@@ -1,5 +1,7 @@
-"""JSON in: an object, of bounded depth."""
+"""JSON in: an object, of bounded depth, in which no name comes twice."""
 
+import json
+from collections import Counter
 from typing import IO, Any
 
 import orjson
@@ -41,6 +43,8 @@ class JSONParser(BaseParser):
             raise ParseError("The body must be a JSON object.")
         if is_deeper(value, MAX_DEPTH):
             raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        if name := repeated_name(body):
+            raise ParseError(f"“{name[:100]}” is there twice in one object, and nobody could say which one counts.")
         return value
 
 
@@ -57,3 +61,17 @@ def is_deeper(value: Any, depth: int) -> bool:
         if not level:
             return False
     return True
+
+
+def repeated_name(body: bytes) -> str | None:
+    """A name that an object of this JSON has twice: orjson takes the last one, another reader the first. The body can be read."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            found.append(Counter(name for name, _ in pairs).most_common(1)[0][0])
+
+    json.loads(
+        body, object_pairs_hook=look, parse_int=str, parse_float=str
+    )  # numbers may be too long for Python's int()
+    return found[0] if found else None

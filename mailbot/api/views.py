@@ -5,14 +5,15 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from mailbot.api.errors import not_found, unknown_fields
+from mailbot.api.errors import MOST_NAMED, not_found, unknown_fields
 from mailbot.api.idempotency import Call, call_of, carry_out, in_one_transaction
+from mailbot.api.json_types import wrong_types
 from mailbot.api.permissions import Principal
 from mailbot.api.rate_limits import CallCount, count_call
 from mailbot.lib.ids import ID_LENGTH
@@ -21,14 +22,20 @@ Row = TypeVar("Row", bound=Model)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A body or query in which an unknown name is an error that names the nearest known one."""
+    """A body in which an unknown name is an error that names the nearest known one, and a value of another type is one too."""
 
     unknown_is: ClassVar[str] = "field"
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping) and (unknown := unknown_fields(data, self.fields, self.unknown_is)):
             raise serializers.ValidationError(unknown)
+        if isinstance(data, Mapping) and (wrong := wrong_types(dict(data), self.fields)):
+            raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
+
+
+class Nothing(serializers.Serializer[Any]):
+    """The query or body of a method that reads none."""
 
 
 def data(value: Any, status: int = 200) -> Response:
@@ -44,6 +51,14 @@ def read_query(parameters: Mapping[str, str], serializer: type[serializers.Seria
         raise serializers.ValidationError(unknown)
     checked.is_valid(raise_exception=True)
     return cast(dict[str, Any], checked.validated_data)
+
+
+def once(parameters: QueryDict) -> dict[str, str]:
+    """The query as a plain mapping. Of a parameter that is given twice, nobody could say which one counts."""
+    repeated = [name for name, values in parameters.lists() if len(values) > 1]
+    if repeated:
+        raise serializers.ValidationError({name[:100]: ["This is given twice."] for name in repeated[:MOST_NAMED]})
+    return parameters.dict()  # type: ignore[return-value]
 
 
 def is_plain_id(value: str) -> bool:
@@ -90,19 +105,29 @@ class TenantView(APIView):
         super().initial(request, *args, **kwargs)
         if not all(is_plain_id(value) for value in kwargs.values()):
             raise not_found()
+        self._refuse_what_nobody_reads(request)
         if request.method == "POST" and (post := getattr(self, "post", None)):
-            self.__dict__["post"] = partial(
-                self._post_once, post
-            )  # as Django's own View.setup gives an instance its `head`
+            # As Django's own View.setup gives an instance its `head`.
+            self.__dict__["post"] = partial(self._post_once, post)
 
     def _post_once(self, post: Callable[..., Response], request: Request, *args: Any, **kwargs: Any) -> Response:
         work = partial(post, request, *args, **kwargs)
         self.call = call = call_of(request, self.key, kwargs.get("inbox_id"))
         if call is None:
             return work()
-        return carry_out(
-            call, work if self.commits_itself else partial(in_one_transaction, call, work, self.shown_once)
-        )
+        if self.commits_itself:
+            return carry_out(call, work)
+        return carry_out(call, partial(in_one_transaction, call, work, self.shown_once))
+
+    def _refuse_what_nobody_reads(self, request: Request) -> None:
+        """A parameter or field that the method does not look at would be an instruction that is silently not followed."""
+        told = getattr(getattr(self, (request.method or "").lower(), None), "described", None)
+        if told is None:
+            return
+        if told.query is None and request.query_params:
+            self.query(Nothing)
+        if told.body is None and request.method in ("POST", "PUT", "PATCH") and request.data:
+            raise serializers.ValidationError(unknown_fields(request.data, ()))
 
     def scoped(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
         """Only what the key may see: its account's rows of its mode, and only those of its inboxes when it is limited to some."""
@@ -123,4 +148,4 @@ class TenantView(APIView):
         return cast(dict[str, Any], checked.validated_data)
 
     def query(self, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
-        return read_query(self.request.query_params.dict(), serializer)
+        return read_query(once(self.request.query_params), serializer)

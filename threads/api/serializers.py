@@ -1,12 +1,15 @@
 """Shapes of messages, threads and events in /v1."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from rest_framework import serializers
 
+from mailbot.api.fields import StoredField
 from mailbot.api.pagination import PageQuery
+from mailbot.api.schema import shown_as
 from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import StrictSerializer
+from threads.api import examples
 from threads.events import EventType
 from threads.models import Attachment, Event, Message, Thread
 
@@ -18,10 +21,12 @@ class LabelField(serializers.CharField):
         super().__init__(max_length=100, **options)
 
 
+@shown_as(examples.LABELS_BODY)
 class LabelsBody(StrictSerializer):
     labels = serializers.ListField(child=LabelField(), max_length=MAX_LABELS)
 
 
+@shown_as(examples.THREAD_PATCH)
 class ThreadPatch(StrictSerializer):
     labels = serializers.ListField(child=LabelField(), max_length=MAX_LABELS, required=False)
     status = serializers.ChoiceField(choices=Thread.Status.choices, required=False)
@@ -68,19 +73,48 @@ class EventQuery(PageQuery):
     after = serializers.CharField(max_length=40, required=False)
 
 
+@shown_as(examples.ATTACHMENT)
 class AttachmentSerializer(RowSerializer[Attachment]):
     class Meta:
         model = Attachment
         fields = ("id", "filename", "content_type", "size", "content_id", "disposition", "sha256")
 
 
+class Header(TypedDict):
+    name: str
+    value: str
+
+
+class AuthResults(TypedDict):
+    spf: str | None
+    dkim: str | None
+    dmarc: str | None
+
+
+class Trust(TypedDict):
+    score: float | None
+    flags: list[str]
+
+
+class RecipientState(TypedDict):
+    address: str
+    status: str
+    reason: str
+
+
+@shown_as(examples.MESSAGE)
 class MessageSerializer(RowSerializer[Message]):
     to_addresses = serializers.SerializerMethodField()
     cc = serializers.SerializerMethodField()
     bcc = serializers.SerializerMethodField()
     reply_to = serializers.SerializerMethodField()
     headers = serializers.SerializerMethodField()
-    references = serializers.JSONField()
+    references = StoredField(list[str])
+    labels = StoredField(list[str])
+    codes = StoredField(list[str], help_text="Verification codes, the likeliest first.")
+    links = StoredField(list[str], help_text="http and https links.")
+    metadata = StoredField(dict[str, Any])
+    recipients = StoredField(list[RecipientState], help_text="Of mail that leaves: where it is, for each recipient.")
     attachments = AttachmentSerializer(many=True)
     auth = serializers.SerializerMethodField()
     trust = serializers.SerializerMethodField()
@@ -105,14 +139,14 @@ class MessageSerializer(RowSerializer[Message]):
     def get_reply_to(self, message: Message) -> list[str]:
         return bare(message.reply_to)
 
-    def get_headers(self, message: Message) -> list[dict[str, str]]:
+    def get_headers(self, message: Message) -> list[Header]:
         return [{"name": name, "value": value} for name, value in message.headers]
 
-    def get_auth(self, message: Message) -> dict[str, str | None]:
-        """Filled once inbound mail is authenticated."""
+    def get_auth(self, message: Message) -> AuthResults:
+        """Null until inbound mail is authenticated."""
         return {"spf": None, "dkim": None, "dmarc": None}
 
-    def get_trust(self, message: Message) -> dict[str, Any]:
+    def get_trust(self, message: Message) -> Trust:
         return {"score": None, "flags": message.flags}
 
 
@@ -120,19 +154,60 @@ def bare(addresses: list[dict[str, str]]) -> list[str]:
     return [item["address"] for item in addresses]
 
 
+class Decision(TypedDict):
+    rule: str
+    reason: str
+    matched_header: str
+    matched_message_id_header: str
+    matched_message: str
+    suspect_thread: str
+
+
+@shown_as(examples.EXPLANATION)
+class ExplanationSerializer(serializers.Serializer[Any]):
+    """Why a message is in its thread, and what was noticed of it."""
+
+    message_id = serializers.CharField()
+    thread_id = serializers.CharField()
+    flags = StoredField(list[str])
+    labels = StoredField(list[str])
+    repeat_count = serializers.IntegerField()
+    thread = StoredField(Decision)
+    checks = StoredField(dict[str, Any])
+
+
+@shown_as(examples.THREAD)
 class ThreadSerializer(RowSerializer[Thread]):
+    labels = StoredField(list[str])
+    participants = StoredField(list[str])
     owner = serializers.SerializerMethodField()
 
     class Meta:
         model = Thread
         fields = "id inbox_id subject last_message_at message_count labels created_at participants preview status owner".split()
 
-    def get_owner(self, thread: Thread) -> None:
-        """Filled once threads can be claimed."""
-        return
+    def get_owner(self, thread: Thread) -> str | None:
+        """Null until threads can be claimed."""
+        return None
 
 
+@shown_as(examples.THREAD_WITH_MESSAGES)
+class ThreadWithMessagesSerializer(ThreadSerializer):
+    """A thread with its messages, oldest first, 200 at a time."""
+
+    # For the schema: the view, which knows the cursor, puts them in itself.
+    messages = MessageSerializer(many=True)
+    messages_cursor = serializers.CharField(allow_null=True, help_text="For `?cursor`; null when all are here.")
+
+    class Meta(ThreadSerializer.Meta):
+        fields = [*ThreadSerializer.Meta.fields, "messages", "messages_cursor"]
+
+
+@shown_as(examples.EVENT)
 class EventSerializer(RowSerializer[Event]):
+    type = serializers.ChoiceField(choices=[event.value for event in EventType])
+    data = StoredField(dict[str, Any], help_text="What belongs to this type: a reason, the sender, the subject.")
+
     class Meta:
         model = Event
         fields = "id type inbox_id thread_id message_id recipient occurred_at recorded_at data".split()

@@ -14,10 +14,12 @@ from inboxes.models import Inbox
 from inboxes.permissions import EVENTS_READ, MESSAGES_READ, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE
 from mailbot.api.errors import ApiError, Code, invalid, not_found
 from mailbot.api.pagination import decoded, encoded, paginated
+from mailbot.api.schema import described
 from mailbot.api.views import data
 from threads.api.serializers import (
     EventQuery,
     EventSerializer,
+    ExplanationSerializer,
     LabelsBody,
     MessageQuery,
     MessageSerializer,
@@ -25,6 +27,7 @@ from threads.api.serializers import (
     ThreadPatch,
     ThreadQuery,
     ThreadSerializer,
+    ThreadWithMessagesSerializer,
 )
 from threads.attachments import ContentGone, content_of
 from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed, without_rejected
@@ -83,7 +86,10 @@ class MessagesView(MessageScopedView):
 
     needs = {"GET": MESSAGES_READ}
 
+    @described("List messages", query=MessageQuery, answer=MessageSerializer, many=True)
     def get(self, request: Request, inbox_id: str) -> Response:
+        """Newest first, in the order in which they were filed: whoever goes on with `after` misses none. Each body is cut at 50,000
+        characters, and the flag `body_truncated` says so; the message itself has all of it."""
         inbox = self.get_inbox(inbox_id)
         query = self.query(MessageQuery)
         shown = without_rejected(self.messages(inbox), query)
@@ -96,6 +102,7 @@ class MessageView(MessageScopedView):
 
     needs = MESSAGES_READ
 
+    @described("Read a message", answer=MessageSerializer)
     def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
         return data(represent_message(self.get_message(inbox_id, message_id)))
 
@@ -105,7 +112,9 @@ class ExplainView(MessageScopedView):
 
     needs = MESSAGES_READ
 
+    @described("Explain a message", answer=ExplanationSerializer, name="explain_message")
     def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        """Why it is in its thread, and what was noticed of it."""
         message = self.get_message(inbox_id, message_id)
         told = {
             "message_id": message.pk,
@@ -121,7 +130,9 @@ class LabelsView(MessageScopedView):
 
     needs = MESSAGES_WRITE
 
+    @described("Replace the labels of a message", body=LabelsBody, answer=MessageSerializer)
     def put(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        """Those that are not given are removed."""
         message = self.get_message(inbox_id, message_id)
         return data(represent_message(replace_labels(message, self.body(LabelsBody, request)["labels"])))
 
@@ -131,7 +142,11 @@ class AttachmentView(MessageScopedView):
 
     needs = MESSAGES_READ
 
+    @described(
+        "Download an attachment", media_type=("application/octet-stream", *sorted(SHOWN_INLINE)), errors=(Code.GONE,)
+    )
     def get(self, request: Request, inbox_id: str, message_id: str, attachment_id: str) -> HttpResponse:
+        """The bytes, as a download that no browser runs. Only PNG, JPEG, GIF and WebP keep their type."""
         attachment = self.get_message(inbox_id, message_id).attachments.filter(pk=attachment_id).first()
         if attachment is None:
             raise not_found()
@@ -163,7 +178,9 @@ class ThreadsView(MessageScopedView):
 
     needs = THREADS_READ
 
+    @described("List threads", query=ThreadQuery, answer=ThreadSerializer, many=True)
     def get(self, request: Request, inbox_id: str) -> Response:
+        """Latest activity first."""
         inbox = self.get_inbox(inbox_id)
         query = self.query(ThreadQuery)
         there = Thread.objects.filter(inbox=inbox, message_count__gt=0)  # else it holds what was rejected only
@@ -188,7 +205,9 @@ class ThreadView(ThreadScopedView):
 
     needs = {"GET": THREADS_READ, "PATCH": THREADS_WRITE}
 
+    @described("Read a thread with its messages", query=ThreadPageQuery, answer=ThreadWithMessagesSerializer)
     def get(self, request: Request, inbox_id: str, thread_id: str) -> Response:
+        """Oldest message first, 200 at a time; `messages_cursor` leads to the next ones."""
         return data(self.with_messages(self.get_thread(inbox_id, thread_id)))
 
     def with_messages(self, thread: Thread) -> dict[str, Any]:
@@ -203,7 +222,9 @@ class ThreadView(ThreadScopedView):
         cursor = encoded(shown[-1], ("sequence",)) if more else None
         return {**ThreadSerializer(thread).data, "messages": represent_messages(shown), "messages_cursor": cursor}
 
+    @described("Change a thread", body=ThreadPatch, answer=ThreadSerializer)
     def patch(self, request: Request, inbox_id: str, thread_id: str) -> Response:
+        """Its labels, its status, or both."""
         thread = self.get_thread(inbox_id, thread_id)
         changes = self.body(ThreadPatch, request)
         return data(ThreadSerializer(change_thread(thread, changes) if changes else thread).data)
@@ -214,7 +235,9 @@ class ThreadEventsView(ThreadScopedView):
 
     needs = EVENTS_READ
 
+    @described("List the events of a thread", query=EventQuery, answer=EventSerializer, many=True)
     def get(self, request: Request, inbox_id: str, thread_id: str) -> Response:
+        """Newest first."""
         thread = self.get_thread(inbox_id, thread_id)
         query = self.query(EventQuery)
         events = Event.objects.filter(inbox_id=thread.inbox_id, thread_id=thread.pk)
@@ -226,7 +249,9 @@ class EventsView(MessageScopedView):
 
     needs = EVENTS_READ
 
+    @described("List events", query=EventQuery, answer=EventSerializer, many=True)
     def get(self, request: Request) -> Response:
+        """Newest first, of all inboxes that the key sees."""
         query = self.query(EventQuery)
         return paginated(self.narrowed(self.scoped(Event.objects.all()), EVENT_FILTERS, query), query, represent_events)
 

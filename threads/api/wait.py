@@ -15,6 +15,8 @@ from typing import Any
 from django.core.handlers.asgi import ASGIRequest
 from django.http import QueryDict
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from audit.actors import ActContext, acting_in
 from audit.middleware import context_of
@@ -27,7 +29,8 @@ from mailbot.api.exposed_keys import refuse_exposed_key
 from mailbot.api.permissions import require
 from mailbot.api.rate_limits import count_call
 from mailbot.api.renderers import dumps
-from mailbot.api.views import is_plain_id, read_query
+from mailbot.api.schema import described
+from mailbot.api.views import TenantView, is_plain_id, once, read_query
 from mailbot.lib.scope import NOBODY, acting_for_everybody, acting_within
 from threads.api.serializers import MessageSerializer
 from threads.filters import BadMoment
@@ -69,6 +72,24 @@ class WaitQuery(serializers.Serializer[Any]):
     poll_interval_ms = serializers.IntegerField(min_value=0, required=False)
 
 
+class WaitOperation(TenantView):
+    """What the schema says of a wait (mailbot.documentation). It is never routed: `wait_application` answers."""
+
+    needs = MESSAGES_READ
+
+    @described(
+        "Wait for a message",
+        query=WaitQuery,
+        answer=MessageSerializer,
+        errors=(Code.WAIT_TIMEOUT,),
+        name="wait_for_message",
+    )
+    def get(self, request: Request, inbox_id: str) -> Response:
+        """Answers the first message that fits, oldest first: at once if it is there, otherwise as soon as it arrives. None in time is a 408
+        with `meta.after`; a call with that `after` goes on without a gap."""
+        raise NotImplementedError
+
+
 Answer = tuple[int, bytes, dict[str, str]]
 """Status, body and headers."""
 
@@ -93,7 +114,7 @@ class Call:
         return cls(scope["method"], inbox_id, authorization, scope["query_string"], context_of(request))
 
     def parameters(self) -> dict[str, str]:
-        return QueryDict(self.query_string).dict()
+        return once(QueryDict(self.query_string))
 
 
 async def wait_application(scope: Scope, receive: Receive, send: Send) -> None:
