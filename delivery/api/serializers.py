@@ -170,7 +170,7 @@ class ContentBody(StrictSerializer):
     )
     cc = AddressesField(required=False, allow_null=True)
     bcc = AddressesField(required=False, allow_null=True)
-    attachments = AttachmentBody(many=True, required=False, allow_null=True)
+    attachments = AttachmentBody(many=True, required=False, allow_null=True, max_length=MAX_ATTACHMENTS)
     headers = HeadersField(required=False, allow_null=True)
     labels = serializers.ListField(child=LabelField(), max_length=MAX_LABELS, required=False, allow_null=True)
     metadata = MetadataField(required=False, allow_null=True)
@@ -178,8 +178,6 @@ class ContentBody(StrictSerializer):
 
     def validate_attachments(self, value: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
         files = value or []
-        if len(files) > MAX_ATTACHMENTS:
-            raise serializers.ValidationError(f"These are more than {MAX_ATTACHMENTS} attachments.")
         if sum(len(file["content"]) for file in files) > settings.SMTP_MAX_SIZE * 3 // 4:
             raise serializers.ValidationError("Together they are larger than a mail may be.")
         return files

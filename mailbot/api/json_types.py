@@ -1,7 +1,8 @@
-"""Whether a value in a JSON body has the type that its field is of.
+"""Whether a value in a JSON body has the type that its field is of, and a list no more items than it may.
 
 DRF's fields take a form's values too: 12 for a text, "yes" for a boolean, "12" for a number. In JSON each of these is a mistake of the
-caller's, which the schema forbids; a model that sends one should be told and not guessed at.
+caller's, which the schema forbids; a model that sends one should be told and not guessed at. And DRF counts a list when it has looked at each of
+its items, of which there may be a million.
 """
 
 from collections.abc import Iterable
@@ -26,7 +27,9 @@ def wrong_types(values: dict[str, Any], fields: Any) -> dict[str, Any]:
 
 def _reasons(field: Any, value: Any) -> Any:
     if isinstance(field, serializers.ListField) and isinstance(value, list):
-        return _reasons_of_items(field.child, value)
+        most = field.max_length
+        is_long = most is not None and len(value) > most
+        return [f"These are more than {most}."] if is_long else _reasons_of_items(field.child, value)
     for kind, allowed, reason in TYPES:
         if isinstance(field, kind):
             is_another = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
