@@ -170,7 +170,10 @@ class ContentBody(StrictSerializer):
     )
     cc = AddressesField(required=False, allow_null=True)
     bcc = AddressesField(required=False, allow_null=True)
-    attachments = AttachmentBody(many=True, required=False, allow_null=True, max_length=MAX_ATTACHMENTS)
+    # Not many=True: there, allow_null would be said of each attachment too.
+    attachments = serializers.ListSerializer(
+        child=AttachmentBody(), required=False, allow_null=True, max_length=MAX_ATTACHMENTS
+    )
     headers = HeadersField(required=False, allow_null=True)
     labels = serializers.ListField(child=LabelField(), max_length=MAX_LABELS, required=False, allow_null=True)
     metadata = MetadataField(required=False, allow_null=True)

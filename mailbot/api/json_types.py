@@ -1,8 +1,8 @@
 """Whether a value in a JSON body has the type that its field is of, and a list no more items than it may.
 
 DRF's fields take a form's values too: 12 for a text, "yes" for a boolean, "12" for a number. In JSON each of these is a mistake of the
-caller's, which the schema forbids; a model that sends one should be told and not guessed at. And DRF counts a list when it has looked at each of
-its items, of which there may be a million.
+caller's, which the schema forbids; a model that sends one should be told and not guessed at. And DRF counts a list
+when it has looked at each of its items, of which there may be a million.
 """
 
 from collections.abc import Iterable

@@ -40,7 +40,7 @@ class MessageQuery(PageQuery):
     status = serializers.ChoiceField(choices=Message.Status.choices, required=False)
     after = serializers.CharField(max_length=40, required=False)
     before = serializers.CharField(max_length=40, required=False)
-    has_attachment = serializers.BooleanField(required=False, default=None, allow_null=True)
+    has_attachment = serializers.BooleanField(required=False, default=None)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {

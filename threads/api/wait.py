@@ -64,7 +64,7 @@ class WaitQuery(serializers.Serializer[Any]):
     direction = serializers.ChoiceField(choices=Message.Direction.choices, default=Message.Direction.INBOUND)
     from_address = serializers.CharField(max_length=320, required=False)
     subject_contains = serializers.CharField(max_length=500, required=False)
-    has_code = serializers.BooleanField(required=False, default=None, allow_null=True)
+    has_code = serializers.BooleanField(required=False, default=None)
     has_link_host = serializers.CharField(max_length=253, required=False)
     after = serializers.CharField(max_length=40, required=False)
     timeout_ms = serializers.IntegerField(min_value=0, max_value=3_600_000, default=20_000)

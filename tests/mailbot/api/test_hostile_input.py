@@ -29,6 +29,8 @@ VALUES = {
     "null": "null",
     "10,000 items": json.dumps(["x"] * 10_000),
     "a list of lists": '[["x"], [["x"]]]',
+    "a list of null": "[null]",
+    "a list of objects": '[{}, {"a": {}}]',
     "a list of NUL": '["a\\u0000b"]',
     "an object with a NUL in a name": '{"a\\u0000b": "x"}',
     "an object of a deep list": '{"a": ' + "[" * 45 + "]" * 45 + "}",

@@ -1,0 +1,44 @@
+"""A running server against its own schema: schemathesis calls each operation with what the schema allows and with what it forbids, one
+after the other and along the ids that answers bring. No 5xx, and no answer that the schema does not allow.
+
+`make fuzz` is the same for longer, with a seed that differs from run to run and is printed.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(240)]
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+CASES = os.environ.get("MAILBOT_FUZZ_CASES", "")
+SEED = os.environ.get("MAILBOT_FUZZ_SEED", "")
+FEW = ["--max-examples", "5", "--generation-deterministic", "--seed", "1"]
+
+
+def arguments() -> list[str]:
+    if not CASES:
+        return FEW
+    return ["--max-examples", CASES, *(["--seed", SEED] if SEED else [])]
+
+
+def test_every_answer_is_one_that_the_schema_allows(server: Any, tmp_path: Path) -> None:
+    key = server.issue_key("Fuzz")
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
+    done = subprocess.run(
+        [*command, f"{server.url}/v1/openapi.json", "--checks", "all", "--no-color", *arguments()],
+        cwd=tmp_path,
+        env={**os.environ, "MAILBOT_API_KEY": key},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if CASES:
+        print(done.stdout)
+    assert done.returncode == 0, done.stdout[-20_000:]
+    assert httpx.get(f"{server.url}/healthz").status_code == 200
