@@ -220,7 +220,8 @@ class InboxAdmin(ConsoleAdmin):
     actions = ["pause_inboxes", "resume_inboxes", "delete_inboxes"]
 
     def details(self, request: HttpRequest, row: Inbox) -> dict[str, Any]:
-        return {f"may_{what}": may_in(request, what, row.account_id) for what in (Can.MANAGE, Can.SEE_KEYS)}
+        rights = {f"may_{what}": may_in(request, what, row.account_id) for what in (Can.MANAGE, Can.SEE_KEYS)}
+        return {**rights, "rules": rules_over(row)}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_operate_permission(request)
@@ -251,9 +252,6 @@ class InboxAdmin(ConsoleAdmin):
 
     def offers(self, action: str, row: Inbox) -> bool:
         return row.status in FROM[action]
-
-    def details(self, request: HttpRequest, row: Inbox) -> dict[str, Any]:
-        return {"rules": rules_over(row)}
 
 
 @admin.display(description="account")

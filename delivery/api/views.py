@@ -20,7 +20,6 @@ from mailbot.api.errors import ApiError, Code, invalid
 from mailbot.api.idempotency import REPLAYED, Answer, Call, asked, digest, memory
 from mailbot.api.renderers import timestamp
 from mailbot.api.schema import described
-from mailbot.api.views import data
 from mailbot.lib.receipts import receipt_of
 from threads.api.serializers import MessageSerializer
 from threads.api.views import MessageScopedView, MessagesView, as_download, file_gone, represent_message

@@ -5,6 +5,7 @@ KEYS = [
     ("delivery_outboundmail", "inbox_id", "inboxes_inbox", "account_id"),
     ("delivery_outboundmail", "message_id", "threads_message", "account_id"),
     ("delivery_recipient", "mail_id", "delivery_outboundmail", "account_id"),
+    ("delivery_recentsend", "message_id", "threads_message", "account_id"),
     ("delivery_sendattempt", "mail_id", "delivery_outboundmail", "account_id"),
 ]
 UNIQUE = [("delivery_outboundmail", "account_id")]
@@ -48,8 +49,8 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ("delivery", "0003_raw_objects"),
-        ("threads", "0004_account_keys"),
+        ("delivery", "0004_recent_sends"),
+        ("threads", "0005_account_keys"),
     ]
 
     operations = [
@@ -62,6 +63,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "outbound mail",
             },
         ),
+        migrations.AlterModelOptions(name="recentsend", options={"base_manager_name": "objects"}),
         migrations.AlterModelOptions(name="recipient", options={"base_manager_name": "objects"}),
         migrations.AlterModelOptions(
             name="sendattempt", options={"base_manager_name": "objects", "ordering": ["mail", "number"]}

@@ -20,6 +20,7 @@ from delivery.outbound.queue import Draft, queue_mail
 from inboxes.models import Inbox
 from mailbot.lib.hints import Doorbell
 from mailbot.lib.receipts import Outcome, Receipt
+from mailbot.lib.scope import acting_for_everybody
 from mailbot.lib.transactions import quick_commit
 from threads.models import Message
 
@@ -194,7 +195,7 @@ class _Notes:
 
     def _write_all(self, outcomes: dict[str, Outcome]) -> None:
         """It needs no flush: what a crash of PostgreSQL takes back is as if the answer had not arrived."""
-        with quick_commit():
+        with acting_for_everybody("receipts"), quick_commit():
             for outcome in (Outcome.DELIVERED, Outcome.LOST):
                 found = sorted(message_id for message_id, known in outcomes.items() if known is outcome)
                 for start in range(0, len(found), BATCH):

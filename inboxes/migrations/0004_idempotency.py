@@ -16,7 +16,7 @@ def drop_like_index(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0002_fewer_indexes"),
+        ("inboxes", "0003_key_inboxes"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0002_fewer_indexes"),
+        ("inboxes", "0004_idempotency"),
     ]
 
     operations = [

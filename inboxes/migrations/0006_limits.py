@@ -10,7 +10,7 @@ def tune_postgresql(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0002_fewer_indexes"),
+        ("inboxes", "0005_address_rules"),
     ]
 
     operations = [

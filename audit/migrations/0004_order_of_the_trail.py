@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     """The indexes follow the order in which the trail is read; the one by time, which nobody asks, pays for the one by account."""
 
     dependencies = [
-        ("audit", "0002_fewer_indexes"),
+        ("audit", "0003_entry_mode"),
     ]
 
     operations = [

@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0002_fewer_indexes")]
+    dependencies = [("audit", "0004_order_of_the_trail")]
 
     operations = [
         migrations.AlterModelOptions(

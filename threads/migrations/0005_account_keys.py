@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("inboxes", "0007_account_keys"),
-        ("threads", "0002_fewer_indexes"),
+        ("threads", "0004_usage"),
     ]
 
     operations = [

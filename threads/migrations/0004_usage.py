@@ -28,7 +28,7 @@ def count_what_is_there(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("inboxes", "0006_limits"),
-        ("threads", "0002_fewer_indexes"),
+        ("threads", "0003_search"),
     ]
 
     operations = [
