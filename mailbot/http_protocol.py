@@ -44,11 +44,11 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         cycle = self.cycle
-        if cycle is None or cycle.scope is not self.scope or self.scope["method"] != "POST":
+        if self.scope["method"] != "POST" or getattr(cycle, "scope", None) is not self.scope:  # an upgrade has none
             return
         receipt = Receipt()
         self._unanswered.append(receipt)
-        self.scope["extensions"] = {EXTENSION: receipt}  # type: ignore[typeddict-unknown-key]
+        self.scope["extensions"] = {EXTENSION: receipt}  # type: ignore[dict-item]
         cycle.on_response = lambda: self._answered(receipt)
         cycle.transport = cast(asyncio.Transport, _PatientTransport(self, cycle, receipt))
 

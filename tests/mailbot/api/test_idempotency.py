@@ -15,6 +15,7 @@ from django.utils import timezone
 from delivery.api import views as sending
 from delivery.models import OutboundMail, RecentSend
 from delivery.outbound import recent
+from delivery.outbound.queue import queue_mail
 from delivery.tasks import forget_sends
 from inboxes.api import views as inbox_views
 from inboxes.idempotency import KEPT_FOR
@@ -239,7 +240,7 @@ class TestAtOnce:
     def test_it_refuses_a_key_that_is_at_work(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         inbox = alice.create_inbox()
         begun, go_on = threading.Event(), threading.Event()
-        original = sending.queue_mail
+        original = queue_mail
 
         def slow(*arguments: Any) -> Any:
             begun.set()
