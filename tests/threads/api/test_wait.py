@@ -12,6 +12,7 @@ from django.db import OperationalError, transaction
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from inboxes.keys import revoke_key
 from inboxes.models import Inbox
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
@@ -283,6 +284,20 @@ class TestWait:
             pass
         assert wait.answer.status_code == 400
         assert wait.answer.json()["error"]["fields"]
+
+    def test_it_is_401_when_it_is_taken_up_again_with_a_key_that_was_revoked_meanwhile(
+        self, web: Web, alice: Caller, bob: Caller, seats: Seats
+    ) -> None:
+        """One that is open keeps its place, for 25 seconds at most; docs/api/keys.md says so."""
+        inbox = alice.create_inbox()
+        with waiting(web, bob, inbox.pk) as wait:
+            seats.wait_for(1)
+            revoke_key(bob.key)
+            deliver(mail(Subject="hello"), inbox)
+        assert wait.answer.status_code == 200
+        with waiting(web, bob, inbox.pk) as again:
+            pass
+        assert again.answer.status_code == 401
 
     def test_it_is_404_for_a_stranger_as_for_an_id_that_never_was(
         self, web: Web, alice: Caller, charlie: Caller
