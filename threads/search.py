@@ -19,7 +19,7 @@ from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 
 from threads.models import SearchDocument
-from threads.search_engines import found_by_index, is_answered, wanted
+from threads.search_engines import is_answered, is_found, wanted
 from threads.search_query import After, AllOf, AnyOf, Before, Feature, Field, Has, InThread, Label, Node, Not, Words
 
 RANKED = 1000
@@ -122,7 +122,7 @@ def _window(inbox_ids: Sequence[str], query: Node, before: Place | None) -> list
 def _matching(inbox_ids: Sequence[str], query: Node) -> QuerySet[SearchDocument]:
     documents = SearchDocument.objects.filter(inbox_id__in=inbox_ids)
     if entries := wanted(query):
-        documents = documents.filter(pk__in=found_by_index(inbox_ids, entries))
+        documents = documents.filter(is_found(inbox_ids, entries))
     parts = query.parts if isinstance(query, AllOf) else (query,)
     for part in parts:
         if not is_answered(part):

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import orjson
 from django.db import connection
+from django.db.models import BooleanField, F, Func
 from django.db.models.expressions import RawSQL
 
 from threads.search_index import scope_of
@@ -69,6 +70,19 @@ def is_answered(node: Node) -> bool:
             return all(map(is_answered, node.parts))
         case _:
             return False
+
+
+def is_found(inbox_ids: Sequence[str], entries: Wanted) -> Func:
+    """The condition that a document is one of `found_by_index`.
+
+    On PostgreSQL as an array, which is made once: of a subquery, a plan that expects few documents makes a loop that asks the index again
+    for each of them.
+    """
+    operator, template = (
+        (" = ANY (ARRAY", "%(expressions)s)") if connection.vendor == "postgresql" else (" IN ", "%(expressions)s")
+    )
+    found = found_by_index(inbox_ids, entries)
+    return Func(F("id"), found, template=template, arg_joiner=operator, output_field=BooleanField())
 
 
 def found_by_index(inbox_ids: Sequence[str], entries: Wanted) -> RawSQL:
