@@ -288,7 +288,8 @@ class AddressRule(models.Model):
                 name="one_rule_per_account",
             ),
         ]
-        indexes = [models.Index(fields=["account", "mode", "direction", "effect", "-id"], name="rule_list")]
+        # With more columns SQLite would take this one for what the constraints are for, and read an account's whole list for each mail.
+        indexes = [models.Index(fields=["account", "-id"], name="rule_list")]
 
     def __str__(self) -> str:
         return f"{self.direction} {self.effect} {self.pattern}"

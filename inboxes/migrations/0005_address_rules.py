@@ -79,6 +79,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="addressrule",
-            index=models.Index(fields=["account", "mode", "direction", "effect", "-id"], name="rule_list"),
+            index=models.Index(fields=["account", "-id"], name="rule_list"),
         ),
     ]
