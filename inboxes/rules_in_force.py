@@ -48,8 +48,8 @@ def _look_up(direction: str, wanted: Collection[tuple[str, str, str, str]]) -> l
     own = "r.inbox_id = w.inbox AND r.inbox_id IS NOT NULL"
     shared = "r.account_id = w.account AND r.mode = w.world AND r.inbox_id IS NULL"
     selects = [
-        _matching(own, Level.INBOX),
-        _matching(shared, Level.ACCOUNT),
+        *(_matching(own, Level.INBOX, effect) for effect in EFFECTS),
+        *(_matching(shared, Level.ACCOUNT, effect) for effect in EFFECTS),
         _allowing(own, Level.INBOX),
         _allowing(shared, Level.ACCOUNT),
     ]
@@ -57,23 +57,25 @@ def _look_up(direction: str, wanted: Collection[tuple[str, str, str, str]]) -> l
         f"WITH wanted (account, world, inbox, pattern) AS (VALUES {', '.join([places(4)] * len(wanted))}),"  # noqa: S608 (our own text)
         f" concerned AS (SELECT DISTINCT account, world, inbox FROM wanted) {' UNION ALL '.join(selects)}"
     )
-    matching, allowing = (direction, *EFFECTS), (direction, AddressRule.Effect.ALLOW.value)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*chain.from_iterable(wanted), *matching, *matching, *allowing, *allowing])
+        cursor.execute(statement, [*chain.from_iterable(wanted), *[direction] * len(selects)])
         return list(cursor.fetchall())
 
 
-def _matching(whose: str, level: Level) -> str:
-    return (
-        f"SELECT w.inbox, {level.value}, r.id, r.effect, r.pattern FROM wanted w JOIN inboxes_addressrule r"  # noqa: S608 (our own text)
-        f" ON {whose} AND r.direction = %s AND r.effect IN {places(len(EFFECTS))} AND r.pattern = w.pattern"
+def _matching(whose: str, level: Level, effect: str) -> str:
+    """As a subquery for each pair, of which there is one entry at most: joined, either database may choose to read whole lists instead."""
+    entry = (
+        f"SELECT r.id FROM inboxes_addressrule r WHERE {whose} AND r.direction = %s"  # noqa: S608 (our own text)
+        f" AND r.effect = '{effect}' AND r.pattern = w.pattern"
     )
+    pairs = f"SELECT w.inbox, w.pattern, ({entry}) AS id FROM wanted w"  # noqa: S608
+    return f"SELECT inbox, {level.value}, id, '{effect}', pattern FROM ({pairs}) AS found WHERE id IS NOT NULL"  # noqa: S608
 
 
 def _allowing(whose: str, level: Level) -> str:
     return (
         f"SELECT w.inbox, {level.value}, '', '', '' FROM concerned w WHERE EXISTS (SELECT 1 FROM inboxes_addressrule r"  # noqa: S608
-        f" WHERE {whose} AND r.direction = %s AND r.effect = %s)"
+        f" WHERE {whose} AND r.direction = %s AND r.effect = '{AddressRule.Effect.ALLOW.value}')"
     )
 
 
