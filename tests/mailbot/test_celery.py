@@ -25,8 +25,11 @@ def start(tmp_path: Path) -> Iterator[Callable[[list[str]], subprocess.Popen[str
     def start(command: list[str]) -> subprocess.Popen[str]:
         environment = {**os.environ, "MAILBOT_VAR": str(tmp_path), "REDIS_URL": NOBODY, "PYTHONWARNINGS": "ignore"}
         environment["DJANGO_SETTINGS_MODULE"] = "mailbot.settings"
-        options = {"cwd": settings.BASE_DIR, "env": environment, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen([*CELERY, *command], **options))
+        started.append(
+            subprocess.Popen(
+                [*CELERY, *command], cwd=settings.BASE_DIR, env=environment, stderr=subprocess.PIPE, text=True
+            )
+        )
         return started[-1]
 
     yield start
