@@ -229,7 +229,10 @@ class SearchDocument(models.Model):
     files = models.TextField(blank=True)
     body = models.TextField(blank=True)
 
+    objects = TenantManager()
+
     class Meta:
+        base_manager_name = "objects"
         indexes = [
             models.Index(fields=["inbox", "-created_at", "-id"], name="search_by_inbox"),
             models.Index(fields=["account", "-created_at", "-id"], name="search_by_account"),
@@ -247,7 +250,10 @@ class SearchProgress(models.Model):
     oldest = models.PositiveBigIntegerField(default=1)
     newest = models.PositiveBigIntegerField(default=0)
 
+    objects = TenantManager()
+
     class Meta:
+        base_manager_name = "objects"
         verbose_name_plural = "search progress"
         indexes = [models.Index(fields=["inbox"], condition=Q(oldest__gt=1), name="search_to_fill")]
 

@@ -158,6 +158,11 @@ ERROR: Part = {
         },
         "reason": {**TEXT, "description": "The rule by which a send was refused."},
         "suggestions": {"type": "array", "items": TEXT, "description": "What would be free instead."},
+        "recipients": {"type": "array", "description": "Who may not be written to, and by which entry of a list."},
+        "retry_at": {**TEXT, "format": "date-time", "description": "When the rule lets it pass."},
+        "limit": {**TEXT, "enum": ["key", "account"], "description": "Which rate is used up."},
+        "position": {"type": "integer", "minimum": 0, "description": "Of a search: the character that cannot be read."},
+        "excerpt": {**TEXT, "description": "Of a search: what stands around it."},
         "request_id": {**TEXT, "description": "The same as in `X-Request-Id`."},
     },
 }
@@ -170,6 +175,11 @@ LIST_META: Part = {
         "total": {"type": "integer", "minimum": 0, "maximum": 10_000, "description": "Exact up to 10,000."},
         "total_is_exact": {"type": "boolean", "const": False, "description": "There when there are more than 10,000."},
         "next_cursor": {"type": ["string", "null"], "description": "For `?cursor`; null at the end."},
+        "not_yet_indexed": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Of a search: messages it cannot find yet.",
+        },
     },
 }
 LIST_META_EXAMPLE = {"page": 1, "limit": 50, "total": 123, "next_cursor": CURSOR}

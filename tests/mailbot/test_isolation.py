@@ -43,6 +43,9 @@ def told(alice: Caller) -> Inbox:
     run_workers()
     Membership.objects.create(account=alice.account, user=User.objects.create_user("alice"))
     count_storage()
+    alice.post("/v1/lists/send/block", {"pattern": "blocked.example"})
+    alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
+    assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
     return inbox
 
 

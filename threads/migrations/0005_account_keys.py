@@ -7,6 +7,8 @@ KEYS = [
     ("threads_message", "thread_id", "threads_thread", "inbox_id"),
     ("threads_attachment", "message_id", "threads_message", "account_id"),
     ("threads_event", "inbox_id", "inboxes_inbox", "account_id"),
+    ("threads_searchdocument", "inbox_id", "inboxes_inbox", "account_id"),
+    ("threads_searchprogress", "inbox_id", "inboxes_inbox", "account_id"),
 ]
 UNIQUE = [("threads_thread", "inbox_id"), ("threads_message", "account_id")]
 
@@ -62,5 +64,10 @@ class Migration(migrations.Migration):
             name="attachment", options={"base_manager_name": "objects", "ordering": ["message", "position"]}
         ),
         migrations.AlterModelOptions(name="event", options={"base_manager_name": "objects", "ordering": ["-id"]}),
+        migrations.AlterModelOptions(name="searchdocument", options={"base_manager_name": "objects"}),
+        migrations.AlterModelOptions(
+            name="searchprogress",
+            options={"base_manager_name": "objects", "verbose_name_plural": "search progress"},
+        ),
         migrations.RunPython(carry_the_tenant, migrations.RunPython.noop),
     ]
