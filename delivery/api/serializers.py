@@ -171,7 +171,7 @@ class ContentBody(StrictSerializer):
     cc = AddressesField(required=False, allow_null=True)
     bcc = AddressesField(required=False, allow_null=True)
     # Not many=True: there, allow_null would be said of each attachment too.
-    attachments = serializers.ListSerializer(
+    attachments: serializers.ListSerializer[Any] = serializers.ListSerializer(
         child=AttachmentBody(), required=False, allow_null=True, max_length=MAX_ATTACHMENTS
     )
     headers = HeadersField(required=False, allow_null=True)

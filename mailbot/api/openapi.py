@@ -116,7 +116,7 @@ class Operation(AutoSchema):
     # --- What is answered ---------------------------------------------------------------------------------------------
 
     def _successes(self, told: Description, right: str) -> Part:
-        named = ON_EVERY_ANSWER if right else ON_EVERY_ANSWER[:1]
+        named: tuple[str, ...] = ON_EVERY_ANSWER if right else ON_EVERY_ANSWER[:1]
         named += ("Idempotent-Replayed",) if self.method == "POST" else ()
         return {
             str(status): {"description": told.summary, "headers": headers(named)} | self._content(told, shape, status)

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from mailbot.api.errors import Code
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-Shape = type[serializers.BaseSerializer[Any]]
+Shape = type[serializers.Serializer[Any]]
 AnyShape = TypeVar("AnyShape", bound=Shape)
 
 

@@ -206,7 +206,9 @@ class ThreadWithMessagesSerializer(ThreadSerializer):
 @shown_as(examples.EVENT)
 class EventSerializer(RowSerializer[Event]):
     type = serializers.ChoiceField(choices=[event.value for event in EventType])
-    data = StoredField(dict[str, Any], help_text="What belongs to this type: a reason, the sender, the subject.")
+    data = StoredField(  # type: ignore[assignment]  # a field's name; the metaclass takes it away
+        dict[str, Any], help_text="What belongs to this type: a reason, the sender, the subject."
+    )
 
     class Meta:
         model = Event

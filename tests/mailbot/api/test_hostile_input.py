@@ -52,14 +52,14 @@ TEXTS = {
     "quotes": "'\"`;--",
     "another alphabet": "日本語\u202e🙂",
 }
-OPERATIONS = [
+OPERATIONS: list[Any] = [
     pytest.param(path, method, operation, id=operation["operationId"])
     for path, methods in document()["paths"].items()
     for method, operation in methods.items()
-    if not path.endswith("/wait")  # not Django's: TestWait
+    if not path.endswith("/wait")  # not Django's: TestConnection
 ]
-WITH_BODY = [one for one in OPERATIONS if "requestBody" in one.values[2]]  # type: ignore[operator]
-WITH_QUERY = [one for one in OPERATIONS if any(part.get("in") == "query" for part in one.values[2]["parameters"])]  # type: ignore[index,union-attr,call-overload]
+WITH_BODY = [one for one in OPERATIONS if "requestBody" in one.values[2]]
+WITH_QUERY = [one for one in OPERATIONS if any(part.get("in") == "query" for part in one.values[2]["parameters"])]
 
 
 @pytest.fixture

@@ -181,10 +181,10 @@ def copies(row: Model, count: int, **unlike: str) -> None:
         "number": f"{FIRST_NUMBER} + n",
         "moment": EARLIER[connection.vendor],
     }
-    unlike = {row._meta.pk.column: "id", **unlike}  # type: ignore[union-attr]
+    pk = row._meta.pk.column or "id"
+    unlike = {pk: "id", **unlike}
     chosen = [values[unlike[column]] if column in unlike else f'"{column}"' for column in columns]
     table = row._meta.db_table
-    pk = row._meta.pk.column  # type: ignore[union-attr]
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"
