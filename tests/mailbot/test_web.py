@@ -1,5 +1,6 @@
 """The web process as a whole: what is behind which path, over a real socket."""
 
+import re
 import socket
 from collections.abc import Iterator
 
@@ -33,6 +34,16 @@ class TestWeb:
             answer = httpx.get(f"{web.url}/static/{asset}")
             assert answer.status_code == 200
             assert answer.headers["Content-Type"].startswith("text/css")
+
+    def test_it_serves_the_api_as_a_page_with_its_own_assets(self, web: Web) -> None:
+        page = httpx.get(f"{web.url}/docs/")
+        assert page.status_code == 200
+        assert page.headers["Content-Security-Policy"].startswith("default-src 'self';")
+        assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+        assert len(assets) == 5
+        assert not re.findall(r"<script>|style=|https?://", page.text)
+        for asset in assets:
+            assert httpx.get(f"{web.url}{asset}").status_code == 200
 
     @pytest.mark.parametrize(
         "path", ["/static/../settings.py", "/static/%2e%2e/settings.py", "/static/", "/static/nope.css"]
