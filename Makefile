@@ -36,7 +36,7 @@ soak: installed-dev ## Kill processes at random for half an hour; on PostgreSQL 
 	$(PYTEST) -n 0 -m soak
 
 fuzz: installed-dev ## Call the API with all that its schema allows, and more (FUZZ_CASES=300 for each operation, FUZZ_SEED)
-	MAILBOT_FUZZ_CASES=$(or $(FUZZ_CASES),300) MAILBOT_FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) -n 0 -s --timeout 0 tests/flows/test_schema.py
+	FUZZ_CASES=$(or $(FUZZ_CASES),300) FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) -n 0 -s --timeout 0 tests/flows/test_schema.py
 
 test-browser: installed-dev ## The console in Chromium (CHROMIUM=/usr/bin/chromium)
 	unset DATABASE_URL REDIS_URL; $(PYTEST) -m browser || [ $$? -eq 5 ] # 5: there is no such test

@@ -16,8 +16,8 @@ import pytest
 pytestmark = [pytest.mark.flows, pytest.mark.timeout(240)]
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
-CASES = os.environ.get("MAILBOT_FUZZ_CASES", "")
-SEED = os.environ.get("MAILBOT_FUZZ_SEED", "")
+CASES = os.environ.get("FUZZ_CASES", "")
+SEED = os.environ.get("FUZZ_SEED", "")
 FEW = ["--max-examples", "5", "--generation-deterministic", "--seed", "1"]
 
 
