@@ -48,7 +48,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         receipt = Receipt()
         self._unanswered.append(receipt)
-        self.scope["extensions"] = {EXTENSION: receipt}  # type: ignore[dict-item]
+        self.scope["extensions"] = {EXTENSION: receipt}
         cycle.on_response = lambda: self._answered(receipt)
         cycle.transport = cast(asyncio.Transport, _PatientTransport(self, cycle, receipt))
 

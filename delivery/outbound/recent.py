@@ -63,7 +63,7 @@ class OnceByContent:
         waited are no earlier tries of its client, unless they are known to be lost.
         """
         recent = _recent(self.asked)
-        unanswered = [send for send in recent if _outcome(send) is not Outcome.DELIVERED]
+        unanswered = [send for send in recent if send.answer != Outcome.DELIVERED]
         same = recent if self._is_given_up() else [send for send in unanswered if _is_lost(send)]
         if same:
             raise SameSend(same[0].message_id)
@@ -131,20 +131,21 @@ def forget_old(limit: int = BATCH) -> int:
 
 
 def _recent(asked: UUID) -> Sequence[RecentSend]:
-    """Identical sends of the last minute, the newest first; with `is_young`: more may be heard of its answer."""
+    """Identical sends of the last minute, the newest first; with `is_young`: more may be heard of its answer.
+
+    What this process knows is newer than what is written. It is looked at first: it is dropped once it is written.
+    """
+    known = _notes.known()
     young = ExpressionWrapper(Q(answered_at__gt=Now() - KNOWN_WITHIN), output_field=BooleanField())
     found = RecentSend.objects.filter(asked=asked, created_at__gt=Now() - KEPT_FOR, created_at__lt=Now() + KNOWN_WITHIN)
-    return list(found.annotate(is_young=young).order_by("-created_at"))
-
-
-def _outcome(send: RecentSend) -> Outcome:
-    """What this process knows is newer than what is written."""
-    return _notes.get(send.message_id) or Outcome(send.answer)
+    sends = list(found.annotate(is_young=young).order_by("-created_at"))
+    for send in sends:
+        send.answer = known.get(send.message_id, send.answer)
+    return sends
 
 
 def _is_lost(send: RecentSend) -> bool:
-    outcome = _outcome(send)
-    return outcome is Outcome.LOST or (outcome is Outcome.PENDING and not send.is_young)  # type: ignore[attr-defined]
+    return send.answer == Outcome.LOST or (send.answer == Outcome.PENDING and not send.is_young)  # type: ignore[attr-defined]
 
 
 def _wait_until_known(message_ids: Collection[str]) -> None:
@@ -152,8 +153,9 @@ def _wait_until_known(message_ids: Collection[str]) -> None:
     unknown = set(message_ids)
     while unknown and time.monotonic() < ends:
         _notes.wait(LOOKS_EVERY)
-        written = RecentSend.objects.filter(pk__in=unknown, answer=Outcome.PENDING.value)
-        unknown = {pk for pk in written.values_list("pk", flat=True) if not _notes.get(pk)}
+        known = _notes.known()
+        pending = RecentSend.objects.filter(pk__in=unknown, answer=Outcome.PENDING.value)
+        unknown = set(pending.values_list("pk", flat=True)) - known.keys()
 
 
 class _Notes:
@@ -174,8 +176,9 @@ class _Notes:
         with self._news:
             self._outcomes.pop(message_id, None)
 
-    def get(self, message_id: str) -> Outcome | None:
-        return self._outcomes.get(message_id)
+    def known(self) -> dict[str, Outcome]:
+        with self._news:
+            return dict(self._outcomes)
 
     def wait(self, seconds: float) -> None:
         with self._news:
