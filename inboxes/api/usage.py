@@ -91,12 +91,13 @@ class UsageView(InboxScopedView):
 
     def _counted(self) -> QuerySet[DailyUsage]:
         rows = DailyUsage.objects.filter(account_id=self.key.account_id, mode=self.key.mode)
-        return rows.filter(inbox_id=self.key.inbox_id) if self.key.inbox_id else rows
+        return rows if self.key.inbox_ids is None else rows.filter(inbox_id__in=self.key.inbox_ids)
 
     def _limits(self) -> dict[str, Any]:
         """A key of some inboxes is not told what the others have used."""
         account, today = Account.objects.get(pk=self.key.account_id), timezone.now().date()
-        of_all = None if self.key.inbox_id else recipients_of_account(account.pk, self.key.mode, today)
+        is_limited = self.key.inbox_ids is not None
+        of_all = None if is_limited else recipients_of_account(account.pk, self.key.mode, today)
         return {
             "calls": rates_of(self.count),
             "recipients_a_day": {

@@ -14,8 +14,8 @@ from inboxes import naming, provisioning
 from inboxes.expiry import sweep_expired
 from inboxes.models import Account, Inbox
 from inboxes.provisioning import AddressTaken, InboxRequest, create_inbox, delete_inbox, suggestions
-from inboxes.routing import find_inbox
 from tests.cast import Caller
+from tests.mailing import inbox_for
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -42,7 +42,7 @@ class TestRest:
         end(alice, username="support")
         clock.shift(timedelta(days=90) - SECOND)
         assert taken(charlie, username="support")
-        assert find_inbox("support@mailbot.localhost") is None
+        assert inbox_for("support@mailbot.localhost") is None
         clock.shift(SECOND)
         assert not taken(charlie, username="support")
 

@@ -15,10 +15,9 @@ from inboxes import expiry
 from inboxes.expiry import sweep_expired
 from inboxes.models import Account, Inbox
 from inboxes.provisioning import expire_inbox
-from inboxes.routing import find_inbox
 from mailbot.lib.ids import new_id
 from tests.cast import Caller, run_workers
-from tests.mailing import deliver, mail
+from tests.mailing import deliver, inbox_for, mail
 from threads.models import Event, Message
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -55,9 +54,9 @@ class TestFromTheVerySecond:
     def test_it_takes_no_mail(self, clock: Any, alice: Caller) -> None:
         inbox = alice.create_inbox(expires_in=60)
         clock.shift(timedelta(seconds=59.9))
-        assert find_inbox(inbox.address)
+        assert inbox_for(inbox.address)
         clock.shift(timedelta(seconds=0.1))
-        assert find_inbox(inbox.address) is None
+        assert inbox_for(inbox.address) is None
 
     def test_it_sends_none(self, clock: Any, alice: Caller) -> None:
         inbox = alice.create_inbox(expires_in=60)

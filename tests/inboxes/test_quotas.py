@@ -10,11 +10,10 @@ from audit.models import AuditEntry
 from delivery.models import InboundMail
 from inboxes.models import Account, Inbox
 from inboxes.quotas import octets_of, sweep_quotas
-from inboxes.routing import find_inbox
 from inboxes.tasks import sweep_quotas as sweep_task
 from tests.cast import Caller, run_workers
 from tests.console import console, page_of, person
-from tests.mailing import deliver, mail
+from tests.mailing import deliver, inbox_for, mail
 
 FILE = {"filename": "a.bin", "content": "eHh4"}
 
@@ -77,7 +76,7 @@ class TestSweep:
 
 class TestFull:
     def test_its_mail_waits_with_its_sender(self, full: Inbox) -> None:
-        inbox = find_inbox(full.address)
+        inbox = inbox_for(full.address)
         assert inbox is not None
         assert inbox.is_full
 
@@ -104,7 +103,7 @@ class TestFull:
 
     def test_another_account_is_not(self, full: Inbox, charlie: Caller) -> None:
         inbox = charlie.create_inbox()
-        found = find_inbox(inbox.address)
+        found = inbox_for(inbox.address)
         assert found is not None
         assert not found.is_full
 

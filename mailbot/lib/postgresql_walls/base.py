@@ -42,7 +42,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _rollback(self) -> None:
         self._forget_scope()
-        super()._rollback()
+        super()._rollback()  # type: ignore[misc]  # django-stubs does not know it
 
     def _savepoint_rollback(self, sid: str) -> None:
         self._rolls_back = True
