@@ -33,6 +33,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except OperationalError as error:
             if getattr(error.__cause__, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
                 raise
+            # Its frames refer to it, and to the cursor. Left to the collector, that may run in the thread that writes and would have to
+            # wait there for this connection's mutex, which whoever waits for his turn holds.
+            for seen in filter(None, (error, error.__cause__, error.__context__)):
+                seen.__traceback__ = None
             return False
         return True
 
