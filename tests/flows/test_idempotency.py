@@ -19,7 +19,7 @@ from tests.flows.conftest import HOST, Server, until
 
 pytestmark = [pytest.mark.flows, pytest.mark.timeout(300)]
 
-AT_ONCE = 2  # clients
+AT_ONCE = 4  # clients
 
 
 def reset(connection: socket.socket) -> None:
