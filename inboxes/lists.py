@@ -1,7 +1,7 @@
 """Changing the lists of addresses: one entry added or removed, or a whole list replaced. How they are weighed is in inboxes.rules."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from auditlog.context import disable_auditlog
 from django.db import transaction
@@ -109,4 +109,5 @@ def _set_notes(given: list[tuple[AddressRule, str | None]]) -> None:
 
 
 def _who() -> dict[str, str]:
-    return asdict(current().actor)
+    actor = current().actor
+    return {"kind": actor.kind.value, "id": actor.id, "name": actor.name}

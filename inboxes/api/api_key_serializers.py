@@ -6,10 +6,12 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
+from inboxes.api import examples
 from inboxes.models import ApiKey, Mode
 from inboxes.permissions import PRESETS, RIGHTS
 from mailbot.api.errors import unknown_fields
 from mailbot.api.pagination import PageQuery
+from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.ids import ID_LENGTH
 
@@ -31,6 +33,7 @@ class RightsField(serializers.ListField):
         return [right for right in RIGHTS if right in wanted]
 
 
+@shown_as(examples.API_KEY_PATCH)
 class ApiKeyPatch(StrictSerializer):
     """`inbox_id` is a short form of `inbox_ids` with one; `preset` one of `permissions`."""
 
@@ -56,6 +59,7 @@ class ApiKeyPatch(StrictSerializer):
         return _with_inboxes(attrs)
 
 
+@shown_as(examples.API_KEY_BODY)
 class ApiKeyBody(ApiKeyPatch):
     name = serializers.CharField(max_length=100)
     mode = serializers.ChoiceField(choices=Mode.choices, required=False)
@@ -84,6 +88,7 @@ class ApiKeyQuery(PageQuery):
     status = serializers.ChoiceField(choices=ApiKey.Status.choices, required=False)
 
 
+@shown_as(examples.API_KEY)
 class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     inbox_id = serializers.CharField(source="sole_inbox_id", allow_null=True)
     inbox_ids = serializers.ListField(child=serializers.CharField(), allow_null=True)
@@ -100,6 +105,7 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
         return key.status(timezone.now()).value
 
 
+@shown_as(examples.NEW_API_KEY)
 class NewApiKeySerializer(ApiKeySerializer):
     """The one answer that has the secret."""
 
@@ -108,5 +114,6 @@ class NewApiKeySerializer(ApiKeySerializer):
     class Meta(ApiKeySerializer.Meta):
         fields = [*ApiKeySerializer.Meta.fields, "secret"]
 
-    def get_secret(self, key: ApiKey) -> str:
+    def get_secret(self, key: ApiKey) -> str | None:
+        """Null where a request with an Idempotency-Key is repeated: it is kept nowhere."""
         return str(self.context["secret"])

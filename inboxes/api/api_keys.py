@@ -74,6 +74,7 @@ class ApiKeysView(KeyManagingView):
         body=ApiKeyBody,
         answer=NewApiKeySerializer,
         status=201,
+        errors=(Code.NOT_FOUND,),
     )
     @sensitive_variables("secret")
     def post(self, request: Request) -> Response:

@@ -49,6 +49,7 @@ class ListScopedView(InboxScopedView):
     """A view of the lists of one direction and effect, as the path names them."""
 
     needs = {"GET": LISTS_READ, "POST": LISTS_WRITE, "PUT": LISTS_WRITE, "DELETE": LISTS_WRITE}
+    path_values = {"direction": tuple(Direction.values), "effect": tuple(Effect.values)}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -91,7 +92,9 @@ class ListScopedView(InboxScopedView):
 class ListView(ListScopedView):
     """GET|POST|PUT|DELETE /lists/{direction}/{effect}"""
 
-    @described("List the entries of a list", query=RuleQuery, answer=RuleSerializer, many=True)
+    @described(
+        "List the entries of a list", query=RuleQuery, answer=RuleSerializer, many=True, name="list_list_entries"
+    )
     def get(self, request: Request, direction: str, effect: str) -> Response:
         """Newest first. Without `inbox_id` those of the account and of all the inboxes that the key may see."""
         query = self.query(RuleQuery)
@@ -106,6 +109,7 @@ class ListView(ListScopedView):
 
     @described(
         "Add an entry to a list",
+        name="add_list_entry",
         body=RuleBody,
         answer=RuleSerializer,
         status=201,
@@ -146,11 +150,11 @@ class ListView(ListScopedView):
 class ListEntryView(ListScopedView):
     """GET|DELETE /lists/{direction}/{effect}/{rule_id}"""
 
-    @described("Read an entry", answer=RuleSerializer)
+    @described("Read an entry", answer=RuleSerializer, name="get_list_entry")
     def get(self, request: Request, direction: str, effect: str, rule_id: str) -> Response:
         return data(represent(self.entry(direction, effect, rule_id)))
 
-    @described("Remove an entry", answer=RuleSerializer)
+    @described("Remove an entry", answer=RuleSerializer, name="remove_list_entry")
     def delete(self, request: Request, direction: str, effect: str, rule_id: str) -> Response:
         """The answer is the entry as it was."""
         return self.removed(self.entry(direction, effect, rule_id))
@@ -167,7 +171,13 @@ class ListCheckView(InboxScopedView):
 
     needs = LISTS_READ
 
-    @described("Ask what the lists say of an address", query=CheckQuery, answer=VerdictSerializer)
+    @described(
+        "Ask what the lists say of an address",
+        query=CheckQuery,
+        answer=VerdictSerializer,
+        errors=(Code.NOT_FOUND,),
+        name="check_lists",
+    )
     def get(self, request: Request) -> Response:
         """What would happen to mail from or to it, and which entry decides. Without `inbox_id`: for an inbox without lists of its own.
 

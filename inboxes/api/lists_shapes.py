@@ -1,13 +1,16 @@
 """Shapes of /v1/lists."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from rest_framework import serializers
 
+from inboxes.api import examples
 from inboxes.lists import MAX_ENTRIES
 from inboxes.models import AddressRule
 from inboxes.rules import EVERYBODY, canonical_pattern
+from mailbot.api.fields import StoredField
 from mailbot.api.pagination import PageQuery
+from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.addresses import AddressError
 
@@ -59,6 +62,7 @@ class EntryBody(StrictSerializer):
         return {"note": None, **attrs, "pattern": attrs[given[0]]}
 
 
+@shown_as(examples.RULE_BODY)
 class RuleBody(EntryBody):
     inbox_id = serializers.CharField(max_length=40, required=False, allow_null=True, default=None)
 
@@ -68,6 +72,8 @@ class EntriesField(serializers.Field[dict[str, str | None], Any, Any, Any]):
 
     Read by itself: DRF would take seconds for ten thousand of them.
     """
+
+    openapi = list[str | dict[str, str]]
 
     def to_internal_value(self, data: Any) -> dict[str, str | None]:
         if not isinstance(data, list):
@@ -89,6 +95,7 @@ class EntriesField(serializers.Field[dict[str, str | None], Any, Any, Any]):
             raise serializers.ValidationError({str(number): error.detail}) from error
 
 
+@shown_as(examples.REPLACE_BODY)
 class ReplaceBody(StrictSerializer):
     entries = EntriesField()
     inbox_id = serializers.CharField(max_length=40, required=False, allow_null=True, default=None)
@@ -111,9 +118,16 @@ class CheckQuery(serializers.Serializer[Any]):
     inbox_id = serializers.CharField(max_length=40, required=False)
 
 
+class Author(TypedDict):
+    kind: str
+    id: str
+    name: str
+
+
+@shown_as(examples.RULE)
 class RuleSerializer(serializers.ModelSerializer[AddressRule]):
     level = serializers.SerializerMethodField()
-    created_by = serializers.JSONField(help_text="{kind, id, name}, as in the audit log")
+    created_by = StoredField(Author, help_text="As in the audit log.")
 
     class Meta:
         model = AddressRule
@@ -123,6 +137,7 @@ class RuleSerializer(serializers.ModelSerializer[AddressRule]):
         return "inbox" if rule.inbox_id else "account"
 
 
+@shown_as(examples.REPLACED)
 class ReplacedSerializer(serializers.Serializer[Any]):
     direction = serializers.ChoiceField(choices=AddressRule.Direction.choices)
     effect = serializers.ChoiceField(choices=AddressRule.Effect.choices)
@@ -138,6 +153,7 @@ class DecidingRuleSerializer(serializers.Serializer[Any]):
     pattern = serializers.CharField()
 
 
+@shown_as(examples.VERDICT)
 class VerdictSerializer(serializers.Serializer[Any]):
     direction = serializers.ChoiceField(choices=AddressRule.Direction.choices)
     list = serializers.ChoiceField(

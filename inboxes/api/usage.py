@@ -9,14 +9,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inboxes.api import examples
 from inboxes.api.views import InboxScopedView, visible_inboxes
-from inboxes.models import Account, DailyUsage, Inbox
+from inboxes.models import Account, DailyUsage, Inbox, Mode
 from inboxes.permissions import USAGE_READ
 from inboxes.usage import COUNTED, by_day, midnight_after, recipients_of_account
-from mailbot.api.errors import Code, invalid
+from mailbot.api.errors import invalid
 from mailbot.api.rate_limits import CallCount
 from mailbot.api.renderers import timestamp
-from mailbot.api.schema import described
+from mailbot.api.schema import described, shown_as
 from mailbot.api.views import data
 
 USUAL_DAYS = 30
@@ -26,6 +27,7 @@ MOST_DAYS = 366
 class DayField(serializers.Field[date, Any, Any, Any]):
     """`2026-11-24`, or a time, of which the day in UTC counts."""
 
+    openapi = date | datetime
     DAY, MOMENT = serializers.DateField(), serializers.DateTimeField(default_timezone=UTC)
 
     def to_internal_value(self, data: Any) -> date:
@@ -55,6 +57,7 @@ class UsageQuery(serializers.Serializer[Any]):
         return {"first": first, "last": last}
 
 
+@shown_as(examples.USAGE)
 class UsageSerializer(serializers.Serializer[Any]):
     """The shape of the answer."""
 
@@ -63,7 +66,11 @@ class UsageSerializer(serializers.Serializer[Any]):
     days = serializers.ListField(child=serializers.DictField(), help_text="the same for each day with mail")
     storage = serializers.DictField(child=serializers.IntegerField())
     limits = serializers.DictField()
-    mode = serializers.CharField()
+    mode = serializers.ChoiceField(choices=Mode.choices)
+    to = serializers.DateField()
+
+    def get_fields(self) -> dict[str, Any]:
+        return {"from": serializers.DateField(), **super().get_fields()}
 
 
 class UsageView(InboxScopedView):
@@ -71,7 +78,7 @@ class UsageView(InboxScopedView):
 
     needs = USAGE_READ
 
-    @described("What was used, and what may be", query=UsageQuery, answer=UsageSerializer, errors=(Code.RATE_LIMITED,))
+    @described("What was used, and what may be", query=UsageQuery, answer=UsageSerializer)
     def get(self, request: Request) -> Response:
         """Of the inboxes that the key can see: how many there are, mail in and out by day, and what they hold. Then the limits that
         hold for its calls and its account."""

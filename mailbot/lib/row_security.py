@@ -58,7 +58,7 @@ def _in_inbox(model: type[Model], path: str) -> str:
         return f"{field.column} IN (SELECT id FROM {field.related_model._meta.db_table})"  # noqa: S608 (our names)
     field = _field(model, path)
     named = _INBOX.format(column=field.column)
-    # What binds all inboxes of the account, and what an act writes down about none of them (TenantManager.of_no_inbox).
+    # What binds all inboxes of the account, and what an act writes down about none of them (TenantManager._of_no_inbox).
     if field.null:
         return f"{named} OR {field.column} IS NULL"
     return f"{named} OR {field.column} = ''" if field.blank and not field.is_relation else named

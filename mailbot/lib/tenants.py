@@ -3,7 +3,7 @@
 What a view forgets to narrow is narrowed here, and who has not said for whom it acts gets an exception instead of rows.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -38,17 +38,22 @@ class TenantManager(models.Manager[Row_co]):
         return rows.filter(self._condition(scope)) if scope.reach is Reach.TENANT else rows
 
     def _condition(self, scope: Scope) -> Q:
-        accounts = scope.account_ids
-        condition = Q((self.account, accounts[0])) if len(accounts) == 1 else Q((f"{self.account}__in", accounts))
-        if scope.inbox_ids is not None and self.inbox:
-            condition &= Q((f"{self.inbox}__in", scope.inbox_ids)) | self.of_no_inbox()
+        told, accounts = self._declared(), scope.account_ids
+        condition = Q((told.account, accounts[0])) if len(accounts) == 1 else Q((f"{told.account}__in", accounts))
+        if scope.inbox_ids is not None and told.inbox:
+            condition &= Q((f"{told.inbox}__in", scope.inbox_ids)) | self._of_no_inbox(told.inbox)
         return condition
 
-    def of_no_inbox(self) -> Q:
+    def _declared(self) -> "TenantManager[Any]":
+        """The model's own manager: that of a relation (`message.attachments`) is made by Django, without what was said here."""
+        manager = self.model._default_manager
+        return manager if isinstance(manager, TenantManager) else self
+
+    def _of_no_inbox(self, inbox: str) -> Q:
         """Rows that bind all inboxes of their account, where there can be such, belong to each of them."""
-        if self.inbox is None or "__" in self.inbox or self.inbox == "pk":
+        if "__" in inbox or inbox == "pk":
             return Q()
-        field = self.model._meta.get_field(self.inbox)
+        field = self.model._meta.get_field(inbox)
         if field.null:
-            return Q((f"{self.inbox}__isnull", True))
-        return Q((self.inbox, "")) if getattr(field, "blank", False) else Q()
+            return Q((f"{inbox}__isnull", True))
+        return Q((inbox, "")) if getattr(field, "blank", False) else Q()

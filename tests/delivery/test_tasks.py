@@ -22,8 +22,10 @@ class TestSweeps:
     def test_they_are_scheduled(self, settings: Any) -> None:
         current_app.loader.import_default_modules()
         scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
-        ours = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage, tasks.index_messages}
-        assert scheduled == {task.name for task in ours} | {"inboxes.tasks.expire_inboxes"}
+        sweeps = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
+        ours = sweeps | {tasks.index_messages, tasks.forget_sends}
+        theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
+        assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
 
     @pytest.mark.parametrize("hours", [-1, 1])

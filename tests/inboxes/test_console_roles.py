@@ -12,7 +12,7 @@ from django.urls import reverse
 from audit.models import AuditEntry
 from delivery.models import InboundMail, OutboundMail, StorageFigures
 from delivery.storage_figures import count_storage
-from inboxes.models import Account, ApiKey, Inbox, Membership
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership
 from tests.cast import Caller
 from tests.console import act, console, failed_inbound, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
@@ -48,9 +48,10 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
         "remove": OWNERS,
     },
     get_user_model(): {"view": SUPERUSER, "add": SUPERUSER, "change": SUPERUSER},
+    AddressRule: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_entries": OPERATORS},
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
-    Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
+    Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "accept": OPERATORS},
     Event: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     OutboundMail: {
         "view": MEMBERS,
@@ -88,6 +89,8 @@ class World:
         deliver(mail(Subject=f"To {name}"), inbox)
         unknown_mail(caller, inbox)
         failed_inbound(inbox)
+        assert caller.post("/v1/lists/receive/block", {"pattern": "blocked.example"}).status_code == 201
+        deliver(mail(From="spammer@blocked.example"), inbox)
         return account
 
     def row(self, model: type[Model], account: Account) -> Any:
@@ -99,6 +102,8 @@ class World:
             return rows.get(username=f"second-of-{account.name}")
         if model is Membership:
             return rows.get(account=account, role="reviewer", user__username__startswith="second")
+        if model is Message:
+            return rows.get(account_id=account.pk, status="rejected")
         if model is InboundMail:
             return rows.filter(state="failed").first()
         return rows.filter(account_id=account.pk).first()

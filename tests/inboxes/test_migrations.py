@@ -11,6 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 from inboxes.keys import digest
 from inboxes.models import Account, ApiKey
 from inboxes.permissions import FULL
+from mailbot.lib.ids import new_id
 from tests.cast import Caller
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,9 +86,11 @@ class TestKeyInboxes:
             )
             about = {"account_id": "account_1", "action": 0, "object_repr": "", "actor_kind": "user"}
             entries.create(
-                public_id=f"a_{mode}", act="key.issued", object_type="apikey", object_pk=f"key_{mode}", **about
+                public_id=new_id("audit"), act="key.issued", object_type="apikey", object_pk=f"key_{mode}", **about
             )
-        entries.create(public_id="a_all", act="account.created", object_type="account", object_pk="account_1", **about)
+        entries.create(
+            public_id=new_id("audit"), act="account.created", object_type="account", object_pk="account_1", **about
+        )
         go_on()
         acme = Account.objects.get()
         for mode, other in (("test", "live"), ("live", "test")):

@@ -24,6 +24,8 @@ def everything_stored() -> Iterator[tuple[str, str]]:
     """Name and text of each table, of each file of the server, and of each message on the broker."""
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
+            if table.startswith("threads_searchindex"):  # words without a text to read them from
+                continue
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             yield table, "\n".join(str([bytes(v) if isinstance(v, memoryview) else v for v in row]) for row in cursor)
     for file in settings.VAR.rglob("*"):

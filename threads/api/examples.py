@@ -52,6 +52,7 @@ MESSAGE = {
 }
 LABELS_BODY = {"labels": ["urgent", "invoice"]}
 EXPLANATION = {
+    "list": None,
     "message_id": MESSAGE_ID,
     "thread_id": THREAD_ID,
     "flags": [],
@@ -92,4 +93,10 @@ EVENT = {
     "occurred_at": "2026-11-24T10:15:00.123Z",
     "recorded_at": "2026-11-24T10:15:00.123Z",
     "data": {"from": "carol@shop.example", "subject": "Re: Invoice 2041"},
+}
+SEARCH_BODY = {"query": 'from:carol@shop.example "two parts" -refund'}
+SEARCH_RESULT = {
+    **MESSAGE,
+    "score": 3,
+    "highlights": [{"field": "body", "text": "Can I pay in <mark>two parts</mark>?"}],
 }

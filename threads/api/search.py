@@ -13,8 +13,9 @@ from rest_framework.response import Response
 from inboxes.api.views import InboxScopedView, visible_inboxes
 from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import ApiError, Code, invalid
-from mailbot.api.schema import described
+from mailbot.api.schema import described, shown_as
 from mailbot.api.views import StrictSerializer
+from threads.api import examples
 from threads.api.serializers import MessageSerializer
 from threads.api.views import in_lists, represent_messages
 from threads.models import Message
@@ -27,6 +28,7 @@ AT_ONCE = 100  # messages that a search indexes itself, so that whoever has seen
 SEES_LONGER = 4 * MAX_LENGTH  # a query that is too long is answered with the place where it should have ended
 
 
+@shown_as(examples.SEARCH_BODY)
 class SearchBody(StrictSerializer):
     query = serializers.CharField(max_length=SEES_LONGER, trim_whitespace=False)
     limit = serializers.IntegerField(min_value=1, max_value=100, default=20)
@@ -44,6 +46,7 @@ class HighlightSerializer(serializers.Serializer[Any]):
     text = serializers.CharField(help_text="HTML: <mark> around what was looked for, the mail's own text escaped")
 
 
+@shown_as(examples.SEARCH_RESULT)
 class SearchResultSerializer(MessageSerializer):
     score = serializers.IntegerField(help_text="the higher, the better")
     highlights = HighlightSerializer(many=True)

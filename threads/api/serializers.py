@@ -174,6 +174,9 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     repeat_count = serializers.IntegerField()
     thread = StoredField(Decision)
     checks = StoredField(dict[str, Any])
+    list = StoredField(
+        dict[str, Any], allow_null=True, help_text="Where a list decided: which entry, as `/lists/check` says it."
+    )
 
 
 @shown_as(examples.THREAD)

@@ -122,7 +122,7 @@ class ExplainView(MessageScopedView):
             "flags": message.flags,
             "labels": message.labels,
         }
-        return data({**message.explanation, **told, "repeat_count": message.repeat_count})
+        return data({"list": None, **message.explanation, **told, "repeat_count": message.repeat_count})
 
 
 class LabelsView(MessageScopedView):

@@ -170,10 +170,10 @@ class TestKey:
         assert post(alice, messages_of(inbox), TO_ANN).status_code == 422
 
     def test_it_keeps_no_secret(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inbox_views.InboxesView, "shown_once", frozenset({"address"}))
-        first, second = (post(alice, "/v1/inboxes", {}).json()["data"] for _ in range(2))
-        assert first["address"]
-        assert second == first | {"address": None}
+        monkeypatch.setattr(inbox_views.InboxesView, "shown_once", frozenset({"client_id"}))
+        first, second = (post(alice, "/v1/inboxes", {"client_id": "once"}).json()["data"] for _ in range(2))
+        assert first["client_id"] == "once"
+        assert second == first | {"client_id": None}
 
 
 class TestWhoseKey:

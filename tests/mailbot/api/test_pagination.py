@@ -135,7 +135,7 @@ class TestEveryItemOnce:
         inbox = Inbox.objects.get(pk=make_inboxes(alice, 1, f"threads-{alice.account.pk[-6:]}")[0])
         moments = [f"2026-11-24T10:{minute:02}:00Z" for minute, size in enumerate(groups) for _ in range(size)]
         made = Thread.objects.bulk_create(
-            [Thread(account=alice.account, inbox=inbox, last_message_at=moment) for moment in moments]
+            [Thread(account=alice.account, inbox=inbox, last_message_at=moment, message_count=1) for moment in moments]
         )
         seen: list[str] = []
         query: dict[str, Any] = {"limit": limit}

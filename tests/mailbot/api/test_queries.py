@@ -43,6 +43,21 @@ QUERIES = {
     "PATCH /inboxes/{inbox_id}/threads/{thread_id}": 7,
     "GET /inboxes/{inbox_id}/threads/{thread_id}/events": 5,
     "GET /events": 3,
+    "POST /inboxes/{inbox_id}/messages/search": 0,
+    "GET /search": 0,
+    "POST /api-keys": 0,
+    "GET /api-keys": 0,
+    "GET /api-keys/{key_id}": 0,
+    "PATCH /api-keys/{key_id}": 0,
+    "DELETE /api-keys/{key_id}": 0,
+    "GET /lists/check": 0,
+    "GET /lists/{direction}/{effect}": 0,
+    "POST /lists/{direction}/{effect}": 0,
+    "PUT /lists/{direction}/{effect}": 0,
+    "DELETE /lists/{direction}/{effect}": 0,
+    "GET /lists/{direction}/{effect}/{rule_id}": 0,
+    "DELETE /lists/{direction}/{effect}/{rule_id}": 0,
+    "GET /usage": 0,
 }
 # What PostgreSQL is asked beyond that: it tells the time at which a mail is due.
 ON_POSTGRESQL = {
@@ -59,6 +74,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /inboxes/{inbox_id}/messages/{message_id}/reply": {"body_text": "Thank you"},
     "POST /inboxes/{inbox_id}/messages/{message_id}/forward": {"to": "a@example.com"},
     "PATCH /inboxes/{inbox_id}/threads/{thread_id}": {"status": "closed"},
+    "POST /inboxes/{inbox_id}/messages/search": {"query": "question"},
+    "POST /api-keys": {"name": "Another", "preset": "agent"},
+    "PATCH /api-keys/{key_id}": {"name": "Another"},
+    "POST /lists/{direction}/{effect}": {"pattern": "another.example"},
+    "PUT /lists/{direction}/{effect}": {"entries": ["another.example"]},
+}
+# Likewise what stands behind the `?`.
+PARAMETERS = {
+    "GET /search": "query=question",
+    "GET /lists/check": "address=ann@blocked.example&direction=send",
+    "DELETE /lists/{direction}/{effect}": "pattern=blocked.example",
 }
 
 
@@ -82,11 +108,17 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     while process_inbound():
         pass
     message = Message.objects.get(message_id_header="<first@example.com>")
+    names = ["blocked.example", *(f"blocked-{number}.example" for number in range(size - 1))]
+    listed = [alice.post("/v1/lists/send/block", {"pattern": name}).json()["data"] for name in names]
     return {
         "inbox_id": inbox.pk,
         "message_id": message.pk,
         "thread_id": message.thread_id,
         "attachment_id": Attachment.objects.get(message=message).pk,
+        "key_id": alice.with_key().key.pk,
+        "direction": "send",
+        "effect": "block",
+        "rule_id": listed[0]["id"],
     }
 
 
@@ -97,7 +129,7 @@ def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
         with CaptureQueriesContext(connection) as queries:
             answer = caller.client.generic(
                 method,
-                "/v1" + path.format(**ids),
+                f"/v1{path.format(**ids)}?{PARAMETERS.get(route, '')}",
                 dumps(BODIES.get(route, {})),
                 content_type="application/json",
             )
