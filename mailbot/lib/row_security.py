@@ -1,8 +1,7 @@
 """The second wall between tenants: row-level security on PostgreSQL.
 
 Two roles of the database, neither of which owns a table: `mailbot_tenant` sees the rows of the accounts and inboxes that its session
-names, `mailbot_system` sees all. `build` makes them and puts a policy on each table that has an account; it is called after every
-`migrate`, so a table that comes later stands behind the wall too. SQLite has no such thing: there the managers stand alone.
+names, `mailbot_system` sees all. `build` puts a policy on each table that has an account; it is called after every `migrate`, so a table that comes later stands behind the wall too. SQLite has no such thing: there the managers stand alone.
 """
 
 import hashlib
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.apps import apps
+from django.db import ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -72,15 +72,50 @@ def _field(model: type[Model], name: str) -> Any:
     return model._meta.pk if name == "pk" else model._meta.get_field(name)
 
 
-def build(connection: BaseDatabaseWrapper) -> None:
-    """Make the roles and the policies that are missing or have changed. The connection is the owner's; safe to repeat."""
+class RolesRefused(Exception):
+    """The login can neither make the two roles nor become a member of them. The message says what its administrator has to do."""
+
+    def __init__(self, login: str) -> None:
+        super().__init__(
+            f"The login “{login}” of DATABASE_URL may not act as the roles {TENANT} and {SYSTEM}, which keep tenants apart."
+            f" Let a superuser of PostgreSQL run once: CREATE ROLE {TENANT} NOLOGIN; CREATE ROLE {SYSTEM} NOLOGIN;"
+            f' GRANT {TENANT}, {SYSTEM} TO "{login}";  (without CREATE ROLE where they exist)'
+        )
+
+
+def make_roles(connection: BaseDatabaseWrapper) -> None:
+    """The two roles, with the login as a member of both. Before any table is made: a login that may not do it learns so with nothing
+    half done. Safe to repeat. Raises RolesRefused."""
     with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        (login,) = cursor.fetchone()
+        try:
+            for role in (TENANT, SYSTEM):
+                cursor.execute(_MAKE_ROLE.format(role=role))
+        except ProgrammingError as error:
+            if getattr(error.__cause__, "sqlstate", "") != _INSUFFICIENT_PRIVILEGE:
+                raise
+            raise RolesRefused(login) from error
+
+
+def build(connection: BaseDatabaseWrapper) -> None:
+    """Give the roles their rights, and make the policies that are missing or have changed. The connection is the owner's; safe to repeat."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_schema())")
+        (schema,) = cursor.fetchone()
         for role in (TENANT, SYSTEM):
-            cursor.execute(_MAKE_ROLE.format(role=role))
+            cursor.execute(_GIVE_RIGHTS.format(role=role, schema=schema))
         standing = _standing(cursor)
         for wall in walls():
             if standing.get(wall.table) != wall.fingerprint:
                 cursor.execute(_BUILD.format(table=wall.table, condition=wall.condition, mark=wall.fingerprint))
+
+
+def is_built(connection: BaseDatabaseWrapper) -> bool:
+    """Whether every wall stands: `migrate` may have been stopped between the tables and them."""
+    with connection.cursor() as cursor:
+        standing = _standing(cursor)
+    return all(standing.get(wall.table) == wall.fingerprint for wall in walls())
 
 
 def _standing(cursor: Any) -> dict[str, str]:
@@ -89,7 +124,9 @@ def _standing(cursor: Any) -> dict[str, str]:
     return dict(cursor.fetchall())
 
 
-# Roles belong to the whole server: another database of it may have made them, or be about to.
+_INSUFFICIENT_PRIVILEGE = "42501"
+# Roles belong to the whole server: another database of it may have made them, or be about to. From PostgreSQL 16 on, who makes a role is
+# a member that may not act as it.
 _MAKE_ROLE = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
@@ -98,15 +135,19 @@ DO $$ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END IF;
-    IF NOT pg_has_role(current_user, '{role}', 'MEMBER') THEN
+    IF NOT pg_has_role(
+        current_user, '{role}', CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
+    ) THEN
         EXECUTE format('GRANT {role} TO %I', current_user);
     END IF;
 END $$;
-GRANT USAGE ON SCHEMA public TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
-GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
-ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {role};
+"""
+_GIVE_RIGHTS = """
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
+ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
+ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};
 """
 # The owner is named, because FORCE takes its own rows from it too: migrations move data, and it makes the back-ups.
 _BUILD = """
@@ -115,10 +156,18 @@ ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS mailbot_tenant ON {table};
 DROP POLICY IF EXISTS mailbot_everybody ON {table};
 CREATE POLICY mailbot_tenant ON {table} TO mailbot_tenant USING ({condition}) WITH CHECK ({condition});
-CREATE POLICY mailbot_everybody ON {table} TO mailbot_system, CURRENT_USER USING (true) WITH CHECK (true);
+DO $$ BEGIN
+    EXECUTE format(
+        'CREATE POLICY mailbot_everybody ON {table} TO mailbot_system, %I USING (true) WITH CHECK (true)',
+        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = '{table}'::regclass)
+    );
+END $$;
 COMMENT ON POLICY mailbot_tenant ON {table} IS '{mark}';
 """
 _MARKS = """
 SELECT c.relname, obj_description(p.oid, 'pg_policy') FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
 WHERE p.polname = 'mailbot_tenant' AND c.relrowsecurity AND c.relforcerowsecurity
+    AND c.relnamespace = current_schema()::regnamespace AND EXISTS (
+        SELECT FROM pg_policy o WHERE o.polrelid = c.oid AND o.polname = 'mailbot_everybody' AND c.relowner = ANY (o.polroles)
+    )
 """

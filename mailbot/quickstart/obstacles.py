@@ -9,9 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+
+from mailbot.lib import row_security
+from mailbot.lib.scope import OWNER, acting_within
 
 CONNECTS_WITHIN = 5  # seconds
 
@@ -124,8 +127,16 @@ def migrate_if_needed() -> None:
     The starter does it, once, before the children: four processes that migrate at once would be in each other's way.
     """
     try:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            call_command("migrate", verbosity=0, interactive=False)
-    except DatabaseError as error:
+        # As its owner: on the first start there is no other role yet, and none that may read what has been applied.
+        with acting_within(OWNER):
+            if not _is_up_to_date():
+                call_command("migrate", verbosity=0, interactive=False)
+    except (DatabaseError, CommandError) as error:
         raise CannotStart(f"mailbot cannot bring its database up to date: {_in_one_line(error)}.") from error
+
+
+def _is_up_to_date() -> bool:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return False
+    return connection.vendor != "postgresql" or row_security.is_built(connection)

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql import base
+from psycopg.pq import TransactionStatus
 
 from mailbot.lib import scope
 from mailbot.lib.postgresql_walls.roles import session_of
@@ -38,7 +39,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.enter_scope()
         return execute(sql, parameters, many, context)
 
-    # What was set in a transaction is gone with it.
+    # What was set in a transaction is gone with it. Django also commits one in which a statement has failed, and gives a connection back in
+    # the middle of one: the first is a rollback to PostgreSQL, the second to the pool.
+
+    def _commit(self) -> None:
+        if self._status() == TransactionStatus.INERROR:
+            self._forget_scope()
+        super()._commit()
+
+    def _close(self) -> None:
+        if self._status() != TransactionStatus.IDLE:
+            self._forget_scope()
+        super()._close()
 
     def _rollback(self) -> None:
         self._forget_scope()
@@ -51,6 +63,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         finally:
             self._rolls_back = False
             self._forget_scope()
+
+    def _status(self) -> TransactionStatus:
+        return TransactionStatus.IDLE if self.connection is None else self.connection.info.transaction_status
 
     def _forget_scope(self) -> None:
         if self.connection is not None:
