@@ -1,7 +1,8 @@
 """The second wall between tenants: row-level security on PostgreSQL.
 
 Two roles of the database, neither of which owns a table: `mailbot_tenant` sees the rows of the accounts and inboxes that its session
-names, `mailbot_system` sees all. `build` puts a policy on each table that has an account; it is called after every `migrate`, so a table that comes later stands behind the wall too. SQLite has no such thing: there the managers stand alone.
+names, `mailbot_system` sees all. `build` puts a policy on each table that has an account; it is called after every `migrate`, so a table
+that comes later stands behind the wall too. SQLite has no such thing: there the managers stand alone.
 """
 
 import hashlib
@@ -99,7 +100,7 @@ def make_roles(connection: BaseDatabaseWrapper) -> None:
 
 
 def build(connection: BaseDatabaseWrapper) -> None:
-    """Give the roles their rights, and make the policies that are missing or have changed. The connection is the owner's; safe to repeat."""
+    """Give the roles their rights, and make policies that are missing or have changed. The connection is the owner's; safe to repeat."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT quote_ident(current_schema())")
         (schema,) = cursor.fetchone()
