@@ -52,9 +52,12 @@ class KeyGuard:
 
 def network_of(remote_addr: str | None) -> str:
     """What counts as one caller: an IPv4 address, or the network of an IPv6 one."""
-    if remote_addr is None or ip_address(remote_addr).version == 4:
-        return remote_addr or ""
-    return str(ip_network((remote_addr, IPV6_PREFIX), strict=False))
+    if remote_addr is None:
+        return ""
+    address = ip_address(remote_addr)
+    if address.version == 6 and address.ipv4_mapped:  # as a socket for both shows IPv4: all of it would be one network
+        address = address.ipv4_mapped
+    return str(address if address.version == 4 else ip_network((address, IPV6_PREFIX), strict=False))
 
 
 def _remember(kept: OrderedDict[str, Value], name: str, value: Value, most: int) -> None:

@@ -147,3 +147,7 @@ class TestBadKeys:
     def test_a_network_of_ipv6_is_one_caller(self) -> None:
         assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2:ffff::1") != network_of("2001:db8:1:3::")
         assert network_of(None) == ""
+
+    def test_ipv4_is_no_network_of_ipv6_where_a_socket_takes_both(self) -> None:
+        """Otherwise one who guesses keys would shut out everybody who comes by IPv4."""
+        assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") != network_of("::ffff:192.0.2.2")
