@@ -26,6 +26,7 @@ class LastOwner(Exception):
 def add_new_member(account: Account, username: str, role: str) -> tuple[Membership, str]:
     """A new console user with a place in the account, and a password, which is returned here once. Raises NameTaken."""
     users = get_user_model()
+    username = users.normalize_username(username)  # as signing in does: two that look the same are one
     if users._default_manager.filter(username__iexact=username).exists():
         raise NameTaken
     password = secrets.token_urlsafe(15)

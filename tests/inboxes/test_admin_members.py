@@ -29,6 +29,12 @@ def entry(action: str) -> AuditEntry:
 
 
 class TestAdding:
+    def test_a_name_that_only_looks_like_another_is_that_one(self, acme, owner):
+        """Signing in makes both the same (NFKC), so the trail must not tell them apart."""
+        add(owner, acme, username="newcomer")
+        page = add(owner, acme, username="\uff4eewcomer")
+        assert "This name is taken" in page.content.decode()
+
     def test_an_owner_adds_somebody_who_then_signs_in(self, acme, owner):
         page = add(owner, acme, role="reviewer")
         password = page.context["password"]
