@@ -5,7 +5,9 @@ messages of a page, and not by the database: so they are the same on both.
 """
 
 import html
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TypedDict
 
 from threads.models import Message
@@ -51,8 +53,10 @@ def _marks(text: str, query_words: Sequence[Words]) -> list[Range]:
     if not text or not query_words:
         return []
     spans = spans_of(text)
+    joined = f" {' '.join(span.word for span in spans)} "
+    offsets = list(accumulate((len(span.word) + 1 for span in spans), initial=0))
     merged: list[Range] = []
-    for start, end in sorted(place for words in query_words for place in _places(spans, words)):
+    for start, end in sorted(place for words in query_words for place in _places(spans, joined, offsets, words)):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
@@ -60,18 +64,17 @@ def _marks(text: str, query_words: Sequence[Words]) -> list[Range]:
     return merged
 
 
-def _places(spans: Sequence[Span], words: Words) -> Iterable[Range]:
-    length, found = len(words.words), 0
-    *leading, last = words.words
-    for position in range(len(spans) - length + 1):
-        final = spans[position + length - 1]
-        if not (final.word.startswith(last) if words.is_prefix else final.word == last):
-            continue
-        if all(spans[position + offset].word == word for offset, word in enumerate(leading)):
-            yield spans[position].start, final.end
-            found += 1
-            if found == MARKS_LOOKED_FOR:
-                return
+def _places(spans: Sequence[Span], joined: str, offsets: Sequence[int], words: Words) -> Iterable[Range]:
+    """By a plain search through the words, `joined`, where word number n has its space at `offsets[n]`: looking at each word for each of
+    the query would be quadratic, and a query is long where somebody wants it to be."""
+    looked_for = f" {' '.join(words.words)}{'' if words.is_prefix else ' '}"
+    found = -1
+    for _ in range(MARKS_LOOKED_FOR):
+        found = joined.find(looked_for, found + 1)
+        if found < 0:
+            return
+        first = bisect_left(offsets, found)
+        yield spans[first].start, spans[first + len(words.words) - 1].end
 
 
 def _pieces(text: str, marks: Sequence[Range], most: int) -> Iterator[str]:
