@@ -4,6 +4,7 @@ It is django-auditlog's LogEntry with columns of our own, so that registered con
 mail (`audit.record.record`) land side by side. An entry keeps plain ids and no cascading key: it outlives what it speaks of.
 """
 
+from contextlib import nullcontext
 from typing import Any, ClassVar, NoReturn
 
 from auditlog.models import AbstractLogEntry, LogEntryManager
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from audit.actors import current
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.scope import acting_for_everybody
 from mailbot.lib.tenants import TenantManager
 
 
@@ -55,7 +57,12 @@ class AuditEntryManager(TenantManager["AuditEntry"], LogEntryManager.from_querys
             "cid": context.request_id,
             "remote_addr": context.remote_addr,
         }
-        return super().log_create(instance, force_log=force_log, **columns)  # type: ignore[no-any-return]
+        with (
+            nullcontext()
+            if columns["account_id"]
+            else acting_for_everybody("what is done to a user belongs to no account")
+        ):
+            return super().log_create(instance, force_log=force_log, **columns)  # type: ignore[no-any-return]
 
 
 def _inbox_of(instance: models.Model) -> str:

@@ -137,3 +137,11 @@ class TestRemoving:
                 assert answer.status_code == 200
                 assert "keeps at least one owner" in answer.content.decode()
         assert Membership.objects.get(pk=member.pk).role == "owner"
+
+
+class TestThemselves:
+    def test_a_member_changes_his_password_and_the_trail_says_so(self, acme, owner):
+        wanted = {"old_password": PASSWORD, "new_password1": "another-long-one", "new_password2": "another-long-one"}
+        assert owner.post("/admin/password_change/", wanted).status_code == 302
+        assert entry("user.updated").object_repr == "olga"
+        assert Client().login(username="olga", password="another-long-one")
