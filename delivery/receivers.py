@@ -4,14 +4,23 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from delivery.models import InboundMail, RawObject
+from delivery.models import InboundMail, OutboundMail, RawObject
 from delivery.raw_erasure import in_pieces, let_go, let_go_outbound, sources_in_use
 from inboxes.models import Inbox
 from mailbot.lib.scope import acting_for_everybody
-from threads.signals import content_erased
+from threads.signals import content_erased, content_goes
 
 # An id begins with the time at which it was made; so many characters of it leave out the last minutes, for clocks that differ.
 _TIME_IN_ID = 6
+
+
+@receiver(content_goes, dispatch_uid="delivery.wait_for_senders")
+def wait_for_senders(sender: object, *, inbox: Inbox, **_: Any) -> None:
+    """Who settles a mail has locked its row first, and goes on to its recipients and its message: an erasure that began with these would
+    wait for him, and he for it."""
+    locked = OutboundMail.objects.filter(inbox=inbox).order_by("pk").select_for_update()
+    for _mail in locked.values_list("pk").iterator():
+        pass
 
 
 @receiver(content_erased, dispatch_uid="delivery.erase_raw_mail")

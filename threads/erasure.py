@@ -11,7 +11,7 @@ from mailbot.lib import object_store
 from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Attachment, Message, Thread
 from threads.search_index import remove_from_index
-from threads.signals import content_erased
+from threads.signals import content_erased, content_goes
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ AT_ONCE = 500  # a database takes only so many parameters
 
 def erase_content(inbox: Inbox) -> None:
     """Remove messages, threads and attachments of `inbox`; files that no other message of the account needs go too."""
+    content_goes.send(Inbox, inbox=inbox)
     remove_from_index(inbox)
     sources = set(Message.objects.filter(inbox=inbox).exclude(source_id="").values_list("source_id", flat=True))
     names = set(Attachment.objects.filter(message__inbox=inbox).values_list("storage_name", flat=True))

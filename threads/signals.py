@@ -2,5 +2,7 @@
 
 from django.dispatch import Signal
 
+# Argument: inbox. Nothing is erased yet: whoever works on rows of its content locks these first.
+content_goes = Signal()
 # Arguments: inbox, source_ids (the InboundMail rows that its messages were read from).
 content_erased = Signal()
