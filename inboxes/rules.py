@@ -10,7 +10,9 @@ Where several match, in this order:
 A level that allows anybody is an allow list: whoever matches no rule of it is blocked. Where no level says anything, mail passes.
 """
 
+import re
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -21,6 +23,7 @@ from mailbot.lib.addresses import AddressError, canonical, canonical_domain, com
 EVERYBODY = "*"
 MAX_PARENTS = 8
 FARTHEST = 2 + MAX_PARENTS
+_ESCAPED = re.compile(r"\\(.)")
 Effect = AddressRule.Effect
 Direction = AddressRule.Direction
 
@@ -179,7 +182,7 @@ def patterns_of(address: str) -> dict[str, int]:
     """
     patterns = {}
     try:
-        known = canonical(address)
+        known = canonical(_unquoted(address))
         patterns[known.address] = 0
         domain = known.domain
     except AddressError:
@@ -189,12 +192,22 @@ def patterns_of(address: str) -> dict[str, int]:
     return patterns | {EVERYBODY: FARTHEST}
 
 
+def _unquoted(address: str) -> str:
+    """`"ann"@example.com` is ann@example.com, written otherwise (RFC 5322 3.4.1)."""
+    local_part, at, domain = address.strip().removeprefix("<").rpartition("@")
+    if len(local_part) > 2 and local_part[0] == local_part[-1] == '"':
+        local_part = _ESCAPED.sub(r"\1", local_part[1:-1])
+    return f"{local_part}{at}{domain}"
+
+
 def _domain_of(address: str) -> str:
+    """Of a domain with a label that no host may have, such as `a_b.example.com`, what stands behind it: whoever owns that made it up."""
     _, at, domain = address.strip().removesuffix(">").rpartition("@")
-    try:
-        return canonical_domain(domain) if at else ""
-    except AddressError:
-        return ""
+    labels = domain.split(".") if at else []
+    for first in range(max(0, len(labels) - 1 - MAX_PARENTS), len(labels)):
+        with suppress(AddressError):
+            return canonical_domain(".".join(labels[first:]))
+    return ""
 
 
 def _with_parents(domain: str) -> list[str]:

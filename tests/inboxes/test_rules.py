@@ -76,7 +76,11 @@ class TestPrecedence:
         assert verdict(*written) == expected
 
     @pytest.mark.parametrize(
-        "address", ["Ann@Mail.Example.Com", "ann+news@mail.example.com", "<ann@mail.example.com.>", "ANN+a+b@MAIL.example.com"]
+        "address",
+        [
+            *("Ann@Mail.Example.Com", "ann+news@mail.example.com", "<ann@mail.example.com.>", "ANN+a+b@MAIL.example.com"),
+            *('"ann"@mail.example.com', '<"a\\nn"@mail.example.com>', '"ann+news"@mail.example.com'),
+        ],
     )  # fmt: skip
     def test_it_takes_every_spelling_for_the_same_address(self, address: str) -> None:
         assert verdict(f"inbox block {ANN}", address=address) == f"block_rule {ANN}"
@@ -85,7 +89,16 @@ class TestPrecedence:
         assert verdict("inbox block xn--bcher-kva.example", address="jörg@BÜCHER.example").startswith("block_rule")
 
     @pytest.mark.parametrize(
-        "address", ['"a b"@example.com', "a..b@example.com", "x" * 65 + "@example.com", "@example.com"]
+        "address",
+        [
+            *('"a b"@example.com', "a..b@example.com", "x" * 65 + "@example.com", "@example.com"),
+            *(
+                "ann@a_b.example.com",
+                "ann@-.example.com",
+                "ann@a.b_.c.example.com",
+                "ann@" + "_." * 100 + "example.com",
+            ),
+        ],
     )
     def test_it_finds_the_domain_of_an_address_that_cannot_be_read(self, address: str) -> None:
         assert verdict("inbox block example.com", address=address) == "block_rule example.com"
