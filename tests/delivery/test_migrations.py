@@ -1,6 +1,7 @@
 """What a migration does with the mail that is there."""
 
 from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 from django.core.management import call_command
@@ -9,6 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from delivery.models import InboundMail, RawObject
 from delivery.raw_mover import move_batch
+from mailbot.lib.scope import OWNER, acting_within
 from tests.cast import Caller
 from tests.mailing import deliver, mail
 
@@ -50,3 +52,18 @@ class TestRawObjects:
         assert move_batch().moved == 1
         with pytest.raises(RuntimeError, match="cannot be undone"):
             migrate("0002")
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no such keys")
+def test_an_index_that_was_left_half_made_is_made_again() -> None:
+    """CREATE INDEX CONCURRENTLY that is stopped leaves one that has the name and is good for nothing."""
+    migration = import_module("delivery.migrations.0005_account_keys")
+    with acting_within(OWNER), connection.cursor() as cursor:
+        for table in ("recipient", "sendattempt"):
+            cursor.execute(f"ALTER TABLE delivery_{table} DROP CONSTRAINT delivery_{table}_mail_id_with_account_id")
+        index = "'delivery_outboundmail_id_account_id'::regclass"
+        cursor.execute(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = {index}")
+        with connection.schema_editor(atomic=False) as editor:
+            migration.carry_the_tenant(None, editor)
+        cursor.execute(f"SELECT indisvalid FROM pg_index WHERE indexrelid = {index}")
+        assert cursor.fetchone() == (True,)

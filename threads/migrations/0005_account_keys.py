@@ -22,6 +22,7 @@ def carry_the_tenant(apps, schema_editor):
         return
     with schema_editor.connection.cursor() as cursor:
         for table, column in UNIQUE:
+            drop_half_made(cursor, f"{table}_id_{column}")
             cursor.execute(
                 f"CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS {table}_id_{column} ON {table} (id, {column})"
             )
@@ -35,6 +36,13 @@ def carry_the_tenant(apps, schema_editor):
                 " DEFERRABLE INITIALLY DEFERRED NOT VALID"
             )
             cursor.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def drop_half_made(cursor, index):
+    """What an earlier try left that was stopped in the middle: it has the name, and holds nothing up."""
+    cursor.execute("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid", [index])
+    if cursor.fetchone():
+        cursor.execute(f"DROP INDEX CONCURRENTLY {index}")
 
 
 def single_keys(cursor, table, column):
