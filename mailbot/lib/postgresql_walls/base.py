@@ -45,12 +45,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _commit(self) -> None:
         if self._status() == TransactionStatus.INERROR:
             self._forget_scope()
-        super()._commit()
+        super()._commit()  # type: ignore[misc]  # django-stubs does not know it
 
     def _close(self) -> None:
         if self._status() != TransactionStatus.IDLE:
             self._forget_scope()
-        super()._close()
+        super()._close()  # type: ignore[misc]
 
     def _rollback(self) -> None:
         self._forget_scope()
