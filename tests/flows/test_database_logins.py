@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.flows.conftest import HOST, ROOT, Server, until
-from tests.flows.private_servers import PrivatePostgres, private_postgres, production_only
+from tests.flows.private_servers import PrivatePostgres, postgresql_programs, private_postgres, production_only
 
 pytestmark = [pytest.mark.flows, pytest.mark.timeout(120), production_only]
 
@@ -81,6 +81,27 @@ def test_an_owner_that_may_make_roles_needs_nobody(mailbot: Server, postgres: Pr
     postgres.execute("ALTER ROLE plain CREATEROLE")
     mailbot.begin()
     it_works(mailbot)
+
+
+def test_the_owner_backs_up_every_row(mailbot: Server, postgres: PrivatePostgres) -> None:
+    postgres.execute("ALTER ROLE plain CREATEROLE")
+    mailbot.manage("migrate", "--verbosity", "0")
+    mailbot.issue_key()
+    dump = [str(postgresql_programs() / "pg_dump"), "--enable-row-security", mailbot.environment["DATABASE_URL"]]
+    dumped = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
+    postgres.execute("CREATE DATABASE restored OWNER plain")
+    restored = url_of("plain", postgres).removesuffix("plain") + "restored"
+    subprocess.run(
+        [str(postgresql_programs() / "psql"), "--quiet", "--set=ON_ERROR_STOP=1", restored],
+        input=dumped,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    mailbot.environment["DATABASE_URL"] = restored
+    assert mailbot.manage("migrate", "--check") == ""
+    with psycopg.connect(restored) as connection:
+        assert connection.execute("SELECT count(*) FROM inboxes_apikey").fetchone() == (1,)
 
 
 def test_processes_may_have_a_login_that_owns_nothing(mailbot: Server, postgres: PrivatePostgres) -> None:
