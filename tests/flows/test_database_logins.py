@@ -13,7 +13,7 @@ import pytest
 from tests.flows.conftest import HOST, ROOT, Server, until
 from tests.flows.private_servers import PrivatePostgres, postgresql_programs, private_postgres, production_only
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(120), production_only]
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(300), production_only]
 
 ROLES = "mailbot_tenant, mailbot_system"
 
