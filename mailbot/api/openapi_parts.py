@@ -140,7 +140,7 @@ IDEMPOTENCY_KEY: Part = {
         "A name of your own for this request, kept for 24 hours. The same key with the same body answers what the first request"
         " was answered, with `Idempotent-Replayed: true`; with another body, or while that one is still at work, it is a 409."
     ),
-    "schema": {**TEXT, "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "schema": {**TEXT, "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "example": "5b2c2f5e-6c0a-4c4e-9d0a-0f7f2c1d9c11",
 }
 

@@ -1,4 +1,5 @@
-"""The first five minutes of the README, done as they are written, in one shell, and held against the answers shown there.
+"""The first five minutes of the README, and docs/getting-started.md, done as they are written, each in one shell, and held against the
+answers shown there.
 
 An answer is shown shortened: keys may be left out, `…` stands for any text, and in a list only the shown beginning counts.
 """
@@ -27,8 +28,15 @@ class Step:
     shown: str = ""
 
 
-def steps() -> list[Step]:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## First five minutes\n")[1].split("\n## ")[0]
+def first_five_minutes() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8").split("\n## First five minutes\n")[1].split("\n## ")[0]
+
+
+def getting_started() -> str:
+    return (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+
+
+def steps(section: str) -> list[Step]:
     found: list[Step] = []
     for language, text in FENCE.findall(section):
         if language == "sh":
@@ -74,8 +82,9 @@ def as_pattern(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(map(re.escape, text.split("…"))), re.DOTALL)
 
 
-def test_it_works_as_written(folder):
-    told = steps()
+@pytest.mark.parametrize("page", [first_five_minutes, getting_started])
+def test_it_works_as_written(folder, page):
+    told = steps(page())
     for step, output in zip(told, outputs_of([step.commands for step in told], folder), strict=True):
         if step.language == "json":
             assert fits(json.loads(step.shown), json.loads(output)), f"{step.commands}\n{output}"
@@ -84,8 +93,9 @@ def test_it_works_as_written(folder):
             assert as_pattern(step.shown.strip()).search(output.replace("\r\n", "\n")), f"{step.commands}\n{output}"
 
 
-def test_it_has_something_to_hold_against():
-    told = steps()
+@pytest.mark.parametrize("page", [first_five_minutes, getting_started])
+def test_it_has_something_to_hold_against(page):
+    told = steps(page())
     assert len(told) >= 10
     assert sum(step.language == "json" for step in told) >= 8
     assert not fits({"status": "ok"}, {"status": "no"})
