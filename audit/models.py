@@ -31,6 +31,11 @@ ACT_NAMES = {
 }
 
 
+def name_of_save(object_type: str, verb: str) -> str:
+    """What the trail calls it that a registered row was `created`, `updated` or `deleted`."""
+    return ACT_NAMES.get((object_type, verb), f"{object_type}.{verb}")
+
+
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("Audit entries cannot be changed.")
@@ -46,7 +51,7 @@ class AuditEntryManager(TenantManager["AuditEntry"], LogEntryManager.from_querys
         object_type = instance._meta.model_name or ""
         context = current()
         columns |= {
-            "act": ACT_NAMES.get((object_type, verb), f"{object_type}.{verb}"),
+            "act": name_of_save(object_type, verb),
             "object_type": object_type,
             "account_id": getattr(instance, "account_id", None) or (instance.pk if object_type == "account" else ""),
             "inbox_id": _inbox_of(instance),

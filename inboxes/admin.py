@@ -18,7 +18,7 @@ from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
-from inboxes.console_usage import LIMITS, USED_BY_ACCOUNT, USED_BY_INBOX
+from inboxes.console_usage import LIMITS, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
 from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode
 from inboxes.provisioning import delete_inbox, pause, resume
@@ -54,7 +54,7 @@ def _counted(rows: QuerySet[Any]) -> Any:
     return Coalesce(Subquery(numbers, output_field=IntegerField()), 0)
 
 
-@admin.display(description="inboxes")
+@admin.display(description="living inboxes")
 def inbox_count(account: Any) -> Any:
     return account.inbox_count
 
@@ -103,6 +103,12 @@ class AccountAdmin(ConsoleAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         look_again(obj.pk)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest | None, **options: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if field is not None and db_field.name in LIMITS:
+            field.help_text = f"{field.help_text.rstrip('.')} ({servers_own(db_field.name)})."
+        return field
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
         return [MembershipInline] if obj and is_superuser(request) else []
@@ -268,6 +274,7 @@ def entry_inbox(entry: AuditEntry) -> Any:
 class AuditEntryAdmin(ConsoleAdmin, TrailAdmin):
     """The trail within the accounts of the user; entries of no account are for superusers."""
 
+    heading = "Audit trail"
     list_filter = [*TrailAdmin.list_filter, AccountFilter, InboxFilter]
     fields = [
         {"account_id": entry_account, "inbox_id": entry_inbox}.get(str(field), field) for field in TrailAdmin.fields

@@ -73,6 +73,7 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
     """
 
     account_path: str | None = "account_id"
+    heading = ""  # what its place in the navigation is called, where that is another word than the rows' own
     to_see = Can.SEE
     to_change = Can.OPERATE
     search_ids: dict[str, str] = {}
@@ -150,8 +151,10 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
         return HttpResponseRedirect(list_url("audit_auditentry", q=self.get_object(request, unquote(object_id)).pk))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        return super().changelist_view(request, {"title": self._heading(), **(extra_context or {})})
+
+    def _heading(self) -> str:
+        return self.heading or capfirst(self.opts.verbose_name_plural)
 
     # --- The page of one row ---
 
@@ -164,6 +167,7 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
                 "buttons": self.buttons(request, row) if may_operate else [],
                 "title": capfirst(self.opts.verbose_name),
                 "subtitle": self.label(row),
+                "heading": self._heading(),
             }
             context |= self.details(request, row)
         return super().render_change_form(request, context, *args, **options)

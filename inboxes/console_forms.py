@@ -23,10 +23,10 @@ from mailbot.lib.stray_keys import refuse_key
 
 MOST_IN_A_SELECT = 200
 PRESET_NAMES = {
-    "agent": "Agent: reads, sends, labels",
-    "read-only": "Read only: reads messages, threads and events",
-    "auditor": "Auditor: reads the audit trail",
-    "full": "Full: everything, also making and deleting inboxes",
+    "agent": "Agent: reads, sends and labels mail",
+    "read-only": "Read only: reads mail, events, lists and usage",
+    "auditor": "Auditor: reads the audit trail, lists, usage and keys, and no mail",
+    "full": "Full: everything, also making and deleting inboxes and making further keys",
 }
 
 
@@ -91,7 +91,7 @@ class IssueKeyForm(ModeForm):
         validators=[refuse_key],
     )
     expires_at = forms.DateTimeField(
-        label="Expires (UTC)",
+        label="Expires, in UTC",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
         help_text="Empty: it works until it is revoked.",

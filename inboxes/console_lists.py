@@ -30,6 +30,7 @@ def added_by(rule: AddressRule) -> Any:
 
 
 class AddressRuleAdmin(ConsoleAdmin):
+    heading = "Lists"
     list_display = [
         text_column("pattern"),
         badge_column("direction"),

@@ -36,6 +36,7 @@ def _becomes(action: str) -> Question:
 
 
 class MembershipAdmin(ConsoleAdmin):
+    heading = "Members"
     to_see = Can.MANAGE
     to_change = Can.MANAGE
     list_display = [
@@ -71,9 +72,7 @@ class MembershipAdmin(ConsoleAdmin):
         )
         added = form.add() if form.is_valid() else None
         if added is None:
-            intro = (
-                "They sign in with a password that is shown once, on the next page, and can be changed by themselves."
-            )
+            intro = "They sign in with a password that is shown once, on the next page. They can change it."
             return self.form_page(request, form, "Add a member", "Add member", intro)
         membership, password = added
         if not password:

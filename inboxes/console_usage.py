@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
@@ -57,6 +58,13 @@ def storage_of_account(account: Account) -> SafeString:
 @admin.display(description="storage")
 def storage_of_inbox(inbox: Inbox) -> str:
     return f"{octets(inbox.message_octets)} of messages, {octets(inbox.attachment_octets)} of attachments"
+
+
+def servers_own(limit: str) -> str:
+    """What holds for an account that leaves this field empty."""
+    recipients, quota = settings.ACCOUNT_DAILY_SEND_LIMIT, settings.ACCOUNT_STORAGE_QUOTA
+    shown = {"daily_send_limit": recipients and grouped(recipients), "storage_quota": quota and octets(quota)}
+    return shown[limit] or "none"
 
 
 LIMITS = ("daily_send_limit", "storage_quota")

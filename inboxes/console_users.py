@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import ValidationError
 from django.forms import BaseInlineFormSet
@@ -33,6 +34,14 @@ class MembershipInline(admin.TabularInline[Any, Any]):
     model = Membership
     formset = MembershipFormSet
     extra = 0
+    verbose_name, verbose_name_plural = "member", "members"
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest | None, **options: Any) -> Any:
+        """Without the admin's buttons beside it: a user is made, changed and looked at on the page of users."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_superuser(request)

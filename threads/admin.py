@@ -17,6 +17,7 @@ from mailbot.lib.console_cells import (
     number_column,
     page_link,
     shortened,
+    size_column,
     text_column,
     time_column,
 )
@@ -191,7 +192,16 @@ class MessageAdmin(ConsoleAdmin):
             },
         ),
         (None, {"fields": [link_column("inbox", "inboxes_inbox"), link_column("thread", "threads_thread"), "id"]}),
-        (None, {"fields": [time_column("created_at", "filed"), time_column("sent_at", "Date header"), "size"]}),
+        (
+            None,
+            {
+                "fields": [
+                    time_column("created_at", "filed"),
+                    time_column("sent_at", "Date header"),
+                    size_column("size"),
+                ]
+            },
+        ),
     ]
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:

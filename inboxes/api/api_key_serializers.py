@@ -10,6 +10,7 @@ from inboxes.api import examples
 from inboxes.models import ApiKey, Mode
 from inboxes.permissions import PRESETS, RIGHTS
 from mailbot.api.errors import unknown_fields
+from mailbot.api.fields import OneOf
 from mailbot.api.pagination import PageQuery
 from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
@@ -43,7 +44,7 @@ class ApiKeyPatch(StrictSerializer):
         child=serializers.CharField(max_length=ID_LENGTH), max_length=MOST_INBOXES, required=False, allow_null=True
     )
     permissions = RightsField(required=False)
-    preset = serializers.ChoiceField(choices=list(PRESETS), required=False)
+    preset = OneOf(choices=list(PRESETS), required=False)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
@@ -62,7 +63,7 @@ class ApiKeyPatch(StrictSerializer):
 @shown_as(examples.API_KEY_BODY)
 class ApiKeyBody(ApiKeyPatch):
     name = serializers.CharField(max_length=100)
-    mode = serializers.ChoiceField(choices=Mode.choices, required=False)
+    mode = OneOf(choices=Mode.choices, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = super().validate(attrs)
@@ -85,7 +86,7 @@ def _with_inboxes(attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 class ApiKeyQuery(PageQuery):
-    status = serializers.ChoiceField(choices=ApiKey.Status.choices, required=False)
+    status = OneOf(choices=ApiKey.Status.choices, required=False)
 
 
 @shown_as(examples.API_KEY)

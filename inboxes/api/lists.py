@@ -30,6 +30,11 @@ from mailbot.api.schema import described
 from mailbot.api.views import data
 
 
+def no_such_list() -> ApiError:
+    fix = f"Paths are /v1/lists/{{direction}}/{{effect}}: {', '.join(Direction.values)}; {', '.join(Effect.values)}."
+    return ApiError(Code.NOT_FOUND, "There is no such list.", fix=fix)
+
+
 def is_limited(key: Principal) -> bool:
     """Whether the key is for some inboxes only and not for the whole account."""
     return key.inbox_ids is not None
@@ -54,7 +59,7 @@ class ListScopedView(InboxScopedView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if kwargs["direction"] not in Direction.values or kwargs["effect"] not in Effect.values:
-            raise not_found()
+            raise no_such_list()
 
     def rules(self, direction: str, effect: str) -> QuerySet[AddressRule]:
         return visible_rules(self.key).filter(direction=direction, effect=effect)

@@ -8,7 +8,7 @@ from inboxes.api import examples
 from inboxes.lists import MAX_ENTRIES
 from inboxes.models import AddressRule
 from inboxes.rules import EVERYBODY, canonical_pattern
-from mailbot.api.fields import StoredField
+from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery
 from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
@@ -103,7 +103,7 @@ class ReplaceBody(StrictSerializer):
 
 class RuleQuery(PageQuery):
     inbox_id = serializers.CharField(max_length=40, required=False)
-    level = serializers.ChoiceField(choices=["inbox", "account"], required=False)
+    level = OneOf(choices=["inbox", "account"], required=False)
     pattern = PatternField(required=False)
 
 
@@ -114,7 +114,7 @@ class RemoveQuery(serializers.Serializer[Any]):
 
 class CheckQuery(serializers.Serializer[Any]):
     address = AddressField()
-    direction = serializers.ChoiceField(choices=AddressRule.Direction.choices)
+    direction = OneOf(choices=AddressRule.Direction.choices)
     inbox_id = serializers.CharField(max_length=40, required=False)
 
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from inboxes.api import examples
 from inboxes.models import Inbox
 from inboxes.provisioning import EXPIRED
-from mailbot.api.fields import StoredField
+from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery
 from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
@@ -106,7 +106,7 @@ class ReasonBody(StrictSerializer):
 
 
 class InboxQuery(PageQuery):
-    status = serializers.ChoiceField(choices=Inbox.Status.choices, required=False)
+    status = OneOf(choices=Inbox.Status.choices, required=False)
 
 
 class DeleteQuery(serializers.Serializer[Any]):

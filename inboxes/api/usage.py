@@ -22,6 +22,7 @@ from mailbot.api.views import data
 
 USUAL_DAYS = 30
 MOST_DAYS = 366
+NO_DAY = "This is neither a day (2026-11-24) nor a time (2026-11-24T10:15:00Z)."
 
 
 class DayField(serializers.Field[date, Any, Any, Any]):
@@ -32,7 +33,10 @@ class DayField(serializers.Field[date, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> date:
         text = str(data)
-        day: date = (self.DAY if len(text) == len("2026-11-24") else self.MOMENT).run_validation(text)
+        try:
+            day: date = (self.DAY if len(text) == len("2026-11-24") else self.MOMENT).run_validation(text)
+        except serializers.ValidationError:
+            raise serializers.ValidationError(NO_DAY) from None
         return day.date() if isinstance(day, datetime) else day
 
     def to_representation(self, value: date) -> str:

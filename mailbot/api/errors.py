@@ -158,7 +158,13 @@ def _no_room(exception: Exception) -> ApiError:
 
 
 def _other_refusal(exception: exceptions.APIException) -> ApiError:
-    fix = "See the API's documentation for the methods and media types of this path."
+    match exception:
+        case exceptions.UnsupportedMediaType():
+            fix = "Send the body as JSON, with the header `Content-Type: application/json`."
+        case exceptions.MethodNotAllowed():
+            fix = "Use one of the methods in the answer's header Allow."
+        case _:
+            fix = "See the API's documentation of this path."
     headers = {"Allow": ", ".join(getattr(exception, "allowed_methods", []))}
     return ApiError(
         Code.INVALID_REQUEST,

@@ -69,11 +69,12 @@ def grouped(number: int) -> str:
 
 
 def moment(time: datetime | None) -> SafeString:
-    """A time to the second, in UTC as the trail has it, with its age."""
+    """A time to the second, in UTC as the trail has it, and how far away that is: `3 min ago`, `in 3 min`."""
     if time is None:
         return SafeString(NOTHING)
-    text = time.strftime("%Y-%m-%d %H:%M:%S")
-    return format_html('<time datetime="{}">{}</time> <span class="age">{}</span>', time.isoformat(), text, age(time))
+    text, far = time.strftime("%Y-%m-%d %H:%M:%S"), age(time)
+    far = far if far.startswith("in ") else f"{far} ago"
+    return format_html('<time datetime="{}">{}</time> <span class="age">{}</span>', time.isoformat(), text, far)
 
 
 def page_link(model: str, pk: str, text: Any) -> SafeString:
@@ -115,6 +116,10 @@ def badge_column(name: str, label: str = "") -> Cell:
 
 def text_column(name: str, label: str = "", length: int = 80) -> Cell:
     return _column(lambda text: shortened(text, length), name, label)
+
+
+def size_column(name: str, label: str = "") -> Cell:
+    return _column(octets, name, label)
 
 
 def number_column(name: str, label: str = "") -> Cell:

@@ -54,6 +54,12 @@ class TestTrail:
         assert entry.cid in page
         assert "0 audit entries" in admin_client.get(list_of(AuditEntry), {"q": "nothing"}).content.decode()
 
+    def test_it_can_be_narrowed_to_whatever_an_entry_is_of(self, admin_client, alice):
+        alice.create_inbox()
+        page = admin_client.get(list_of(AuditEntry)).content.decode()
+        for kind in AuditEntry.objects.values_list("act", flat=True).distinct():
+            assert f"?act={kind}" in page
+
     def test_it_shows_entries_without_an_object(self, admin_client):
         sign_in("nobody", "wrong")
         assert admin_client.get(list_of(AuditEntry)).status_code == 200

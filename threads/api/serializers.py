@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from rest_framework import serializers
 
-from mailbot.api.fields import StoredField
+from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery
 from mailbot.api.schema import shown_as
 from mailbot.api.shapes import RowSerializer
@@ -29,15 +29,15 @@ class LabelsBody(StrictSerializer):
 @shown_as(examples.THREAD_PATCH)
 class ThreadPatch(StrictSerializer):
     labels = serializers.ListField(child=LabelField(), max_length=MAX_LABELS, required=False)
-    status = serializers.ChoiceField(choices=Thread.Status.choices, required=False)
+    status = OneOf(choices=Thread.Status.choices, required=False)
 
 
 class MessageQuery(PageQuery):
-    direction = serializers.ChoiceField(choices=Message.Direction.choices, required=False)
+    direction = OneOf(choices=Message.Direction.choices, required=False)
     thread_id = serializers.CharField(max_length=40, required=False)
     to = serializers.CharField(max_length=320, required=False)
     subject = serializers.CharField(max_length=500, required=False)
-    status = serializers.ChoiceField(choices=Message.Status.choices, required=False)
+    status = OneOf(choices=Message.Status.choices, required=False)
     after = serializers.CharField(max_length=40, required=False)
     before = serializers.CharField(max_length=40, required=False)
     has_attachment = serializers.BooleanField(required=False, default=None)
@@ -55,7 +55,7 @@ class ThreadQuery(PageQuery):
     subject = serializers.CharField(max_length=500, required=False)
     after = serializers.CharField(max_length=40, required=False)
     before = serializers.CharField(max_length=40, required=False)
-    status = serializers.ChoiceField(choices=Thread.Status.choices, required=False)
+    status = OneOf(choices=Thread.Status.choices, required=False)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {**super().get_fields(), "label": LabelField(required=False)}
@@ -69,7 +69,7 @@ class EventQuery(PageQuery):
     thread_id = serializers.CharField(max_length=40, required=False)
     inbox_id = serializers.CharField(max_length=40, required=False)
     message_id = serializers.CharField(max_length=40, required=False)
-    type = serializers.ChoiceField(choices=[event.value for event in EventType], required=False)
+    type = OneOf(choices=[event.value for event in EventType], required=False)
     after = serializers.CharField(max_length=40, required=False)
 
 

@@ -26,6 +26,7 @@ from inboxes.models import Inbox
 from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import ApiError, Code, as_api_error, invalid, log, not_found, our_fault
 from mailbot.api.exposed_keys import refuse_exposed_key
+from mailbot.api.fields import OneOf
 from mailbot.api.permissions import require
 from mailbot.api.rate_limits import count_call
 from mailbot.api.renderers import dumps
@@ -61,7 +62,7 @@ def close_lookers() -> None:
 
 
 class WaitQuery(serializers.Serializer[Any]):
-    direction = serializers.ChoiceField(choices=Message.Direction.choices, default=Message.Direction.INBOUND)
+    direction = OneOf(choices=Message.Direction.choices, default=Message.Direction.INBOUND)
     from_address = serializers.CharField(max_length=320, required=False)
     subject_contains = serializers.CharField(max_length=500, required=False)
     has_code = serializers.BooleanField(required=False, default=None)

@@ -21,6 +21,7 @@ class TestErrors:
         answer = alice.put("/v1/inboxes", {})
         assert answer.status_code == 405
         assert "POST" in answer.headers["Allow"]
+        assert "Allow" in answer.json()["error"]["fix"]
 
     @pytest.mark.parametrize("method", ["head", "options", "trace"])
     def test_it_tells_nothing_without_a_key_by_any_method(self, db: None, method: str) -> None:
@@ -33,7 +34,15 @@ class TestErrors:
         assert alice.client.head("/v1/inboxes").status_code == 200
 
     def test_it_refuses_what_is_not_json(self, alice: Caller) -> None:
-        assert alice.client.post("/v1/inboxes", {"username": "x"}).status_code == 415
+        answer = alice.client.post("/v1/inboxes", {"username": "x"})
+        assert answer.status_code == 415
+        assert "Content-Type: application/json" in answer.json()["error"]["fix"]
+
+    def test_it_names_what_could_be_chosen(self, alice: Caller) -> None:
+        answer = alice.get("/v1/inboxes", status="actve")
+        assert answer.status_code == 400
+        reason = "“actve” is none of: active, paused, tripped, deleted. Did you mean “active”?"
+        assert answer.json()["error"]["fields"] == {"status": [reason]}
 
     def test_it_refuses_what_is_too_large(self, alice: Caller, settings: object) -> None:
         settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100  # type: ignore[attr-defined]
