@@ -104,7 +104,7 @@ class AccountAdmin(ConsoleAdmin):
         super().save_model(request, obj, form, change)
         look_again(obj.pk)
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest | None, **options: Any) -> Any:
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **options)
         if field is not None and db_field.name in LIMITS:
             field.help_text = f"{field.help_text.rstrip('.')} ({servers_own(db_field.name)})."

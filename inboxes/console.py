@@ -154,7 +154,7 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
         return super().changelist_view(request, {"title": self._heading(), **(extra_context or {})})
 
     def _heading(self) -> str:
-        return self.heading or capfirst(self.opts.verbose_name_plural)
+        return self.heading or str(capfirst(self.opts.verbose_name_plural))
 
     # --- The page of one row ---
 

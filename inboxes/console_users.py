@@ -36,7 +36,7 @@ class MembershipInline(admin.TabularInline[Any, Any]):
     extra = 0
     verbose_name, verbose_name_plural = "member", "members"
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest | None, **options: Any) -> Any:
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
         """Without the admin's buttons beside it: a user is made, changed and looked at on the page of users."""
         field = super().formfield_for_dbfield(db_field, request, **options)
         if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
