@@ -104,6 +104,16 @@ class TestDatabase:
             )
             assert {name for (name,) in cursor.fetchall()} == tables
 
+    def test_it_is_noticed_when_one_is_missing(self, db: None):
+        """make run builds them again at the next start when it could not before."""
+        with acting_within(OWNER):
+            assert row_security.are_up(connection)
+            with connection.cursor() as cursor:
+                cursor.execute("DROP POLICY mailbot_tenant ON threads_message")
+            assert not row_security.are_up(connection)
+            row_security.build(connection)
+            assert row_security.are_up(connection)
+
     def test_requests_and_workers_act_as_roles_that_own_nothing_and_pass_no_policy(self, db: None):
         for scope in (NOBODY, EVERYBODY):
             with acting_within(scope), connection.cursor() as cursor:
