@@ -89,6 +89,23 @@ class TestManagers:
             with pytest.raises(Thread.DoesNotExist):
                 Message(thread_id=message.thread_id).thread  # noqa: B018
 
+    def test_a_relation_finds_what_belongs_to_the_inboxes_of_the_key(self, alice: Caller, told: Inbox):
+        """Django makes its managers without what the models' own were told."""
+        other = alice.create_inbox(username="other")
+        with acting_within(EVERYBODY):
+            message = Message.objects.filter(inbox=told, attachment_count=1).get()
+        with acting_within(scope_of(alice, (told.pk,))):
+            assert message.attachments.count() == 1
+            assert alice.account.inboxes.count() == 1
+        with acting_within(scope_of(alice, (other.pk,))):
+            assert message.attachments.count() == 0
+            assert set(alice.account.inboxes.values_list("pk", flat=True)) == {other.pk}
+
+    def test_a_key_of_one_inbox_reads_mail_with_attachments(self, alice: Caller, told: Inbox):
+        limited = alice.with_key(inbox=told)
+        answer = limited.get(f"/v1/inboxes/{told.pk}/messages", direction="inbound")
+        assert [len(message["attachments"]) for message in answer.json()["data"]] == [1]
+
 
 def account_of(row: Any) -> str:
     return str(getattr(row, "account_id", row.pk))

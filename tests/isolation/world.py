@@ -1,0 +1,133 @@
+"""What a tenant has: an inbox with something of each kind, all of it marked, and what a caller may give for each slot."""
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+
+from inboxes.models import Account, AddressRule, Inbox
+from mailbot.api.pagination import encoded
+from tests.cast import Caller, run_workers
+from tests.isolation.asking import LIST, PATTERN, ask
+from tests.isolation.slots import Operation, Slot
+from tests.mailing import deliver, mail
+from threads.models import Attachment, Event, Message
+
+ID = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
+MESSAGES, THREADS, EVENTS = ("message_id", "thread_id", "event_id")
+
+
+@dataclass
+class World:
+    """`mark` is in all that the tenant wrote or was sent. `ids` by the name of the slot that takes them."""
+
+    owner: Caller
+    inbox: Inbox
+    mark: str
+    ids: dict[str, str]
+    cursors: dict[Operation, str] = field(default_factory=dict)
+
+    @property
+    def authorization(self) -> str:
+        return f"Bearer {self.owner.secret}"
+
+    def value(self, operation: Operation, slot: Slot) -> str:
+        """What is right there for the owner."""
+        match slot.word:
+            case "after" | "before":
+                return self.ids[_listed_by(operation) + ("" if slot.word == "after" else "_last")]
+            case "cursor":
+                return self.cursors[operation]
+            case "query":
+                return f"thread:{self.ids['thread_id']}"
+            case "Idempotency-Key":
+                return f"{self.mark} {operation}"
+        return self.ids[slot.word]
+
+    def path_values(self, operation: Operation) -> dict[Slot, str]:
+        return {slot: self.value(operation, slot) for slot in operation.path_slots}
+
+
+def _listed_by(operation: Operation) -> str:
+    """What is put in order there, and so what `after` is an id of."""
+    last = operation.path.rpartition("/")[2]
+    return {"threads": THREADS, "events": EVENTS}.get(last, MESSAGES)
+
+
+def build_world(account: Account, mode: str, mark: str) -> World:
+    owner = Caller(account, "Owner", mode)
+    owner.create_inbox(username=f"{mark}-too")  # lists have two pages
+    inbox = owner.create_inbox(username=mark, display_name=mark, client_id=f"{mark} client")
+    _fill(owner, inbox, mark)
+    first, *_, last = Message.objects.filter(inbox=inbox).order_by("sequence")
+    ids = {
+        "inbox_id": inbox.pk,
+        "inbox_ids": inbox.pk,
+        "client_id": f"{mark} client",
+        "actor": owner.key.pk,
+        "message_id": first.pk,
+        "message_id_last": last.pk,
+        "thread_id": first.thread_id,
+        "thread_id_last": last.thread_id,
+        "attachment_id": Attachment.objects.get(message=first).pk,
+        "event_id": Event.objects.filter(inbox=inbox).order_by("pk")[0].pk,
+        "key_id": owner.with_key(inbox=inbox).key.pk,
+        "rule_id": AddressRule.objects.get(inbox=inbox, pattern=PATTERN).pk,
+    }
+    return World(owner, inbox, mark, ids)
+
+
+def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
+    known = f"<first@{mark}.example>"
+    body = f"The secret of {mark}. Code: 482913. https://{mark}.example/verify\n"
+    files = {f"{mark}.txt": mark.encode()}
+    deliver(mail(Subject=f"Secret of {mark}", Message_ID=known, body=body, attachments=files), inbox)
+    deliver(mail(Subject=f"Re: Secret of {mark}", In_Reply_To=known, body=body), inbox)
+    owner.send(inbox, subject=f"Secret plan of {mark}", body_text=body, labels=[mark])
+    run_workers()
+    deliver(mail(Subject=f"Last secret of {mark}", body=body), inbox)
+    path = "/v1/lists/{direction}/{effect}".format(**LIST)
+    for pattern in (PATTERN, f"{mark}.example.net"):
+        owner.post(path, {"pattern": pattern, "note": mark, "inbox_id": inbox.pk})
+    owner.post(path, {"pattern": PATTERN})  # of the account: all its keys see that
+    owner.with_key(inbox=inbox)
+
+
+def use_everything(world: World, operations: list[Operation]) -> None:
+    """Have the owner take a cursor from each list, and use an Idempotency-Key of his own for each POST."""
+    for operation in operations:
+        if operation.slot("cursor"):
+            world.cursors[operation] = _cursor_of(world, operation)
+        if key := operation.slot("Idempotency-Key"):
+            given = world.path_values(operation) | {key: world.value(operation, key)}
+            assert ask(operation, given, world.authorization).is_success, operation
+
+
+def _cursor_of(world: World, operation: Operation) -> str:
+    if operation.path.endswith("{thread_id}"):  # it gives none for less than two hundred messages
+        return encoded(Message.objects.get(pk=world.ids["message_id"]), ("sequence",))
+    answer = ask(operation, world.path_values(operation), world.authorization, limit=1)  # type: ignore[arg-type]
+    cursor = answer.json()["meta"]["next_cursor"]
+    assert cursor, f"{operation}: the world has too little of it for a second page"
+    return str(cursor)
+
+
+def twin(value: str) -> str:
+    """Of the same kind, at the same place in every order, and nobody's."""
+    if ID.search(value):
+        return ID.sub(lambda found: _with_another_end(found[0]), value)
+    if (inside := _read_cursor(value)) is not None:
+        return base64.urlsafe_b64encode(ID.sub(lambda found: _with_another_end(found[0]), inside).encode()).decode()
+    return _with_another_end(value)
+
+
+def _with_another_end(text: str) -> str:
+    return text[:-1] + ("0" if text[-1] != "0" else "1")
+
+
+def _read_cursor(value: str) -> str | None:
+    try:
+        inside = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
+        return inside if isinstance(json.loads(inside), list) else None
+    except ValueError:
+        return None
