@@ -20,11 +20,6 @@ from threads.models import Event, Message, Thread
 
 on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row-level security")
 
-# Tables with an account that no tenant reads: why.
-NO_WALL = {
-    "delivery_rawobject": "one raw mail may be for inboxes of several accounts; it is reached through a message only",
-}
-
 
 def tenant_models() -> list[type[models.Model]]:
     return [model for model in apps.get_models() if isinstance(model._default_manager, TenantManager)]
@@ -77,7 +72,7 @@ class TestManagers:
             for model in apps.get_models()
             if any(field.attname == "account_id" for field in model._meta.concrete_fields)
         }
-        assert with_account - walled == set(NO_WALL)
+        assert with_account - walled == set(row_security.NO_WALL)
 
     def test_a_relation_is_no_way_around_them(self, told: Inbox, charlie: Caller):
         with acting_within(EVERYBODY):
@@ -124,12 +119,12 @@ class TestDatabase:
     def test_it_is_noticed_when_one_is_missing(self, db: None):
         """make run builds them again at the next start when it could not before."""
         with acting_within(OWNER):
-            assert row_security.are_up(connection)
+            assert row_security.is_built(connection)
             with connection.cursor() as cursor:
                 cursor.execute("DROP POLICY mailbot_tenant ON threads_message")
-            assert not row_security.are_up(connection)
+            assert not row_security.is_built(connection)
             row_security.build(connection)
-            assert row_security.are_up(connection)
+            assert row_security.is_built(connection)
 
     def test_requests_and_workers_act_as_roles_that_own_nothing_and_pass_no_policy(self, db: None):
         for scope in (NOBODY, EVERYBODY):
