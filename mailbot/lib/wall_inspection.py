@@ -109,14 +109,14 @@ def _login(cursor: Any) -> Iterator[Finding]:
     if not may_act:
         fix = f'GRANT {TENANT}, {SYSTEM} TO "{name}";'
         yield Finding(Level.MISSING, f"login {name} may not act as the roles of the server", fix)
-    for holds, weakness in (
-        (passes, "passes every policy when it steps out of its role"),
-        (owns, "owns the tables and can take the walls down"),
-        (sees and not passes, "sees all rows before it takes a role"),
-    ):
-        if holds:
-            yield Finding(Level.WARNING, f"login {name} {weakness}", SEPARATE_LOGIN)
-    if may_act and not (passes or owns or sees):
+    weaknesses = {
+        "passes every policy when it steps out of its role": passes,
+        "owns the tables and can take the walls down": owns,
+        "sees all rows before it takes a role": sees and not passes,
+    }
+    if found := [weakness for weakness, holds in weaknesses.items() if holds]:
+        yield Finding(Level.WARNING, f"login {name} {', '.join(found)}", SEPARATE_LOGIN)
+    elif may_act:
         yield Finding(
             Level.STANDS, f"login {name}: passes no policy, owns none of the tables, sees nothing without a role"
         )

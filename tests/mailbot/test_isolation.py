@@ -10,11 +10,11 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, connection,
 
 from delivery.storage_figures import count_storage
 from inboxes.models import Inbox, Membership
-from mailbot.api.views import TenantView
 from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
 from mailbot.lib.tenants import TenantManager, Unscoped
 from tests.cast import Caller, run_workers
+from tests.isolation.walls import take_out_the_managers
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
 
@@ -243,35 +243,10 @@ def check_at_once() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-@pytest.fixture
-def without_managers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first wall is gone: managers and the base view give everything."""
-    monkeypatch.setattr(TenantManager, "within_scope", lambda self, rows: rows)
-    monkeypatch.setattr(TenantView, "scoped", lambda self, rows: rows)
-    for module in ("inboxes.api.views", "inboxes.api.audit_log", "threads.api.wait"):
-        monkeypatch.setattr(f"{module}.visible_inboxes", lambda key: Inbox.objects.all(), raising=False)
-
-
 @on_postgresql
 class TestTheDatabaseAlone:
-    def test_a_stranger_reads_and_changes_nothing(self, told: Inbox, charlie: Caller, without_managers: None):
-        message = Message.objects.filter(inbox=told).first()
-        assert message is not None
-        inside = f"/v1/inboxes/{told.pk}"
-        for path in (
-            inside,
-            f"{inside}/messages",
-            f"{inside}/threads",
-            f"{inside}/messages/{message.pk}",
-            f"{inside}/messages/{message.pk}/raw",
-            f"{inside}/threads/{message.thread_id}",
-        ):
-            assert charlie.get(path).status_code == 404, path
-        assert charlie.get("/v1/inboxes").json()["data"] == []
-        assert charlie.get("/v1/events").json()["data"] == []
-        assert charlie.delete(inside).status_code == 404
-        assert charlie.post(f"{inside}/messages", {"to": "a@example.com"}).status_code == 404
-        assert charlie.put(f"{inside}/messages/{message.pk}/labels", {"labels": ["x"]}).status_code == 404
+    """What it keeps from strangers, route by route: tests/isolation."""
 
-    def test_the_team_goes_on_working(self, told: Inbox, bob: Caller, without_managers: None):
+    def test_the_team_goes_on_working(self, told: Inbox, bob: Caller, monkeypatch: pytest.MonkeyPatch):
+        take_out_the_managers(monkeypatch)
         assert bob.get(f"/v1/inboxes/{told.pk}/messages").json()["meta"]["total"] == 2
