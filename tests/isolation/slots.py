@@ -16,8 +16,7 @@ TAKES_NONE = frozenset(
     "page limit purge status type level pattern direction effect address domain note entries labels label metadata name display_name"
     " username email_prefix expires_in expires_at daily_send_limit oversight purge_on_expiry permissions preset mode reason"
     " to cc bcc from reply_to reply_all subject body_text body_html headers attachments filename content content_type url track_opens"
-    " send_at participant has_attachment action from_address subject_contains has_code has_link_host timeout_ms poll_interval_ms"
-    " ".split()
+    " send_at participant has_attachment action from_address subject_contains has_code has_link_host timeout_ms poll_interval_ms".split()
 )
 
 
@@ -98,7 +97,7 @@ def _takes_id(word: str) -> bool:
     if word in TAKES_NONE or word in NO_ID_OF_OURS:
         return False
     if not TAKES_IDS.fullmatch(word):
-        raise Unclassified(word)
+        raise Unclassified(f"{word}: say in {__name__} whether it takes an id")
     return True
 
 
