@@ -71,9 +71,19 @@ def new_database() -> Iterator[dict[str, str]]:
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+FOR_EVERYBODY = (
+    "from mailbot.lib.scope import act_for_everybody_outside_of_requests; act_for_everybody_outside_of_requests()"
+)
+
+
 def in_django(code: str, environment: dict[str, str]) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", FOR_EVERYBODY + code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"This failed in Django:\n{code}\n{done.stderr}")
