@@ -62,7 +62,9 @@ def _in_inbox(model: type[Model], path: str) -> str:
     through, _, _ = path.rpartition("__")
     if through:
         field: Any = model._meta.get_field(through)
-        return f"{field.column} IN (SELECT id FROM {field.related_model._meta.db_table})"  # noqa: S608 (our names)
+        # Correlated, because PostgreSQL would read all of the other table to fill a hash with what IN (SELECT …) gives.
+        table = model._meta.db_table
+        return f"EXISTS (SELECT FROM {field.related_model._meta.db_table} its WHERE its.id = {table}.{field.column})"
     field = _field(model, path)
     named = _INBOX.format(column=field.column)
     # What binds all inboxes of the account, and what an act writes down about none of them (TenantManager._of_no_inbox).

@@ -188,6 +188,39 @@ class TestDatabase:
         with pytest.raises(IntegrityError), transaction.atomic():
             Message.objects.filter(inbox_id=told.pk).update(inbox_id=theirs.pk, account_id=charlie.account.pk)
 
+    @pytest.mark.parametrize("kind", ["with parameters", "without", "of a cursor in the server"])
+    def test_it_knows_for_whom_from_the_first_statement_on(
+        self, told: Inbox, alice: Caller, charlie: Caller, kind: str
+    ):
+        """With some the scope goes in one message, and before others in one of its own."""
+
+        def count() -> int:
+            if kind == "of a cursor in the server":
+                return len(list(Message.objects.filter(account=alice.account.pk).iterator(chunk_size=1)))
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(*) FROM threads_message"
+                    + (" WHERE account_id = %s" if kind == "with parameters" else ""),
+                    [alice.account.pk] if kind == "with parameters" else None,
+                )
+                return int(cursor.fetchone()[0])
+
+        found = []
+        for caller in (alice, charlie, alice):
+            with acting_within(scope_of(caller)):
+                found.append(count())
+        assert found[0] == found[2] > 0
+        assert found[1] == 0
+
+    def test_a_key_of_one_inbox_reads_no_more_of_the_table_of_messages(self, told: Inbox, alice: Caller):
+        """Who sees a message sees its files. PostgreSQL may not find that out by reading all the messages of everybody first."""
+        limited = scope_of(alice, (told.pk,))
+        with acting_within(limited), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("EXPLAIN SELECT id FROM threads_attachment WHERE message_id = %s", ["msg_1"])
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "hashed" not in plan, plan
+
     def test_what_was_said_of_one_request_is_forgotten_with_its_transaction(self, told: Inbox, charlie: Caller):
         with acting_within(scope_of(charlie)):
             with suppress(ZeroDivisionError), transaction.atomic():
