@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mailbot.lib.ids import TypeIDField
+from mailbot.lib.json_columns import JSONColumn
 from mailbot.lib.tenants import TenantManager
 
 
@@ -116,12 +117,12 @@ class ApiKey(models.Model):
     )
     mode = models.CharField(max_length=4, choices=Mode.choices, default=Mode.TEST)
     # A list and no table of its own: a request is authenticated by one query of one row.
-    inbox_ids = models.JSONField(
+    inbox_ids = JSONColumn(
         null=True,
         blank=True,
         help_text="Limits the key to these inboxes, by id. Null: all inboxes of the account in this mode. An empty list: none.",
     )
-    permissions = models.JSONField(default=list, help_text="Rights as in inboxes.permissions.")
+    permissions = JSONColumn(default=list, help_text="Rights as in inboxes.permissions.")
     prefix = models.CharField(max_length=20, editable=False, help_text="How the key begins, to recognise it by.")
     digest = models.CharField("SHA-256", max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -172,7 +173,7 @@ class Inbox(models.Model):
     display_name = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
     status_reason = models.CharField(max_length=500, blank=True)
-    metadata = models.JSONField(default=dict, blank=True)
+    metadata = JSONColumn(default=dict, blank=True)
     client_id = models.CharField(max_length=200, null=True, blank=True)
     oversight = models.BooleanField(default=False)
     daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
@@ -265,7 +266,7 @@ class AddressRule(models.Model):
         max_length=254, help_text="An address or a domain in canonical form, or * for everybody."
     )
     note = models.CharField(max_length=500, blank=True)
-    created_by = models.JSONField(default=dict, editable=False, help_text="{kind, id, name} of who added it")
+    created_by = JSONColumn(default=dict, editable=False, help_text="{kind, id, name} of who added it")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = TenantManager()

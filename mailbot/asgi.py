@@ -3,6 +3,7 @@
 Django answers everything but the waits, which hold no thread (threads.api.wait says why), and the console's assets.
 """
 
+import gc
 import os
 from typing import Any
 
@@ -27,6 +28,9 @@ def with_assets(behind: Any) -> Any:
         assets.add_files(storage.location, prefix=settings.STATIC_URL)
     return assets
 
+
+# What is loaded by now stays. Out of the collector's sight, so that it does not go through all of it again every few hundred answers.
+gc.freeze()
 
 served_with_assets = with_body_limit(with_assets(django_application))
 
