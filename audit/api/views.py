@@ -1,5 +1,6 @@
 """GET /v1/audit-log"""
 
+from functools import partial
 from typing import Any, TypedDict
 
 from django.db.models import QuerySet
@@ -11,7 +12,9 @@ from audit.models import AuditEntry
 from mailbot.api.fields import StoredField
 from mailbot.api.pagination import PageQuery, paginated
 from mailbot.api.schema import described, shown_as
+from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import TenantView
+from mailbot.lib.shown_rows import read_rows
 
 AUDIT_READ = "audit:read"
 
@@ -51,7 +54,7 @@ EXAMPLE = {
 
 
 @shown_as(EXAMPLE)
-class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
+class AuditEntrySerializer(RowSerializer[AuditEntry]):
     id = serializers.CharField(source="public_id")
     occurred_at = serializers.DateTimeField(source="timestamp")
     action = serializers.CharField(source="act")
@@ -71,6 +74,10 @@ class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):
         return {"type": entry.object_type, "id": entry.object_pk}
 
 
+SHOWN = (
+    *("public_id", "timestamp", "act", "actor_kind", "actor_id", "actor_name", "inbox_id", "object_type", "object_pk"),
+    *("changes", "remote_addr", "cid"),
+)
 FILTERS = {"inbox_id": "inbox_id", "action": "act", "from": "timestamp__gte", "to": "timestamp__lt"}
 
 
@@ -94,4 +101,8 @@ class AuditLogView(TenantView):
         entries = self.entries().filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
         if actor := query.get("actor"):
             entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
-        return paginated(entries, query, lambda rows: AuditEntrySerializer(rows, many=True).data, ("-public_id",))
+        return paginated(entries, query, represent_entries, ("-public_id",), partial(read_rows, columns=SHOWN))
+
+
+def represent_entries(entries: list[AuditEntry]) -> Any:
+    return AuditEntrySerializer(entries, many=True).data

@@ -90,7 +90,10 @@ class SendingView(MessageScopedView):
         try:
             message, headers = queue_once(inbox, draft, parent, once), {}
         except SameSend as same:
-            message, headers = self.messages(inbox).get(pk=same.message_id), {REPLAYED: "true"}
+            message, headers = (
+                self.messages(inbox.pk).prefetch_related("attachments").get(pk=same.message_id),
+                {REPLAYED: "true"},
+            )
             answer_again(message.pk)
         watch(receipt, message.pk, is_written=False)
         response = _accepted(message, headers)

@@ -12,6 +12,7 @@ from inboxes.provisioning import EXPIRED
 from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery
 from mailbot.api.schema import shown_as
+from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import StrictSerializer
 
 MAX_METADATA = 16 * 1024
@@ -114,7 +115,7 @@ class DeleteQuery(serializers.Serializer[Any]):
 
 
 @shown_as(examples.INBOX)
-class InboxSerializer(serializers.ModelSerializer[Inbox]):
+class InboxSerializer(RowSerializer[Inbox]):
     username = serializers.CharField(source="local_part")
     permissions = serializers.SerializerMethodField()
     sends_today = serializers.SerializerMethodField()

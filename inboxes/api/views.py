@@ -45,6 +45,12 @@ class InboxScopedView(TenantView):
             raise not_found()
         return inbox
 
+    def check_inbox(self, inbox_id: str) -> str:
+        """The same where nothing of the inbox is needed but that it may be seen: its id."""
+        if not visible_inboxes(self.key).filter(pk=inbox_id).exists():
+            raise not_found()
+        return inbox_id
+
     def represent(self, inbox: Inbox | list[Inbox]) -> Any:
         context = {"key": self.key, "now": timezone.now()}
         return InboxSerializer(inbox, many=isinstance(inbox, list), context=context).data

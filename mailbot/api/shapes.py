@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from django.db.models import Model
 from rest_framework import serializers
 
+from mailbot.api.fields import StoredField
+
 Row = TypeVar("Row", bound=Model)
 Reader = Callable[[Any], Any]
 AnyField = serializers.Field[Any, Any, Any, Any]
@@ -22,6 +24,7 @@ AS_IT_IS: frozenset[type[AnyField]] = frozenset(
         serializers.IntegerField,
         serializers.JSONField,
         serializers.ReadOnlyField,
+        StoredField,
     }
 )
 
@@ -55,9 +58,21 @@ def _reader(field: AnyField) -> Reader | str:
         return str(field.method_name)
     if type(field) in AS_IT_IS:
         return attrgetter(str(field.source))
+    if isinstance(field, serializers.ListSerializer) and isinstance(field.child, RowSerializer):
+        return _reader_of_many(str(field.source), field.child)
 
     def read(row: Any) -> Any:
         value = field.get_attribute(row)
         return None if value is None else field.to_representation(value)
+
+    return read
+
+
+def _reader_of_many(name: str, shape: RowSerializer[Any]) -> Reader:
+    """What leads to rows that are read already does not have to be made first: a manager takes longer than what is held."""
+
+    def read(row: Any) -> Any:
+        held = getattr(row, "_prefetched_objects_cache", {}).get(name)
+        return [shape.to_representation(each) for each in (getattr(row, name).all() if held is None else held)]
 
     return read

@@ -17,12 +17,13 @@ from mailbot.api.schema import described, shown_as
 from mailbot.api.views import StrictSerializer
 from threads.api import examples
 from threads.api.serializers import MessageSerializer
-from threads.api.views import in_lists, represent_messages
+from threads.api.views import represent_messages
 from threads.models import Message
 from threads.search import Cursor, Found, Match, Place, Rank, search, words_looked_for
 from threads.search_highlights import highlights
 from threads.search_index import catch_up, waiting
 from threads.search_query import MAX_LENGTH, Node, UnreadableQuery, parse
+from threads.shown import read_list_of_messages
 
 AT_ONCE = 100  # messages that a search indexes itself, so that whoever has seen a mail finds it
 SEES_LONGER = 4 * MAX_LENGTH  # a query that is too long is answered with the place where it should have ended
@@ -79,8 +80,8 @@ class SearchView(InboxScopedView):
     def represented(self, found: Found, query: Node) -> list[dict[str, Any]]:
         """A message that was erased since it was found is left out."""
         matches: dict[str, Match] = {match.message_id: match for match in found.matches}
-        rows = Message.objects.filter(pk__in=matches, account_id=self.key.account_id).prefetch_related("attachments")
-        messages = {message.pk: message for message in in_lists(rows)}
+        rows = Message.objects.filter(pk__in=matches, account_id=self.key.account_id)
+        messages = {message.pk: message for message in read_list_of_messages(rows)}
         ordered = [messages[message_id] for message_id in matches if message_id in messages]
         words = list(words_looked_for(query))
         return [

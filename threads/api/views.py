@@ -4,13 +4,11 @@ from typing import Any
 from urllib.parse import quote
 
 from django.db.models import QuerySet
-from django.db.models.functions import Substr
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inboxes.api.views import InboxScopedView
-from inboxes.models import Inbox
 from inboxes.permissions import EVENTS_READ, MESSAGES_READ, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE
 from mailbot.api.errors import ApiError, Code, invalid, not_found
 from mailbot.api.pagination import decoded, encoded, paginated
@@ -33,28 +31,14 @@ from threads.attachments import ContentGone, content_of
 from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed, without_rejected
 from threads.labels import change_thread, replace_labels
 from threads.models import Event, Message, Thread
+from threads.shown import read_events, read_list_of_messages, read_messages, read_threads
 
 MESSAGES_IN_A_THREAD = 200
-BODIES = ("body_text", "body_html", "extracted_text", "extracted_html")
-LONGEST_IN_LISTS = 50_000  # characters of each body
 # What a browser may show by itself; everything else is a download.
 SHOWN_INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
-def in_lists(messages: QuerySet[Message]) -> QuerySet[Message]:
-    """Without the rest of long bodies: any sender could otherwise make a page of a list as large as memory."""
-    starts = {f"{name}_start": Substr(name, 1, LONGEST_IN_LISTS + 1) for name in BODIES}
-    return messages.defer(*BODIES).annotate(**starts)
-
-
 def represent_messages(messages: list[Message]) -> Any:
-    """Rows of `in_lists`. A body that was cut says so by the flag `body_truncated`; the message itself has all of it."""
-    for message in messages:
-        starts = {name: getattr(message, f"{name}_start") for name in BODIES}
-        for name, start in starts.items():
-            setattr(message, name, start[:LONGEST_IN_LISTS])
-        if any(len(start) > LONGEST_IN_LISTS for start in starts.values()) and "body_truncated" not in message.flags:
-            message.flags = [*message.flags, "body_truncated"]
     return MessageSerializer(messages, many=True).data
 
 
@@ -65,11 +49,16 @@ def represent_message(message: Message) -> Any:
 class MessageScopedView(InboxScopedView):
     """A view of what one inbox holds."""
 
-    def messages(self, inbox: Inbox) -> QuerySet[Message]:
-        return Message.objects.filter(inbox=inbox, account_id=self.key.account_id).prefetch_related("attachments")
+    def messages(self, inbox_id: str) -> QuerySet[Message]:
+        """Of an inbox that the key is known to see."""
+        return Message.objects.filter(inbox=inbox_id, account_id=self.key.account_id)
+
+    def message(self, inbox_id: str, message_id: str) -> QuerySet[Message]:
+        """The one message, if the key may see it. Whether that is because of the inbox need not be asked first."""
+        return self.scoped(Message.objects.filter(inbox=inbox_id, pk=message_id))
 
     def get_message(self, inbox_id: str, message_id: str) -> Message:
-        message = self.messages(self.get_inbox(inbox_id)).filter(pk=message_id).first()
+        message = self.message(inbox_id, message_id).prefetch_related("attachments").first()
         if message is None:
             raise not_found()
         return message
@@ -90,11 +79,11 @@ class MessagesView(MessageScopedView):
     def get(self, request: Request, inbox_id: str) -> Response:
         """Newest first, in the order in which they were filed: whoever goes on with `after` misses none. Each body is cut at 50,000
         characters, and the flag `body_truncated` says so; the message itself has all of it."""
-        inbox = self.get_inbox(inbox_id)
+        inbox_id = self.check_inbox(inbox_id)
         query = self.query(MessageQuery)
-        shown = without_rejected(self.messages(inbox), query)
-        messages = in_lists(self.narrowed(shown, MESSAGE_FILTERS, query))
-        return paginated(messages, query, represent_messages, ("-sequence",))
+        shown = without_rejected(self.messages(inbox_id), query)
+        messages = self.narrowed(shown, MESSAGE_FILTERS, query)
+        return paginated(messages, query, represent_messages, ("-sequence",), read_list_of_messages)
 
 
 class MessageView(MessageScopedView):
@@ -104,7 +93,10 @@ class MessageView(MessageScopedView):
 
     @described("Read a message", answer=MessageSerializer)
     def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
-        return data(represent_message(self.get_message(inbox_id, message_id)))
+        found = read_messages(self.message(inbox_id, message_id))
+        if not found:
+            raise not_found()
+        return data(represent_message(found[0]))
 
 
 class ExplainView(MessageScopedView):
@@ -181,23 +173,18 @@ class ThreadsView(MessageScopedView):
     @described("List threads", query=ThreadQuery, answer=ThreadSerializer, many=True)
     def get(self, request: Request, inbox_id: str) -> Response:
         """Latest activity first."""
-        inbox = self.get_inbox(inbox_id)
+        inbox_id = self.check_inbox(inbox_id)
         query = self.query(ThreadQuery)
-        there = Thread.objects.filter(inbox=inbox, message_count__gt=0)  # else it holds what was rejected only
+        there = Thread.objects.filter(inbox=inbox_id, message_count__gt=0)  # else it holds what was rejected only
         threads = self.narrowed(there, THREAD_FILTERS, query)
-        return paginated(
-            threads, query, lambda rows: ThreadSerializer(rows, many=True).data, ("-last_message_at", "-id")
-        )
+        return paginated(threads, query, represent_threads, ("-last_message_at", "-id"), read_threads)
 
 
 class ThreadScopedView(MessageScopedView):
     """A view of one thread."""
 
     def get_thread(self, inbox_id: str, thread_id: str) -> Thread:
-        thread = Thread.objects.filter(inbox=self.get_inbox(inbox_id), pk=thread_id).first()
-        if thread is None:
-            raise not_found()
-        return thread
+        return self.one(Thread.objects.filter(inbox=inbox_id), thread_id)
 
 
 class ThreadView(ThreadScopedView):
@@ -212,11 +199,10 @@ class ThreadView(ThreadScopedView):
 
     def with_messages(self, thread: Thread) -> dict[str, Any]:
         """Oldest first, 200 at a time; `messages_cursor` leads to the next ones (`?cursor=`)."""
-        conversation = without_rejected(thread.messages.prefetch_related("attachments"), {})
-        messages = in_lists(conversation.order_by("sequence"))
+        messages = without_rejected(thread.messages.order_by("sequence"), {})
         if cursor := self.query(ThreadPageQuery).get("cursor"):
             messages = messages.filter(sequence__gt=decoded(cursor, ("sequence",), Message)[0])
-        found = list(messages[: MESSAGES_IN_A_THREAD + 1])
+        found = read_list_of_messages(messages[: MESSAGES_IN_A_THREAD + 1])
         more = len(found) > MESSAGES_IN_A_THREAD
         shown = found[:MESSAGES_IN_A_THREAD]
         cursor = encoded(shown[-1], ("sequence",)) if more else None
@@ -241,7 +227,7 @@ class ThreadEventsView(ThreadScopedView):
         thread = self.get_thread(inbox_id, thread_id)
         query = self.query(EventQuery)
         events = Event.objects.filter(inbox_id=thread.inbox_id, thread_id=thread.pk)
-        return paginated(self.narrowed(events, EVENT_FILTERS, query), query, represent_events)
+        return paginated(self.narrowed(events, EVENT_FILTERS, query), query, represent_events, read=read_events)
 
 
 class EventsView(MessageScopedView):
@@ -253,7 +239,12 @@ class EventsView(MessageScopedView):
     def get(self, request: Request) -> Response:
         """Newest first, of all inboxes that the key sees."""
         query = self.query(EventQuery)
-        return paginated(self.narrowed(self.scoped(Event.objects.all()), EVENT_FILTERS, query), query, represent_events)
+        events = self.narrowed(self.scoped(Event.objects.all()), EVENT_FILTERS, query)
+        return paginated(events, query, represent_events, read=read_events)
+
+
+def represent_threads(threads: list[Thread]) -> Any:
+    return ThreadSerializer(threads, many=True).data
 
 
 def represent_events(events: list[Event]) -> Any:

@@ -32,22 +32,22 @@ QUERIES = {
     "POST /inboxes/{inbox_id}/resume": 6,
     "GET /inboxes/{inbox_id}/messages": 5,
     "POST /inboxes/{inbox_id}/messages": 20,
-    "GET /inboxes/{inbox_id}/messages/{message_id}": 4,
-    "GET /inboxes/{inbox_id}/messages/{message_id}/explain": 4,
-    "PUT /inboxes/{inbox_id}/messages/{message_id}/labels": 8,
-    "GET /inboxes/{inbox_id}/messages/{message_id}/attachments/{attachment_id}": 5,
-    "GET /inboxes/{inbox_id}/messages/{message_id}/raw": 5,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 25,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 26,
+    "GET /inboxes/{inbox_id}/messages/{message_id}": 3,
+    "GET /inboxes/{inbox_id}/messages/{message_id}/explain": 3,
+    "PUT /inboxes/{inbox_id}/messages/{message_id}/labels": 7,
+    "GET /inboxes/{inbox_id}/messages/{message_id}/attachments/{attachment_id}": 4,
+    "GET /inboxes/{inbox_id}/messages/{message_id}/raw": 4,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 24,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 25,
     "GET /inboxes/{inbox_id}/threads": 4,
-    "GET /inboxes/{inbox_id}/threads/{thread_id}": 5,
-    "PATCH /inboxes/{inbox_id}/threads/{thread_id}": 7,
-    "GET /inboxes/{inbox_id}/threads/{thread_id}/events": 5,
+    "GET /inboxes/{inbox_id}/threads/{thread_id}": 4,
+    "PATCH /inboxes/{inbox_id}/threads/{thread_id}": 6,
+    "GET /inboxes/{inbox_id}/threads/{thread_id}/events": 4,
     "GET /events": 3,
     "POST /inboxes/{inbox_id}/messages/search": 7,
     "GET /search": 7,
-    "POST /api-keys": 5,
-    "GET /api-keys": 3,
+    "POST /api-keys": 6,
+    "GET /api-keys": 2,
     "GET /api-keys/{key_id}": 2,
     "PATCH /api-keys/{key_id}": 8,
     "DELETE /api-keys/{key_id}": 6,
@@ -60,6 +60,17 @@ QUERIES = {
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
     "GET /usage": 7,
 }
+# Lists that are counted only where they do not fit on a page.
+COUNTED = {
+    "GET /audit-log",
+    "GET /inboxes",
+    "GET /inboxes/{inbox_id}/messages",
+    "GET /inboxes/{inbox_id}/threads",
+    "GET /inboxes/{inbox_id}/threads/{thread_id}/events",
+    "GET /events",
+    "GET /lists/{direction}/{effect}",
+}
+A_PAGE = 50
 # What PostgreSQL is asked beyond that: it tells the time at which a mail is due.
 ON_POSTGRESQL = {
     "POST /inboxes/{inbox_id}/messages": 1,
@@ -139,21 +150,22 @@ def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
     return len(queries)
 
 
-def expected(route: str) -> int:
-    return QUERIES[route] + (ON_POSTGRESQL.get(route, 0) if connection.vendor == "postgresql" else 0)
+def expected(route: str, size: int) -> int:
+    more = ON_POSTGRESQL.get(route, 0) if connection.vendor == "postgresql" else 0
+    return QUERIES[route] + more - (route in COUNTED and size <= A_PAGE)
 
 
 class TestQueries:
     def test_it_knows_every_route(self) -> None:
         assert set(QUERIES) == set(served())
 
-    @pytest.mark.parametrize("size", [1, 50])
+    @pytest.mark.parametrize("size", [1, A_PAGE + 1])
     def test_it_asks_as_many_however_much_there_is(self, alice: Caller, size: int) -> None:
         ids = world(alice, size)
         found = {route: counted(alice, route, ids) for route in QUERIES}
         other = [
-            f'"{route}": {number},  # not {expected(route)}'
+            f'"{route}": {number},  # not {expected(route, size)}'
             for route, number in found.items()
-            if number != expected(route)
+            if number != expected(route, size)
         ]
         assert not other, "\n".join(["", *other])

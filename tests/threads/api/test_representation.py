@@ -1,10 +1,12 @@
-"""What is written out for a message, a thread, an event and an attachment: the same as Django REST framework's own serializer writes"""
+"""What is written out for a row: the same as Django REST framework's own serializer writes"""
 
 from typing import Any
 
 import pytest
 from rest_framework import serializers
 
+from audit.api.views import AuditEntrySerializer
+from audit.models import AuditEntry
 from mailbot.api.renderers import dumps
 from mailbot.api.shapes import RowSerializer
 from tests.cast import Caller, run_workers
@@ -17,6 +19,7 @@ SHAPES = [
     (ThreadSerializer, Thread),
     (EventSerializer, Event),
     (AttachmentSerializer, Attachment),
+    (AuditEntrySerializer, AuditEntry),
 ]
 
 
