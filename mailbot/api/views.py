@@ -79,8 +79,6 @@ class TenantView(APIView):
     """What is left of the rates that hold for this call; see mailbot.api.rate_limits."""
     commits_itself: ClassVar[bool] = False
     """Whether `post` itself keeps the answer to a `call` where it commits. All others run in a transaction if there is one."""
-    only_reads: ClassVar[bool] = False
-    """Whether `post` changes nothing, such as a search: it is answered anew each time, and no answer is kept."""
     shown_once: ClassVar[frozenset[str]] = frozenset()
     """Names in `data` of what a `post` answers that are kept nowhere, such as a secret: a repeated request is answered with null there."""
     call: Call | None = None
@@ -119,7 +117,7 @@ class TenantView(APIView):
 
     def _post_once(self, post: Callable[..., Response], request: Request, *args: Any, **kwargs: Any) -> Response:
         work = partial(post, request, *args, **kwargs)
-        self.call = call = None if self.only_reads else call_of(request, self.key, kwargs.get("inbox_id"))
+        self.call = call = call_of(request, self.key, kwargs.get("inbox_id"))
         if call is None:
             return work()
         if self.commits_itself:

@@ -188,7 +188,7 @@ def test_it_welcomes_works_and_stops(machine):
 
     # As a terminal does it: to all of the foreground, make included, which then ends as one that was interrupted.
     os.killpg(run.process.pid, signal.SIGINT)
-    assert run.wait() == -signal.SIGINT
+    assert run.wait() in (-signal.SIGINT, 0)  # make says so by its status, unless its child was quicker
     assert run.output.endswith("\nmailbot has stopped.\n")
     assert "Traceback" not in run.output
     assert processes_of(machine.folder) == []

@@ -60,7 +60,6 @@ class SearchView(InboxScopedView):
     """What both searches do once it is known in which inboxes."""
 
     needs = MESSAGES_READ
-    only_reads = True
 
     def answer(self, inbox_ids: Sequence[str], asked: dict[str, Any]) -> Response:
         query, cursor = read_query_text(asked["query"]), read_cursor(asked.get("cursor"))

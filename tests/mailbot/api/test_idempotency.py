@@ -122,15 +122,6 @@ class TestKey:
             assert alice.client.patch(path, {"name": name}, **options).json()["data"]["display_name"] == name
         assert not KeptAnswer.objects.exists()
 
-    def test_it_keeps_nothing_of_a_search(self, alice: Caller) -> None:
-        """An answer is a page of whole mails: keys enough would fill the disk, and what they hold is there anyway."""
-        inbox = alice.create_inbox()
-        first = post(alice, f"{messages_of(inbox)}/search", {"query": "hello"})
-        deliver(mail(Subject="hello"), inbox)
-        second = post(alice, f"{messages_of(inbox)}/search", {"query": "hello"})
-        assert (len(first.json()["data"]), len(second.json()["data"])) == (0, 1)
-        assert not KeptAnswer.objects.exists()
-
     def test_it_keeps_no_error(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         wrong = post(alice, messages_of(inbox), TO_ANN | {"bodytext": "x"})
