@@ -1,5 +1,6 @@
 """The Celery application. Its broker is a doorbell: the rows in the database are the queue."""
 
+import logging
 import os
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from django.conf import settings
 from mailbot.lib import filesystem_broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mailbot.settings")
+log = logging.getLogger(__name__)
 
 
 class PatientConnection(kombu.Connection):
@@ -21,6 +23,14 @@ class PatientConnection(kombu.Connection):
             *args, **{"interval_start": 0.5, "interval_step": 0.5, "interval_max": 1.0, **options}
         )
         return self
+
+    def maybe_close_channel(self, channel: Any) -> None:
+        """When a Redis channel closes, kombu gives back what was not finished, for which it may look for a connection that is gone already.
+        That is no error of a connection to it, and would end the worker. What is lost are hints, and the sweep finds their work."""
+        try:
+            super().maybe_close_channel(channel)
+        except AttributeError as error:
+            log.warning("A channel of the broker was left as it was: %s", error)
 
 
 class PatientAMQP(AMQP):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from mailbot.celery import app
+
 CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "tests.mailbot.impatient"]
 WORKER = ["worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--without-heartbeat"]
 BEAT = ["beat", "--pidfile="]
@@ -51,3 +53,15 @@ def test_it_never_gives_up_a_broker_that_is_away(
         if tries >= TRIES or time.monotonic() > deadline:
             break
     assert tries >= TRIES
+
+
+class TestChannel:
+    def test_one_that_cannot_be_closed_does_not_end_the_worker(self) -> None:
+        """As kombu's Redis channel does when Redis went away under it with a message that was not finished."""
+
+        class Channel:
+            def close(self) -> None:
+                raise AttributeError("'NoneType' object has no attribute 'hostname'")
+
+        with app.connection_for_read() as connection:
+            connection.maybe_close_channel(Channel())  # type: ignore[arg-type]
