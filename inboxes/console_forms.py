@@ -37,11 +37,13 @@ ROLE_NAMES = {
 }
 
 
-def prefilled(request: HttpRequest) -> dict[str, Any]:
-    """From the links on the pages of an account or inbox."""
-    given: dict[str, Any] = {name: request.GET[name] for name in ("account", "mode") if name in request.GET}
+def prefilled(request: HttpRequest, *also: str, inbox_field: str = "inboxes") -> dict[str, Any]:
+    """From the links on the pages of an account or inbox. `also` are other fields that a link may fill, `inbox_field` is the one for the
+    address of an inbox."""
+    names = ("account", "mode", *also)
+    given: dict[str, Any] = {name: request.GET[name] for name in names if name in request.GET}
     if inbox := visible(request, Inbox.objects.filter(pk=request.GET.get("inbox", "")[:40].replace("\0", ""))).first():
-        given |= {"account": inbox.account_id, "mode": inbox.mode, "inboxes": inbox.address}
+        given |= {"account": inbox.account_id, "mode": inbox.mode, inbox_field: inbox.address}
     return given
 
 

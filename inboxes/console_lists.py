@@ -7,7 +7,7 @@ from django.db.models import F, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
-from inboxes.console_forms import AddRuleForm
+from inboxes.console_forms import AddRuleForm, prefilled
 from inboxes.console_roles import Can, Rows, visible
 from inboxes.lists import remove_entry
 from inboxes.models import Account, AddressRule, Inbox, Mode
@@ -80,7 +80,8 @@ class AddressRuleAdmin(ConsoleAdmin):
         if not self.has_add_permission(request):
             raise Http404
         accounts = visible(request, Account.objects.order_by("name"), "pk", Can.OPERATE)
-        form = AddRuleForm(request.POST or None, accounts=accounts, initial=_prefilled(request))
+        given = prefilled(request, "direction", "effect", "pattern", inbox_field="inbox")
+        form = AddRuleForm(request.POST or None, accounts=accounts, initial=given)
         if form.is_valid() and (added := form.add()):
             entry, is_new = added
             self.message_user(request, f"{entry.pattern} is on the list{'' if is_new else ' already'}.")
@@ -96,15 +97,6 @@ class AddressRuleAdmin(ConsoleAdmin):
 
 def _is_redirect(answer: HttpResponse | None) -> bool:
     return isinstance(answer, HttpResponseRedirect)
-
-
-def _prefilled(request: HttpRequest) -> dict[str, Any]:
-    """From the links on the pages of an account or inbox."""
-    names = ("account", "mode", "direction", "effect", "pattern")
-    given: dict[str, Any] = {name: request.GET[name] for name in names if name in request.GET}
-    if inbox := visible(request, Inbox.objects.filter(pk=request.GET.get("inbox", "")[:40].replace("\0", ""))).first():
-        given |= {"account": inbox.account_id, "mode": inbox.mode, "inbox": inbox.address}
-    return given
 
 
 def rules_over(inbox: Inbox) -> Rows:

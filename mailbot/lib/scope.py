@@ -66,19 +66,20 @@ def acting_for_everybody(why: str) -> Iterator[None]:
 
 def narrow_to(account_ids: Iterable[str], inbox_ids: Iterable[str] | None = None) -> None:
     """From here on the request acts for these only. To be called inside `acting_within`, by whoever found out who is calling."""
-    holder = _holder.get()
-    if holder is None:
-        raise RuntimeError("Nothing to narrow: outside of a request a scope is entered with acting_within.")
     inboxes = None if inbox_ids is None else tuple(sorted(inbox_ids))
-    holder.scope = Scope(Reach.TENANT, tuple(sorted(account_ids)), inboxes)
+    _from_here_on(Scope(Reach.TENANT, tuple(sorted(account_ids)), inboxes))
 
 
 def widen_to_everybody() -> None:
     """The same for a superuser of the console."""
+    _from_here_on(EVERYBODY)
+
+
+def _from_here_on(scope: Scope) -> None:
     holder = _holder.get()
     if holder is None:
-        raise RuntimeError("Nothing to widen: outside of a request a scope is entered with acting_within.")
-    holder.scope = EVERYBODY
+        raise RuntimeError("Outside of a request a scope is entered with acting_within.")
+    holder.scope = scope
 
 
 def act_for_everybody_outside_of_requests() -> None:
