@@ -82,6 +82,7 @@ def bulk_set(rows: Sequence[Model], *columns: str) -> None:
 def _copy(plan: "_InsertPlan", values: Iterable[Values]) -> None:
     """PostgreSQL refuses a COPY into a table with row-level security: there the rows go by way of a table of the session's own."""
     with connection.cursor() as cursor:
+        connection.enter_scope()  # type: ignore[attr-defined]  # of postgresql_walls; a COPY passes its wrapper by
         for statement in plan.before_copy:
             cursor.execute(statement)
         # Django wraps the errors of its own cursor's methods, and copy is none of them.
