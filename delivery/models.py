@@ -17,7 +17,7 @@ from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from delivery.outbound.states import UNSETTLED, State
-from inboxes.models import Account, Inbox, Mode
+from inboxes.models import Account, Inbox, Mode, Provider
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.receipts import Outcome
@@ -148,8 +148,20 @@ class OutboundMail(models.Model):
     lease_token = models.CharField(max_length=32, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     next_attempt_at = models.DateTimeField(default=timezone.now)
-    provider = models.CharField(max_length=100, blank=True)
-    provider_message_id = models.TextField(blank=True)
+    carrier = models.ForeignKey(
+        Provider,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        help_text="who was chosen for it; empty: the server's own backend, or the sandbox",
+    )
+    provider = models.CharField(max_length=100, blank=True, help_text="the name of who had it last, as it was then")
+    provider_message_id = models.TextField(blank=True, help_text="the provider's id, which its webhooks name")
+    final_message_id = models.TextField(
+        blank=True, help_text="the Message-ID that recipients see, where the provider replaces ours"
+    )
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -173,6 +185,11 @@ class OutboundMail(models.Model):
                 fields=["finished_at"],
                 condition=Q(raw_in_row=True, finished_at__isnull=False),
                 name="outbound_raw_to_move",
+            ),
+            models.Index(
+                fields=["provider_message_id"],
+                condition=~Q(provider_message_id=""),
+                name="outbound_by_provider_id",
             ),
         ]
 

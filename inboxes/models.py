@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Collection
 from datetime import date, datetime
 from typing import Self
@@ -11,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from mailbot.lib.crypto import decrypted, encrypted
 from mailbot.lib.ids import TypeIDField
 from mailbot.lib.json_columns import JSONColumn
 from mailbot.lib.tenants import TenantManager
@@ -21,6 +24,13 @@ class Mode(models.TextChoices):
 
     TEST = "test"
     LIVE = "live"
+
+
+class OnUnknown(models.TextChoices):
+    """What an account wants for a mail of which nobody knows whether its provider took it."""
+
+    AT_MOST_ONCE = "at_most_once", "at most once: it waits for an operator's decision"
+    AT_LEAST_ONCE = "at_least_once", "at least once: it is sent again, with the same Message-ID"
 
 
 class Account(models.Model):
@@ -38,6 +48,12 @@ class Account(models.Model):
         null=True,
         blank=True,
         help_text="Octets of messages and attachments in all its inboxes. Empty: the server's own.",
+    )
+    on_unknown = models.CharField(
+        max_length=13,
+        choices=OnUnknown.choices,
+        default=OnUnknown.AT_MOST_ONCE,
+        help_text="What becomes of a mail that a provider may have taken or not, where nobody can be asked.",
     )
     is_full = models.BooleanField(
         default=False, editable=False, help_text="Its storage quota is used up, as of the last sweep."
@@ -154,6 +170,83 @@ class ApiKey(models.Model):
         return self.inbox_ids[0] if self.inbox_ids is not None and len(self.inbox_ids) == 1 else None
 
 
+class ProviderQuerySet(models.QuerySet["Provider"]):
+    def usable_by(self, account_id: str) -> Self:
+        """Those that mail of this account may go through: its own, and those that all accounts share."""
+        return self.filter(Q(account_id=account_id) | Q(account=None))
+
+
+class Provider(models.Model):
+    """Who carries mail on: one ESP or smart host with the credentials of one customer of it. What an ESP is like is in delivery.esps.
+
+    A row without an account is shared by all; only superusers see it. Requests of a tenant see the rows of its account.
+    """
+
+    id = TypeIDField("provider")
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="providers",
+        help_text="Empty: all accounts may send through it.",
+    )
+    name = models.CharField(max_length=100, help_text="As people know it: “Postmark, transactional”.")
+    esp = models.CharField("ESP", max_length=20, help_text="A key of delivery.esps.")
+    sealed = models.TextField(editable=False, help_text="its credentials, encrypted (mailbot.lib.crypto)")
+    token = models.CharField(
+        max_length=43, default=secrets.token_urlsafe, editable=False, help_text="in the addresses of its webhooks"
+    )
+    is_default = models.BooleanField(
+        default=False, help_text="Mail goes through it where an inbox names none: of its account, or of all accounts."
+    )
+    fallback = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who carries mail that this one surely did not take, for now.",
+    )
+    concurrency = models.PositiveSmallIntegerField(
+        default=8, help_text="How many mails may be on their way to it at one moment, from all workers."
+    )
+    is_paused = models.BooleanField(default=False, help_text="Its mail waits.")
+    paused_reason = models.CharField(max_length=500, blank=True)
+    waits_until = models.DateTimeField(
+        null=True, editable=False, help_text="It asked us to wait (Retry-After): until then nothing is handed to it."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = TenantManager.from_queryset(ProviderQuerySet)(inbox=None)
+
+    class Meta:
+        base_manager_name = "objects"
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(is_default=True), name="one_default_provider_per_account"
+            ),
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True, account=None), name="one_default_provider_of_all"
+            ),
+            models.CheckConstraint(condition=Q(concurrency__gte=1), name="provider_carries_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """By field, as its ESP names them. Raises CannotDecrypt."""
+        read: dict[str, str] = json.loads(decrypted(self.sealed))
+        return read
+
+    @credentials.setter
+    def credentials(self, values: dict[str, str]) -> None:
+        self.sealed = encrypted(json.dumps(values))
+
+
 class Inbox(models.Model):
     """One address with its own messages, threads, events and trail."""
 
@@ -176,6 +269,16 @@ class Inbox(models.Model):
     metadata = JSONColumn(default=dict, blank=True)
     client_id = models.CharField(max_length=200, null=True, blank=True)
     oversight = models.BooleanField(default=False)
+    # Shared providers are of no account, so this key cannot carry the account (inboxes.sending_through chooses among usable ones).
+    provider = models.ForeignKey(
+        Provider,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        help_text="Who carries its mail on. Empty: the default of its account, or of the server.",
+    )
     daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
     sends_today = models.PositiveIntegerField(default=0, editable=False)
     sends_counted_on = models.DateField(null=True, blank=True, editable=False)

@@ -33,6 +33,10 @@ TRUSTED_PROXIES = env.number("MAILBOT_TRUSTED_PROXIES", 0)
 DEBUG = False
 SECRET_KEY = env.kept_secret("MAILBOT_SECRET_KEY", VAR / "secret.key") or "unset: mailbot.E001 refuses to start"
 SECRET_KEY_IS_SET = not SECRET_KEY.startswith("unset:")
+# The newest first: it encrypts, the others still decrypt (`manage.py rotate_credentials`).
+ENCRYPTION_KEYS = env.names("MAILBOT_ENCRYPTION_KEYS", []) or [
+    env.kept_secret("MAILBOT_ENCRYPTION_KEY", VAR / "encryption.key")
+]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MAILBOT_URL.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [MAILBOT_URL]
 

@@ -1,0 +1,109 @@
+"""What mailbot has to know of one ESP, in one class. Everything that differs between ESPs is said in its module and nowhere else.
+
+Sources: the ESPs' own documentation, named in each module, and the source of django-anymail 15.2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused  # type: ignore[import-untyped]
+
+from delivery.outbound.outcomes import Outcome, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One of its credentials. `name` is Anymail's setting without `ANYMAIL_<ESP>_`, in lower case."""
+
+    name: str
+    label: str
+    help: str = ""
+    is_secret: bool = True
+    is_required: bool = True
+    default: str = ""
+
+
+class MessageId(Enum):
+    """What becomes of the Message-ID that we wrote."""
+
+    KEPT = "kept"
+    REPLACED = "replaced by the ESP's own"
+    NOT_KNOWN = "not known"
+
+
+class InvalidCredentials(ValueError):
+    """What is missing or too much; `fields` says it by field."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {why}" for name, why in fields.items()))
+        self.fields = fields
+
+
+TIMEOUT = 30  # seconds for the answer of an ESP
+# Answers of HTTP APIs after which the ESP surely does not have the mail, and may take it later (RFC 9110, RFC 6585).
+TEMPORARY_STATUSES = frozenset({408, 425, 429})
+
+
+class Esp:
+    """One ESP. Its classes have no state: what belongs to a customer of it is in inboxes.Provider."""
+
+    key: ClassVar[str]
+    label: ClassVar[str]
+    backend: ClassVar[str]
+    fields: ClassVar[tuple[Field, ...]]
+    message_id: ClassVar[MessageId] = MessageId.NOT_KNOWN
+    # Whether a mail may be handed over again after an answer that never came: the ESP knows the second one by our key.
+    retries_safely: ClassVar[bool] = False
+    # Beside TEMPORARY_STATUSES: answers of this ESP that mean “not now”, and those after which it is not known.
+    temporary_statuses: ClassVar[frozenset[int]] = frozenset()
+    # Answers of 500 and above after which its documentation says that it did not take the mail.
+    refusing_statuses: ClassVar[frozenset[int]] = frozenset()
+
+    # --- Credentials ---
+
+    @classmethod
+    def check(cls, credentials: Mapping[str, str]) -> dict[str, str]:
+        """The credentials as they are kept, defaults filled in. Raises InvalidCredentials: a row that lacked one would be sent with
+        whatever the settings have."""
+        known = {field.name: field for field in cls.fields}
+        wrong = {name: "is not a credential of " + cls.label for name in credentials if name not in known}
+        kept = {name: str(credentials.get(name) or field.default).strip() for name, field in known.items()}
+        wrong |= {name: "is required" for name, field in known.items() if field.is_required and not kept[name]}
+        if wrong:
+            raise InvalidCredentials(wrong)
+        return {name: value for name, value in kept.items() if value}
+
+    @classmethod
+    def options(cls, credentials: Mapping[str, str]) -> dict[str, Any]:
+        """The keywords of its backend."""
+        sending = {field.name for field in cls.fields}
+        return {name: value for name, value in credentials.items() if name in sending} | {"timeout": TIMEOUT}
+
+    # --- Handing over ---
+
+    @classmethod
+    def prepare(cls, message: Any, mail_id: str) -> None:
+        """What this ESP needs on Anymail's message object: by `mail_id` its webhooks are matched, and it is the idempotency key."""
+        message.metadata = {"mailbot_id": mail_id}
+
+    @classmethod
+    def outcome_of(cls, error: Exception) -> Outcome:
+        """What an exception of its backend means: surely refused for now, surely refused for good, or perhaps taken."""
+        if isinstance(error, AnymailRecipientsRefused):
+            return Outcome(Result.PERMANENT, str(error))
+        if isinstance(error, AnymailAPIError):
+            return cls.by_status(getattr(error, "status_code", None), str(error))
+        if isinstance(error, OSError):
+            return Outcome(Result.UNKNOWN, f"{type(error).__name__}: {error}")
+        return Outcome(Result.PERMANENT, f"{type(error).__name__}: {error}")
+
+    @classmethod
+    def by_status(cls, status: int | None, detail: str) -> Outcome:
+        """No status: the line was cut or the time was over, so that nobody knows. 2xx: taken, and the answer could not be read."""
+        if status is None or status < 300:
+            return Outcome(Result.UNKNOWN, detail)
+        if status in TEMPORARY_STATUSES | cls.temporary_statuses | cls.refusing_statuses:
+            return Outcome(Result.TEMPORARY, detail)
+        return Outcome(Result.UNKNOWN if status >= 500 else Result.PERMANENT, detail)

@@ -1,0 +1,28 @@
+"""Brevo. Source: https://developers.brevo.com/reference/sendtransacemail"""
+
+from typing import Any
+
+from delivery.esps.base import Esp, Field, MessageId
+
+
+class Brevo(Esp):
+    key = "brevo"
+    label = "Brevo"
+    backend = "anymail.backends.brevo.EmailBackend"
+    fields = (
+        Field("api_key", "API key"),
+        Field(
+            "api_url",
+            "API address",
+            is_secret=False,
+            is_required=False,
+            help="Only for another region or a test server. Otherwise https://api.brevo.com/v3/",
+        ),
+    )
+    message_id = MessageId.REPLACED
+    retries_safely = True
+
+    @classmethod
+    def prepare(cls, message: Any, mail_id: str) -> None:
+        super().prepare(message, mail_id)
+        message.esp_extra = {"headers": {"idempotencyKey": mail_id}}

@@ -1,0 +1,68 @@
+"""A smart host by SMTP. Source: RFC 5321, RFC 6409"""
+
+import smtplib
+from collections.abc import Mapping
+from typing import Any
+
+from delivery.esps.base import TIMEOUT, Esp, Field, InvalidCredentials, MessageId
+from delivery.outbound.outcomes import Outcome, Result
+
+SECURITY = ("starttls", "tls", "none")
+
+
+class Smtp(Esp):
+    key = "smtp"
+    label = "SMTP"
+    backend = "delivery.outbound.smart_host.SmartHostBackend"
+    fields = (
+        Field("host", "Host", is_secret=False),
+        Field("port", "Port", is_secret=False, default="587"),
+        Field(
+            "security", "Security", "starttls, tls (from the first octet) or none.", is_secret=False, default="starttls"
+        ),
+        Field("username", "User name", is_secret=False, is_required=False),
+        Field("password", "Password", is_required=False),
+    )
+    message_id = MessageId.KEPT
+
+    @classmethod
+    def check(cls, credentials: Mapping[str, str]) -> dict[str, str]:
+        kept = super().check(credentials)
+        wrong = {}
+        if not kept["port"].isdigit() or not 0 < int(kept["port"]) < 65536:
+            wrong["port"] = "is a number from 1 to 65535"
+        if kept["security"] not in SECURITY:
+            wrong["security"] = f"is one of {', '.join(SECURITY)}"
+        if wrong:
+            raise InvalidCredentials(wrong)
+        return kept
+
+    @classmethod
+    def options(cls, credentials: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "host": credentials["host"],
+            "port": int(credentials["port"]),
+            "username": credentials.get("username", ""),
+            "password": credentials.get("password", ""),
+            "use_tls": credentials["security"] == "starttls",
+            "use_ssl": credentials["security"] == "tls",
+            "timeout": TIMEOUT,
+        }
+
+    @classmethod
+    def prepare(cls, message: Any, mail_id: str) -> None:
+        """The bytes are fixed, and SMTP has no metadata."""
+
+    @classmethod
+    def outcome_of(cls, error: Exception) -> Outcome:
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            codes = [code for code, _ in error.recipients.values()]
+            return _by_reply_code(max(codes, default=550), str(error))
+        if isinstance(error, smtplib.SMTPResponseException):
+            return _by_reply_code(error.smtp_code, str(error))
+        return super().outcome_of(error)
+
+
+def _by_reply_code(code: int, detail: str) -> Outcome:
+    """RFC 5321 4.2.1: 4yz is for now, 5yz for good."""
+    return Outcome(Result.TEMPORARY if 400 <= code < 500 else Result.PERMANENT, detail)

@@ -1,0 +1,18 @@
+"""Unisender Go. Source: https://godocs.unisender.ru/web-api-ref"""
+
+from delivery.esps.base import Esp, Field
+
+
+class UnisenderGo(Esp):
+    key = "unisender_go"
+    label = "Unisender Go"
+    backend = "anymail.backends.unisender_go.EmailBackend"
+    fields = (
+        Field("api_key", "API key"),
+        Field(
+            "api_url",
+            "API address",
+            is_secret=False,
+            help="https://go1.unisender.ru/ru/transactional/api/v1/ or the one of your data centre.",
+        ),
+    )
