@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import Case, F, Prefetch, Value, When
 from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Can, Rows, may_in
@@ -24,6 +25,7 @@ from mailbot.lib.console_cells import (
 from mailbot.lib.ids import is_id
 from threads.conversation import accept_rejected
 from threads.events import EventType
+from threads.leases import owner_of, take_away
 from threads.models import Attachment, Event, Message, Thread
 
 MOST_MESSAGES = 200
@@ -53,6 +55,20 @@ def participants(thread: Thread) -> Any:
     return shortened(", ".join(thread.participants[:2]) + (f" and {others} more" if others > 0 else ""), 70)
 
 
+@admin.display(description="claimed by")
+def owner(thread: Thread) -> Any:
+    holder = owner_of(thread, timezone.now())
+    return shortened(str(holder), 40) if holder else NOTHING
+
+
+TAKE_AWAY = Question(
+    title="Release a thread",
+    explanation="The agent that claimed it no longer holds it: others can claim it and reply. Nothing else changes.",
+    button="Release",
+    done="thread(s) released",
+)
+
+
 @admin.register(Thread)
 class ThreadAdmin(ConsoleAdmin):
     list_display = [
@@ -61,9 +77,11 @@ class ThreadAdmin(ConsoleAdmin):
         participants,
         number_column("message_count", "messages"),
         badge_column("status"),
+        owner,
         _items("labels", "labels"),
         time_column("last_message_at", "last message"),
     ]
+    actions = ["release"]
     list_select_related = ["inbox"]
     list_filter = [choice_filter("status", "status", Thread.Status.choices), AccountFilter, InboxFilter]
     search_fields = ["subject", "inbox__address"]
@@ -88,6 +106,8 @@ class ThreadAdmin(ConsoleAdmin):
             {
                 "fields": [
                     "id",
+                    owner,
+                    time_column("lease_until", "until"),
                     number_column("message_count", "messages"),
                     time_column("created_at", "created"),
                     time_column("last_message_at", "last message"),
@@ -99,6 +119,13 @@ class ThreadAdmin(ConsoleAdmin):
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         """Latest activity first where an index gives that: inside one inbox. Over all inboxes the newest threads first."""
         return ["-last_message_at", "-id"] if InboxFilter.parameter_name in request.GET else ["-id"]
+
+    @admin.action(description="Release…", permissions=["operate"])
+    def release(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
+        return self.ask_first(request, queryset, TAKE_AWAY, take_away)
+
+    def offers(self, action: str, row: Thread) -> bool:
+        return owner_of(row, timezone.now()) is not None
 
     def details(self, request: HttpRequest, row: Thread) -> dict[str, Any]:
         may_read = may_in(request, Can.READ, row.account_id)

@@ -40,6 +40,16 @@ class Thread(models.Model):
     message_count = models.PositiveIntegerField(default=0)
     last_message_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # The lease of whoever works on it (threads.leases). Null where nobody ever did: a column without a default is added to a table of
+    # any size at once.
+    owner_id = models.CharField(
+        max_length=ID_LENGTH, null=True, editable=False, help_text="the API key that claimed it"
+    )
+    owner_name = models.CharField(max_length=100, null=True, editable=False, help_text="of that key, as it was then")
+    owner_agent = models.CharField(max_length=100, null=True, editable=False, help_text="whom of its users it named")
+    claimed_at = models.DateTimeField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    lease_token = models.PositiveBigIntegerField(null=True, editable=False, help_text="grows with each new owner")
 
     objects = TenantManager()
 

@@ -17,7 +17,7 @@ from inboxes.api.serializers import MetadataField
 from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.addresses import AddressError, canonical
-from threads.api.serializers import MAX_LABELS, LabelField
+from threads.api.serializers import MAX_LABELS, MAX_TOKEN, LabelField
 from threads.mime import Address
 from threads.mime_names import made_up_name, safe_name
 
@@ -205,6 +205,12 @@ class SendBody(ContentBody):
 @shown_as(examples.REPLY)
 class ReplyBody(ContentBody):
     reply_all = serializers.BooleanField(required=False, default=False)
+    agent = serializers.CharField(
+        max_length=100, required=False, default="", help_text="The name under which you claimed the thread, if any."
+    )
+    thread_token = serializers.IntegerField(
+        min_value=1, max_value=MAX_TOKEN, required=False, help_text="The token of your claim: an old one is refused."
+    )
 
 
 @shown_as(examples.FORWARD)

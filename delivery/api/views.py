@@ -1,6 +1,7 @@
 """POST /v1/inboxes/{inbox_id}/messages, …/reply, …/forward, and the raw bytes of a message."""
 
 import math
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
@@ -10,7 +11,7 @@ from rest_framework.response import Response
 
 from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
 from delivery.outbound.compose import OutgoingAttachment
-from delivery.outbound.queue import Blocked, Draft, TooLarge, queue_mail
+from delivery.outbound.queue import Blocked, Check, Draft, TooLarge, queue_mail
 from delivery.outbound.recent import OnceByContent, SameSend, answer_again, queue_once, watch
 from delivery.outbound.replies import NobodyToReplyTo, TooManyToReplyTo, forward_draft, reply_draft
 from delivery.raw import RawGone, raw_of
@@ -21,9 +22,11 @@ from mailbot.api.idempotency import REPLAYED, Answer, Call, asked, digest, memor
 from mailbot.api.renderers import timestamp
 from mailbot.api.schema import described
 from mailbot.lib.receipts import receipt_of
+from threads.api.leases import owner_by, refused_when_claimed
 from threads.api.serializers import MessageSerializer
 from threads.api.views import MessageScopedView, MessagesView, as_download, file_gone, represent_message
 from threads.attachments import ContentGone
+from threads.leases import check_may_answer
 from threads.models import Message
 
 
@@ -68,14 +71,16 @@ class OnceByKey:
 class SendingView(MessageScopedView):
     commits_itself = True  # files are stored and mail is composed before the transaction begins
 
-    def accepted(self, inbox: Inbox, draft: Draft, parent: Message | None = None) -> Response:
-        """202 with the queued message, or the reason why not."""
+    def accepted(
+        self, inbox: Inbox, draft: Draft, parent: Message | None = None, check: Check | None = None
+    ) -> Response:
+        """202 with the queued message, or the reason why not. `check` is asked in the transaction."""
         if not draft.recipients:
             raise invalid("to", "There is no recipient.")
         try:
             if self.call:
-                return _accepted(queue_mail(inbox, draft, parent, OnceByKey(self.call)))
-            return self._accepted_once(inbox, draft, parent)
+                return _accepted(queue_mail(inbox, draft, parent, OnceByKey(self.call), check))
+            return self._accepted_once(inbox, draft, parent, check)
         except Blocked as blocked:
             raise refusal(blocked) from blocked
         except TooLarge as error:
@@ -83,12 +88,12 @@ class SendingView(MessageScopedView):
         except ValueError as error:
             raise invalid("headers", str(error)) from error
 
-    def _accepted_once(self, inbox: Inbox, draft: Draft, parent: Message | None) -> Response:
+    def _accepted_once(self, inbox: Inbox, draft: Draft, parent: Message | None, check: Check | None) -> Response:
         """Without a key: a client whose answer is lost will try again, and means the same mail (delivery.outbound.recent)."""
         receipt = receipt_of(self.request)
         once = OnceByContent(inbox.account_id, digest(self.key.pk, asked(self.request).bytes), receipt)
         try:
-            message, headers = queue_once(inbox, draft, parent, once), {}
+            message, headers = queue_once(inbox, draft, parent, once, check), {}
         except SameSend as same:
             message, headers = (
                 self.messages(inbox.pk).prefetch_related("attachments").get(pk=same.message_id),
@@ -128,19 +133,22 @@ class ReplyView(SendingView):
         body=ReplyBody,
         answer=MessageSerializer,
         status=202,
-        errors=REFUSALS,
+        errors=(*REFUSALS, Code.CONFLICT),
         name="reply_to_message",
     )
     def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
         """To Reply-To, else From, in the same thread: `Re:` once, In-Reply-To and the whole chain of References are set. With
-        `reply_all` its To and Cc are put into Cc."""
+        `reply_all` its To and Cc are put into Cc. In a thread that somebody else has claimed it is a 409."""
         parent = self.get_message(inbox_id, message_id)
         body = self.body(ReplyBody, request)
         try:
             draft = reply_draft(parent.inbox, parent, draft_from(body), reply_all=body["reply_all"])
         except (NobodyToReplyTo, TooManyToReplyTo) as error:
             raise invalid("message_id", str(error), "Send a new message to the address you mean.") from error
-        return self.accepted(parent.inbox, draft, parent)
+        who = owner_by(self.key, body["agent"])
+        check = partial(check_may_answer, parent.thread_id, who, body.get("thread_token"))
+        with refused_when_claimed():
+            return self.accepted(parent.inbox, draft, parent, check)
 
 
 class ForwardView(SendingView):

@@ -1,6 +1,6 @@
 """Taking a mail from the API into the queue: message, outbound row, recipients and event in one transaction, or nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -86,10 +86,15 @@ class Draft:
         return list({comparable(address.address): (kind, address) for kind, address in reversed(named)}.values())[::-1]
 
 
-def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None, once: Once | None = None) -> Message:
+Check = Callable[[], None]  # asked in the transaction, under the inbox's lock; raises what forbids the mail
+
+
+def queue_mail(
+    inbox: Inbox, draft: Draft, parent: Message | None = None, once: Once | None = None, check: Check | None = None
+) -> Message:
     """File the mail and queue it for all its recipients.
 
-    Raises Blocked, TooLarge, ValueError for what no header can hold, or what `once` raises.
+    Raises Blocked, TooLarge, ValueError for what no header can hold, or what `once` or `check` raises.
 
     What takes time (the storage, composing) happens before the transaction.
     """
@@ -108,6 +113,8 @@ def queue_mail(inbox: Inbox, draft: Draft, parent: Message | None = None, once: 
         current = locked.get(pk=inbox.pk)
         if once:
             once.begin()
+        if check:
+            check()
         _take_from_allowance(current, len(draft.recipients), now.date())
         file_outgoing(inbox, message, _attachment_rows(message, draft), parent)
         mail = OutboundMail.objects.create(

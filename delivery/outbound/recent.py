@@ -16,7 +16,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from delivery.models import RecentSend
-from delivery.outbound.queue import Draft, queue_mail
+from delivery.outbound.queue import Check, Draft, queue_mail
 from inboxes.models import Inbox
 from mailbot.lib.hints import Doorbell
 from mailbot.lib.receipts import Outcome, Receipt
@@ -90,13 +90,15 @@ class OnceByContent:
         return self.receipt.outcome is Outcome.LOST
 
 
-def queue_once(inbox: Inbox, draft: Draft, parent: Message | None, once: OnceByContent) -> Message:
+def queue_once(
+    inbox: Inbox, draft: Draft, parent: Message | None, once: OnceByContent, check: Check | None = None
+) -> Message:
     """queue_mail, once. Raises SameSend, and what queue_mail raises."""
     try:
-        return queue_mail(inbox, draft, parent, once)
+        return queue_mail(inbox, draft, parent, once, check)
     except NotKnownYet as unknown:
         once.wait(unknown)
-        return queue_mail(inbox, draft, parent, once)
+        return queue_mail(inbox, draft, parent, once, check)
 
 
 def answer_again(message_id: str) -> None:

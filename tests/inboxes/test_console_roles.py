@@ -50,7 +50,7 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     get_user_model(): {"view": SUPERUSER, "add": SUPERUSER, "change": SUPERUSER},
     AddressRule: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_entries": OPERATORS},
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
-    Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
+    Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "release": OPERATORS},
     Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "accept": OPERATORS},
     Event: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     OutboundMail: {
@@ -87,6 +87,8 @@ class World:
         caller = Caller(account, name, "live")
         inbox = caller.create_inbox()
         deliver(mail(Subject=f"To {name}"), inbox)
+        for thread in Thread.objects.filter(inbox=inbox):
+            assert caller.post(f"/v1/inboxes/{inbox.pk}/threads/{thread.pk}/claim").status_code == 200
         unknown_mail(caller, inbox)
         failed_inbound(inbox)
         assert caller.post("/v1/lists/receive/block", {"pattern": "blocked.example"}).status_code == 201

@@ -33,6 +33,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/inboxes/{inbox_id}/messages/{message_id}/reply": {"body_text": "New"},
     "POST /v1/inboxes/{inbox_id}/messages/{message_id}/forward": {"to": "customer@example.com"},
     "PATCH /v1/inboxes/{inbox_id}/threads/{thread_id}": {"labels": ["changed"]},
+    "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another", "seconds": 1},
+    "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/release": {"agent": "another"},
     "POST /v1/lists/{direction}/{effect}": {"pattern": "new.example"},
     "PUT /v1/lists/{direction}/{effect}": {"entries": ["new.example"]},
 }

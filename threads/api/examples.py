@@ -81,6 +81,18 @@ THREAD = {
     "status": "open",
     "owner": None,
 }
+OWNER = {
+    "kind": "api_key",
+    "id": "key_01m86n1c3hf1bvfkq0zdzgr2m4",
+    "name": "Billing agents",
+    "agent": "billing-2",
+    "claimed_at": "2026-11-24T10:15:02.000Z",
+    "lease_until": "2026-11-24T10:20:02.000Z",
+}
+CLAIM = {"agent": "billing-2", "seconds": 300}
+CLAIMED_THREAD = {**THREAD, "owner": OWNER, "token": 7}
+RELEASE = {"token": 7}
+HAND_OFF = {"to_agent": "billing-lead", "token": 7, "note": "Wants a discount."}
 THREAD_WITH_MESSAGES = {**THREAD, "messages": [MESSAGE], "messages_cursor": None}
 THREAD_PATCH = {"labels": ["urgent"], "status": "closed"}
 EVENT = {

@@ -1,7 +1,9 @@
 """Shapes of messages, threads and events in /v1."""
 
+from datetime import datetime
 from typing import Any, TypedDict
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from mailbot.api.fields import OneOf, StoredField
@@ -9,11 +11,14 @@ from mailbot.api.pagination import PageQuery
 from mailbot.api.schema import shown_as
 from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import StrictSerializer
+from mailbot.lib.ids import ID_LENGTH
 from threads.api import examples
 from threads.events import EventType
+from threads.leases import LONGEST, owner_of
 from threads.models import Attachment, Event, Message, Thread
 
 MAX_LABELS = 100
+MAX_TOKEN = 2**63 - 1
 
 
 class LabelField(serializers.CharField):
@@ -179,6 +184,15 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     )
 
 
+class ThreadOwner(TypedDict):
+    kind: str
+    id: str
+    name: str
+    agent: str | None
+    claimed_at: datetime
+    lease_until: datetime
+
+
 @shown_as(examples.THREAD)
 class ThreadSerializer(RowSerializer[Thread]):
     labels = StoredField(list[str])
@@ -189,9 +203,85 @@ class ThreadSerializer(RowSerializer[Thread]):
         model = Thread
         fields = "id inbox_id subject last_message_at message_count labels created_at participants preview status owner".split()
 
-    def get_owner(self, thread: Thread) -> str | None:
-        """Null until threads can be claimed."""
-        return None
+    def get_owner(self, thread: Thread) -> ThreadOwner | None:
+        """Who works on it, while the lease runs."""
+        owner = owner_of(thread, timezone.now())
+        if owner is None:
+            return None
+        assert thread.claimed_at is not None  # a lease that runs has both
+        assert thread.lease_until is not None
+        return ThreadOwner(
+            kind="api_key",
+            id=owner.id,
+            name=owner.name,
+            agent=owner.agent or None,
+            claimed_at=thread.claimed_at,
+            lease_until=thread.lease_until,
+        )
+
+
+@shown_as(examples.CLAIMED_THREAD)
+class ClaimedThreadSerializer(ThreadSerializer):
+    """The thread, and the token of its lease."""
+
+    token = serializers.IntegerField(source="lease_token", help_text="Give it with what you write into the thread.")
+
+    class Meta(ThreadSerializer.Meta):
+        fields = [*ThreadSerializer.Meta.fields, "token"]
+
+
+class LeaseBody(StrictSerializer):
+    agent = serializers.CharField(
+        max_length=100,
+        required=False,
+        default="",
+        help_text="Your own name, where several agents share one key: each is an owner by itself.",
+    )
+
+
+class TokenBody(LeaseBody):
+    token = serializers.IntegerField(
+        min_value=1,
+        max_value=MAX_TOKEN,
+        required=False,
+        help_text="Of the claim. With it, whoever asks counts as the owner.",
+    )
+
+
+class SecondsField(serializers.IntegerField):
+    def __init__(self, **options: Any) -> None:
+        longest = int(LONGEST.total_seconds())
+        help_text = f"How long the lease runs; at most {longest:,} (a day)."
+        super().__init__(min_value=1, max_value=longest, required=False, default=300, help_text=help_text, **options)
+
+
+@shown_as(examples.CLAIM)
+class ClaimBody(LeaseBody):
+    seconds = SecondsField()
+
+
+@shown_as(examples.RELEASE)
+class ReleaseBody(TokenBody):
+    pass
+
+
+@shown_as(examples.HAND_OFF)
+class HandOffBody(TokenBody):
+    key_id = serializers.CharField(
+        max_length=ID_LENGTH, required=False, help_text="The API key that gets it; left out: yours."
+    )
+    to_agent = serializers.CharField(
+        max_length=100, required=False, default="", help_text="The name of the agent that gets it."
+    )
+    seconds = SecondsField()
+    note = serializers.CharField(
+        max_length=500, required=False, default="", allow_blank=True, help_text="For the trail and the event."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "key_id" not in attrs and not attrs["to_agent"]:
+            raise serializers.ValidationError({"key_id": "Say who gets it: key_id, to_agent or both."})
+        return attrs
 
 
 @shown_as(examples.THREAD_WITH_MESSAGES)

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from threads.api import views
+from threads.api.leases import ClaimView, HandOffView, ReleaseView
 from threads.api.search import AccountSearchView, InboxSearchView
 
 MESSAGE = "inboxes/<str:inbox_id>/messages/<str:message_id>"
@@ -15,6 +16,9 @@ urlpatterns = [
     path("inboxes/<str:inbox_id>/threads", views.ThreadsView.as_view()),
     path(THREAD, views.ThreadView.as_view()),
     path(f"{THREAD}/events", views.ThreadEventsView.as_view()),
+    path(f"{THREAD}/claim", ClaimView.as_view()),
+    path(f"{THREAD}/release", ReleaseView.as_view()),
+    path(f"{THREAD}/handoff", HandOffView.as_view()),
     path("events", views.EventsView.as_view()),
     path("search", AccountSearchView.as_view()),
 ]

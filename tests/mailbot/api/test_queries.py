@@ -37,11 +37,14 @@ QUERIES = {
     "PUT /inboxes/{inbox_id}/messages/{message_id}/labels": 7,
     "GET /inboxes/{inbox_id}/messages/{message_id}/attachments/{attachment_id}": 4,
     "GET /inboxes/{inbox_id}/messages/{message_id}/raw": 4,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 24,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 25,
     "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 25,
     "GET /inboxes/{inbox_id}/threads": 4,
     "GET /inboxes/{inbox_id}/threads/{thread_id}": 4,
     "PATCH /inboxes/{inbox_id}/threads/{thread_id}": 6,
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/claim": 9,
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/release": 5,
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/handoff": 9,
     "GET /inboxes/{inbox_id}/threads/{thread_id}/events": 4,
     "GET /events": 3,
     "POST /inboxes/{inbox_id}/messages/search": 7,
@@ -71,11 +74,14 @@ COUNTED = {
     "GET /lists/{direction}/{effect}",
 }
 A_PAGE = 50
-# What PostgreSQL is asked beyond that: it tells the time at which a mail is due.
+# What PostgreSQL is asked beyond that: it tells the time at which a mail is due or a lease over.
 ON_POSTGRESQL = {
     "POST /inboxes/{inbox_id}/messages": 1,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 1,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 2,
     "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 1,
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/claim": 1,
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/release": 1,
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/handoff": 1,
 }
 # Of the routes that want one.
 BODIES: dict[str, dict[str, Any]] = {
@@ -87,6 +93,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /inboxes/{inbox_id}/messages/{message_id}/forward": {"to": "a@example.com"},
     "PATCH /inboxes/{inbox_id}/threads/{thread_id}": {"status": "closed"},
     "POST /inboxes/{inbox_id}/messages/search": {"query": "question"},
+    "POST /inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another"},
     "POST /api-keys": {"name": "Another", "preset": "agent"},
     "PATCH /api-keys/{key_id}": {"name": "Another"},
     "POST /lists/{direction}/{effect}": {"pattern": "another.example"},
