@@ -41,7 +41,10 @@ def late_outbound(mails: Rows) -> Rows:
     """Due for a minute, and no worker has taken it or the one that did is gone."""
     before = timezone.now() - LATE
     return mails.filter(
-        Q(state=State.QUEUED, next_attempt_at__lt=before) | Q(state=State.SENDING, lease_until__lt=before)
+        Q(state=State.QUEUED, next_attempt_at__lt=before)
+        | Q(state=State.SENDING, lease_until__lt=before)
+        | Q(state=State.PREPARING, next_attempt_at__lt=before, lease_until=None)
+        | Q(state=State.PREPARING, lease_until__lt=before)
     )
 
 

@@ -126,6 +126,12 @@ class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
     def due(self, now: datetime | None = None) -> OutboundMailQuerySet:
         return self.filter(state=State.QUEUED, next_attempt_at__lte=now or database_now())
 
+    def to_prepare(self, now: datetime | None = None) -> OutboundMailQuerySet:
+        """With attachments to be fetched, due, and held by nobody."""
+        now = now or database_now()
+        free = Q(lease_until=None) | Q(lease_until__lt=now)
+        return self.filter(free, state=State.PREPARING, next_attempt_at__lte=now)
+
     def stranded(self, now: datetime | None = None) -> OutboundMailQuerySet:
         """Handed to a worker that did not come back within its lease: whether the provider has it is unknown."""
         return self.filter(state=State.SENDING, lease_until__lt=now or database_now())
@@ -140,6 +146,9 @@ class OutboundMail(models.Model):
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")
     mode = models.CharField(max_length=4, choices=Mode.choices)
     envelope_sender = models.TextField()
+    to_fetch = models.JSONField(
+        null=True, help_text="while it is being prepared: headers and attachments, see delivery.outbound.fetching"
+    )
     track_opens = models.BooleanField(default=False)
     state = models.CharField(
         max_length=10, choices=[(state.value, state.value) for state in State], default=State.QUEUED.value
@@ -180,6 +189,9 @@ class OutboundMail(models.Model):
                 fields=["state", "next_attempt_at"],
                 condition=any_of("state", *UNSETTLED),
                 name="outbound_unfinished",
+            ),
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(state=State.PREPARING.value), name="outbound_to_prepare"
             ),
             models.Index(
                 fields=["finished_at"],

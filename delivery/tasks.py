@@ -7,6 +7,7 @@ from celery import shared_task
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
+from delivery.outbound.fetching import prepare_due_mail
 from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
 from delivery.raw_erasure import remove_leaving
@@ -39,6 +40,13 @@ def send_outbound() -> None:
             if not send_due_mail():
                 return
     ring(send_outbound.name)
+
+
+@shared_task
+def fetch_attachments() -> None:
+    with acting_as_system("outbound worker"):
+        if prepare_due_mail():
+            ring(fetch_attachments.name)
 
 
 @shared_task

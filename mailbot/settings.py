@@ -167,6 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": schedule(seconds, nowfun=steady_now), "options": SWEEP_OPTIONS}
     for name, task, seconds in (
         ("sweep-inbound", "delivery.tasks.process_inbound", 5.0),
+        ("fetch-attachments", "delivery.tasks.fetch_attachments", 5.0),
         ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
         ("move-raw", "delivery.tasks.move_raw", 60.0),
         ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
@@ -200,6 +201,9 @@ EMAIL_RELAY = env.text("MAILBOT_RELAY", "console:")
 EMAIL_BACKEND = env.text("MAILBOT_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 ANYMAIL = env.prefixed("ANYMAIL_")
 vars().update(env.relay(EMAIL_RELAY, timeout=30))
+
+# Hosts and networks that may be fetched from although they are not of the public internet, in CIDR notation or by name.
+FETCH_ALLOW = env.names("MAILBOT_FETCH_ALLOW", [])
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

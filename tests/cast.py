@@ -5,6 +5,7 @@ from typing import Any
 
 from audit.actors import acting_as_system
 from delivery.inbound.process import process_inbound
+from delivery.outbound.fetching import prepare_due_mail
 from delivery.outbound.send import send_due_mail
 from inboxes.keys import issue_key
 from inboxes.models import Account, Inbox
@@ -68,5 +69,5 @@ class Caller:
 def run_workers() -> None:
     """What the Celery workers would do, until there is nothing left to do."""
     with acting_as_system("worker"):
-        while process_inbound() + send_due_mail():
+        while process_inbound() + prepare_due_mail() + send_due_mail():
             pass

@@ -346,6 +346,20 @@ def file_outgoing(inbox: Inbox, message: Message, attachments: Iterable[Attachme
     return message
 
 
+def complete_outgoing(message: Message, attachments: Sequence[Attachment], size: int) -> None:
+    """Add files that were fetched for a mail written here, which now has `size` octets. Call it in the transaction that queues it;
+    the caller has stored the contents."""
+    inbox = Inbox.objects.select_for_update(no_key=True).get(pk=message.inbox_id)
+    bulk_insert(attachments)
+    more = size - message.size
+    Message.objects.filter(pk=message.pk).update(size=size, attachment_count=F("attachment_count") + len(attachments))
+    Inbox.objects.filter(pk=inbox.pk).update(
+        message_octets=F("message_octets") + more,
+        attachment_octets=F("attachment_octets") + sum(attachment.size for attachment in attachments),
+    )
+    add_to_usage([Tally(inbox.account_id, inbox.pk, inbox.mode, message.created_at.date(), octets=more)])
+
+
 @transaction.atomic
 def accept_rejected(message: Message, reason: str) -> bool:
     """Make a mail that a list set aside a part of its conversation, as if it came now; False when it is rejected no more.

@@ -12,11 +12,13 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from delivery.api import examples
+from delivery.outbound.compose import MEDIA_TYPE
 from delivery.outbound.replies import MAX_RECIPIENTS, MAX_SUBJECT
 from inboxes.api.serializers import MetadataField
 from mailbot.api.schema import shown_as
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.addresses import AddressError, canonical
+from mailbot.lib.public_hosts import BadURL, check_url
 from threads.api.serializers import MAX_LABELS, MAX_TOKEN, LabelField
 from threads.mime import Address
 from threads.mime_names import made_up_name, safe_name
@@ -34,7 +36,6 @@ RESERVED_PREFIXES = (
     *("x-sparkpost-", "x-postmark-", "x-sendgrid-", "x-mailin-", "x-resend-", "x-mailersend-"),
 )
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,76}")
-_CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 
 
 def one_line(text: str) -> str:
@@ -108,22 +109,39 @@ class Base64Field(serializers.Field[bytes, Any, Any, Any]):
             raise serializers.ValidationError("This is not base64.") from error
 
 
+def _check_url(url: str) -> None:
+    try:
+        check_url(url)
+    except BadURL as error:
+        raise serializers.ValidationError({"url": str(error)}) from error
+
+
 class AttachmentBody(StrictSerializer):
     filename = HeaderTextField(max_length=255)
-    content_type = HeaderTextField(max_length=255, required=False, default="application/octet-stream")
+    content_type = HeaderTextField(
+        max_length=255,
+        required=False,
+        default="",
+        help_text="Left out: what the URL's server says, or application/octet-stream.",
+    )
     content = Base64Field(required=False)
     content_id = HeaderTextField(max_length=200, required=False, default="")
-    url = serializers.CharField(required=False)
+    url = serializers.CharField(
+        max_length=2000,
+        required=False,
+        help_text="In place of content: http or https, of a public host. It is fetched before the mail leaves.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "url" in attrs:
+        if ("url" in attrs) is ("content" in attrs):
             raise serializers.ValidationError(
-                {"url": "This server does not fetch attachments: send the bytes in content."}
+                {"content": "Give the file in base64 here, or a url to fetch it from: one of them."}
             )
-        if "content" not in attrs:
-            raise serializers.ValidationError({"content": "This is required: the file in base64."})
+        if "url" in attrs:
+            _check_url(attrs["url"])
         kind = attrs["content_type"].partition(";")[0].strip().lower()
-        if not _CONTENT_TYPE.fullmatch(kind):
+        kind = kind or ("" if "url" in attrs else "application/octet-stream")
+        if kind and not MEDIA_TYPE.fullmatch(kind):
             raise serializers.ValidationError({"content_type": "This is not a media type such as application/pdf."})
         content_id = attrs["content_id"].strip()
         if content_id and not content_id.startswith("<"):
@@ -131,6 +149,8 @@ class AttachmentBody(StrictSerializer):
         return {
             **attrs,
             "content_type": kind,
+            "content": attrs.get("content", b""),
+            "url": attrs.get("url", ""),
             "filename": safe_name(attrs["filename"]) or made_up_name(kind, 1),
             "content_id": content_id,
         }

@@ -33,7 +33,7 @@ from threads.models import Message
 def draft_from(body: dict[str, Any]) -> Draft:
     """A validated body as a Draft; names that are not a draft's are left out."""
     files = tuple(
-        OutgoingAttachment(file["filename"], file["content_type"], file["content"], file["content_id"])
+        OutgoingAttachment(file["filename"], file["content_type"], file["content"], file["content_id"], file["url"])
         for file in body.get("attachments", [])
     )
     plain = ("subject", "body_text", "body_html", "headers", "metadata", "send_at", "track_opens")

@@ -21,6 +21,7 @@ from threads.models import Message
 # RFC 5322 2.1.1: lines of at most 998 octets, better 78. A chain that no longer fits into a header keeps its root and its end.
 MAX_REFERENCES = 50
 ID_HEADERS = frozenset({"message-id", "in-reply-to", "references"})
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _SENDABLE_ID = re.compile(r"<(?!.*=\?)[!-;=?-~]{1,900}>")
 _HEADER_LINE = re.compile(rb"([!-9;-~]+):|[ \t]")
 MAX_DECODINGS = 5
@@ -52,6 +53,7 @@ class OutgoingAttachment:
     content_type: str
     content: bytes
     content_id: str = ""
+    url: str = ""  # where the content is to be fetched from, before the mail leaves
 
 
 def references_for_reply(parent: Message) -> list[str]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
+from delivery.outbound.states import State
 from inboxes.models import Account, Inbox
 from inboxes.usage import midnight_after, recipients_of_account
 from mailbot.lib.addresses import comparable
@@ -28,6 +29,7 @@ from threads.models import Message
 from threads.reading import MailContent, content_of, message_id_digest
 
 SEND_TASK = "delivery.tasks.send_outbound"
+FETCH_TASK = "delivery.tasks.fetch_attachments"
 SMALL = 1024 * 1024  # octets: what an account that is full may still send
 
 
@@ -96,17 +98,18 @@ def queue_mail(
 
     Raises Blocked, TooLarge, ValueError for what no header can hold, or what `once` or `check` raises.
 
-    What takes time (the storage, composing) happens before the transaction.
+    What takes time (the storage, composing) happens before the transaction. Attachments that are to be fetched are left to a worker
+    (delivery.outbound.fetching): until then the mail is being prepared, and its bytes are without them.
     """
     now = this_millisecond()
     why_not_to(inbox, [address.address for _, address in draft.recipients], parent)
-    draft = _with_text(draft)
+    draft, to_fetch = _apart(_with_text(draft))
     message = _message(inbox, draft, now)
     composed = compose(message, draft.attachments, draft.headers, message.sent_at or now)
     message.size, message.headers = len(composed.raw), composed.headers
     if message.size > settings.SMTP_MAX_SIZE:
         raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
-    check_room(inbox, draft, message.size)
+    check_room(inbox, message.size, has_files=bool(draft.attachments or to_fetch))
     files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
     with transaction.atomic():
         locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
@@ -125,7 +128,9 @@ def queue_mail(
             envelope_sender=inbox.address,
             raw=composed.raw,
             track_opens=draft.track_opens,
-            next_attempt_at=draft.send_at or database_now(),
+            state=State.PREPARING if to_fetch else State.QUEUED,
+            to_fetch=to_fetch,
+            next_attempt_at=database_now() if to_fetch else draft.send_at or database_now(),
         )
         Recipient.objects.bulk_create(
             Recipient(account_id=inbox.account_id, mail=mail, kind=kind, address=address.address, status=message.status)
@@ -133,9 +138,22 @@ def queue_mail(
         )
         if once:
             once.keep(message)
-        ring_on_commit(SEND_TASK)
+        ring_on_commit(FETCH_TASK if to_fetch else SEND_TASK)
     failpoint("send.committed")
     return message
+
+
+def _apart(draft: Draft) -> tuple[Draft, dict[str, Any] | None]:
+    """The draft without the attachments that are to be fetched, and what is needed to put them in later; None where there are none."""
+    waiting = [file for file in draft.attachments if file.url]
+    if not waiting:
+        return draft, None
+    files_to_fetch = [
+        {"url": f.url, "filename": f.filename, "content_type": f.content_type, "content_id": f.content_id}
+        for f in waiting
+    ]
+    there = tuple(file for file in draft.attachments if not file.url)
+    return replace(draft, attachments=there), {"attachments": files_to_fetch, "headers": draft.headers}
 
 
 def _with_text(draft: Draft) -> Draft:
@@ -251,9 +269,9 @@ def _check_account_limit(inbox: Inbox, recipients: int, today: date) -> None:
         raise Blocked("account_daily_send_limit", message, fix, midnight_after(today))
 
 
-def check_room(inbox: Inbox, draft: Draft, size: int) -> None:
+def check_room(inbox: Inbox, size: int, *, has_files: bool) -> None:
     """Raises Blocked for a mail that takes room in an account that has none left. An answer in words is always possible."""
-    if not draft.attachments and size <= SMALL:
+    if not has_files and size <= SMALL:
         return
     if Account.objects.filter(pk=inbox.account_id, is_full=True).exists():
         message = f"The storage quota of the account is used up: no attachments, and no mail over {SMALL:,} octets."

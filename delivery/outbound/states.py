@@ -4,6 +4,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
+    PREPARING = "preparing"  # its attachments are still to be fetched
     QUEUED = "queued"
     SENDING = "sending"
     SENT = "sent"
@@ -14,6 +15,7 @@ class State(StrEnum):
 
 
 MOVES: dict[State, frozenset[State]] = {
+    State.PREPARING: frozenset({State.QUEUED, State.FAILED, State.BLOCKED, State.CANCELLED}),
     State.QUEUED: frozenset({State.SENDING, State.CANCELLED}),
     # Back to queued only when the provider has surely not taken it: a temporary refusal.
     State.SENDING: frozenset({State.SENT, State.FAILED, State.BLOCKED, State.QUEUED, State.UNKNOWN}),

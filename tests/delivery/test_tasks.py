@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from delivery import tasks
 from tests.cast import Caller
+from tests.file_server import file_server
 from tests.mailing import mail, store
 
 
@@ -23,7 +24,7 @@ class TestSweeps:
         current_app.loader.import_default_modules()
         scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
         sweeps = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
-        ours = sweeps | {tasks.index_messages, tasks.forget_sends}
+        ours = sweeps | {tasks.fetch_attachments, tasks.index_messages, tasks.forget_sends}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
         assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
@@ -47,6 +48,16 @@ class TestSweeps:
         inbox = alice.create_inbox()
         message = alice.send(inbox)
         tasks.sweep_outbound()
+        assert alice.events(message_id=message["id"])[-1] == "message.delivered"
+
+    def test_they_find_attachments_that_are_to_be_fetched(self, alice: Caller, settings: Any) -> None:
+        settings.FETCH_ALLOW = ["127.0.0.1"]
+        inbox = alice.create_inbox()
+        with file_server() as server:
+            file = {"filename": "a.txt", "url": server.gives("/a", b"a")}
+            message = alice.send(inbox, attachments=[file])
+            tasks.fetch_attachments()
+            tasks.sweep_outbound()
         assert alice.events(message_id=message["id"])[-1] == "message.delivered"
 
     def test_they_name_who_acts(self, alice: Caller) -> None:

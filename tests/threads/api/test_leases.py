@@ -216,7 +216,7 @@ class TestReply:
     def test_it_is_tried_again_with_the_same_key_when_it_is_free(self, alice: Caller, bob: Caller, desk: Desk):
         """A refusal is no answer that is kept."""
         desk.claim(alice)
-        once = {"headers": {"Idempotency-Key": "reply-1"}, "content_type": "application/json"}
+        once: Any = {"headers": {"Idempotency-Key": "reply-1"}, "content_type": "application/json"}
         assert bob.client.post(desk.reply_path, {"body_text": "Yes"}, **once).status_code == 409
         desk.ask(alice, "release")
         assert bob.client.post(desk.reply_path, {"body_text": "Yes"}, **once).status_code == 202
