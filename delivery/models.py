@@ -175,7 +175,7 @@ class OutboundMail(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
-    raw = models.BinaryField(default=b"")  # last, as above
+    raw = models.BinaryField(default=bytes)  # last, as above
 
     objects = TenantManager.from_queryset(OutboundMailQuerySet)()
 
@@ -190,6 +190,12 @@ class OutboundMail(models.Model):
                 condition=any_of("state", *UNSETTLED),
                 name="outbound_unfinished",
             ),
+            models.Index(
+                fields=["inbox", "next_attempt_at", "id"],
+                condition=Q(state=State.QUEUED.value),
+                name="outbound_queue",
+            ),
+            models.Index(fields=["carrier"], condition=Q(state=State.SENDING.value), name="outbound_on_the_wire"),
             models.Index(
                 fields=["next_attempt_at"], condition=Q(state=State.PREPARING.value), name="outbound_to_prepare"
             ),

@@ -202,6 +202,9 @@ EMAIL_BACKEND = env.text("MAILBOT_EMAIL_BACKEND", "django.core.mail.backends.con
 ANYMAIL = env.prefixed("ANYMAIL_")
 vars().update(env.relay(EMAIL_RELAY, timeout=30))
 
+# Mails that a worker process has on their way at once; 0: one after the other.
+SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
+
 # Hosts and networks that may be fetched from although they are not of the public internet, in CIDR notation or by name.
 FETCH_ALLOW = env.names("MAILBOT_FETCH_ALLOW", [])
 

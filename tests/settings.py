@@ -29,3 +29,6 @@ if DATABASES["default"] is not SQLITE:
 
 # A test that is about something else must not be told to slow down; those about limits set their own.
 RATE_LIMIT_KEY = RATE_LIMIT_ACCOUNT = RATE_LIMIT_BAD_KEYS = None
+
+# What providers do in a test is seen by its own thread alone, whose transaction is not committed; tests about threads set their own.
+SEND_THREADS = 0

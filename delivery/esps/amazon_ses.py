@@ -25,6 +25,7 @@ class AmazonSES(Esp):
         Field("endpoint_url", "API address", "Only for a test server.", is_secret=False, is_required=False),
     )
     message_id = MessageId.REPLACED
+    is_thread_safe = True  # botocore's clients are
 
     @classmethod
     def options(cls, credentials: Mapping[str, str]) -> dict[str, Any]:

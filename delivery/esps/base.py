@@ -5,6 +5,7 @@ Sources: the ESPs' own documentation, named in each module, and the source of dj
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -56,6 +57,11 @@ class Esp:
     message_id: ClassVar[MessageId] = MessageId.NOT_KNOWN
     # Whether a mail may be handed over again after an answer that never came: the ESP knows the second one by our key.
     retries_safely: ClassVar[bool] = False
+    key_lifetime: ClassVar[timedelta] = timedelta(hours=24)  # of that key; later the same mail would be a new one
+    # What its backend takes: an object with fields, or the bytes; whether a worker may keep it open, and all threads use the same.
+    takes_fields: ClassVar[bool] = True
+    keeps_open: ClassVar[bool] = True
+    is_thread_safe: ClassVar[bool] = False
     # Beside TEMPORARY_STATUSES: answers of this ESP that mean “not now”, and those after which it is not known.
     temporary_statuses: ClassVar[frozenset[int]] = frozenset()
     # Answers of 500 and above after which its documentation says that it did not take the mail.

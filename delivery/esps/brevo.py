@@ -1,5 +1,6 @@
 """Brevo. Source: https://developers.brevo.com/reference/sendtransacemail"""
 
+from datetime import timedelta
 from typing import Any
 
 from delivery.esps.base import Esp, Field, MessageId
@@ -21,6 +22,7 @@ class Brevo(Esp):
     )
     message_id = MessageId.REPLACED
     retries_safely = True
+    key_lifetime = timedelta(minutes=30)  # its documentation says of no longer time that a key is kept
 
     @classmethod
     def prepare(cls, message: Any, mail_id: str) -> None:

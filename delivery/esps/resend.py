@@ -36,3 +36,4 @@ class Resend(Esp):
         ),
     )
     retries_safely = True  # its keys are kept for 24 hours
+    temporary_statuses = frozenset({409})  # the same key is still being worked on

@@ -24,6 +24,8 @@ class Smtp(Esp):
         Field("password", "Password", is_required=False),
     )
     message_id = MessageId.KEPT
+    takes_fields = False
+    keeps_open = False  # servers end an idle session, and then nobody knows what became of the mail that finds it so
 
     @classmethod
     def check(cls, credentials: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("delivery", "0005_account_keys"),
         ("inboxes", "0008_providers"),
-        ("threads", "0005_account_keys"),
+        ("threads", "0006_leases"),
     ]
 
     operations = [
@@ -30,6 +30,14 @@ class Migration(migrations.Migration):
                 blank=True, help_text="the Message-ID that recipients see, where the provider replaces ours"
             ),
         ),
+        migrations.AddField(
+            model_name="outboundmail",
+            name="to_fetch",
+            field=models.JSONField(
+                help_text="while it is being prepared: headers and attachments, see delivery.outbound.fetching",
+                null=True,
+            ),
+        ),
         migrations.AlterField(
             model_name="outboundmail",
             name="provider",
@@ -39,6 +47,49 @@ class Migration(migrations.Migration):
             model_name="outboundmail",
             name="provider_message_id",
             field=models.TextField(blank=True, help_text="the provider's id, which its webhooks name"),
+        ),
+        migrations.AlterField(
+            model_name="outboundmail",
+            name="raw",
+            field=models.BinaryField(default=bytes),
+        ),
+        migrations.AlterField(
+            model_name="outboundmail",
+            name="state",
+            field=models.CharField(
+                choices=[
+                    ("preparing", "preparing"),
+                    ("queued", "queued"),
+                    ("sending", "sending"),
+                    ("sent", "sent"),
+                    ("failed", "failed"),
+                    ("blocked", "blocked"),
+                    ("unknown", "unknown"),
+                    ("cancelled", "cancelled"),
+                ],
+                default="queued",
+                max_length=10,
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="outboundmail",
+            index=models.Index(
+                condition=models.Q(("state", "queued")),
+                fields=["inbox", "next_attempt_at", "id"],
+                name="outbound_queue",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="outboundmail",
+            index=models.Index(
+                condition=models.Q(("state", "sending")), fields=["carrier"], name="outbound_on_the_wire"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="outboundmail",
+            index=models.Index(
+                condition=models.Q(("state", "preparing")), fields=["next_attempt_at"], name="outbound_to_prepare"
+            ),
         ),
         migrations.AddIndex(
             model_name="outboundmail",

@@ -1,6 +1,7 @@
 """What became of one try to hand a mail over, and what is heard of it afterwards."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from threads.events import EventType
@@ -25,10 +26,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """`wait`: how long the provider asked to be left alone (Retry-After); `for_all`: with everything, and not with this mail alone."""
+
     result: Result
     detail: str = ""
     provider_message_id: str = ""
     reports: tuple[Report, ...] = ()
+    wait: timedelta | None = None
+    for_all: bool = False
 
     @classmethod
     def sent(cls, provider_message_id: str = "", reports: tuple[Report, ...] = ()) -> "Outcome":

@@ -3,25 +3,30 @@
 import logging
 import random
 from datetime import datetime, timedelta
+from time import monotonic
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from audit.record import Act, record
-from delivery.claims import claim
 from delivery.models import OutboundMail, SendAttempt
+from delivery.outbound.choosing import provider_for
+from delivery.outbound.claiming import Ring, claim_next, claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
-from delivery.outbound.providers import provider_for
 from delivery.outbound.queue import SEND_TASK, Blocked, why_not_send, why_not_to
+from delivery.outbound.sending import Sending, carrier_for, hand_over
 from delivery.outbound.states import State, can_move
 from delivery.outbound.tracking import apply_reports, requeue
+from inboxes.models import Provider
+from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from threads.events import EventType
 from threads.models import Message
 
 log = logging.getLogger(__name__)
 
-SEND_LEASE = timedelta(minutes=5)
+CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
 # When a mail that was refused for now is tried again; spread over a day, then it has failed.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
 JITTER = 0.2
@@ -48,12 +53,23 @@ ACT_AFTER: dict[State, Act] = {
 }
 
 
-def send_due_mail(limit: int = 100) -> int:
-    """Send what is due, oldest first; how many rows were tried."""
-    due = list(OutboundMail.objects.due().order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])
-    for mail_id in due:
-        send_outbound_mail(mail_id)
-    return len(due)
+def send_due_mail() -> int:
+    """Send what is due; how many were tried. Many are on their way at once, and none waits for another one's provider.
+
+    This thread alone has to do with the database: the others hand over, and bring the outcome.
+    """
+    ring, sending, tried = Ring(), Sending(settings.SEND_THREADS), 0
+    ends = monotonic() + CLAIMS_FOR
+    while True:
+        taken = claim_next(ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
+        tried += len(taken)
+        for mail in taken:
+            if not _is_blocked(mail):
+                sending.start(mail)
+        if not taken and not sending.is_busy:
+            return tried
+        for mail, outcome, carrier, started_at in sending.finished():
+            settle(mail, outcome, carrier, started_at)
 
 
 def send_outbound_mail(mail_id: str) -> None:
@@ -62,16 +78,17 @@ def send_outbound_mail(mail_id: str) -> None:
     Safe to call at any time, from any process, more than once: the claim decides. Raises nothing of the provider's; the outcome
     is on the row.
     """
-    mail = claim(OutboundMail.objects.due(), mail_id, state=State.SENDING, lease=SEND_LEASE)
-    if mail is None:  # another worker has it, or it is not due
+    mail = claim_one(mail_id)
+    if mail is None or _is_blocked(mail):  # another worker has it, or it is not due
         return
-    started_at = timezone.now()
-    if blocked := _why_blocked(mail):
-        settle(mail, blocked, "mailbot", started_at)
-        return
-    provider = provider_for(mail)
-    outcome = provider.send(mail, list(mail.recipients.all()))  # no transaction is open during I/O
-    settle(mail, outcome, provider.name, started_at)
+    settle(*hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
+
+
+def _is_blocked(mail: OutboundMail) -> bool:
+    blocked = _why_blocked(mail)
+    if blocked:
+        settle(mail, blocked, "mailbot", timezone.now())
+    return blocked is not None
 
 
 def _why_blocked(mail: OutboundMail) -> Outcome | None:
@@ -90,7 +107,7 @@ def _parent_of(mail: OutboundMail) -> Message | None:
     return parents.first() if parent_id else None
 
 
-def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: datetime) -> None:
+def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> None:
     """Write the outcome, fenced: only while our lease is the current one. Then what the provider already said of recipients."""
     number = mail.attempts + 1
     state = STATE_AFTER[outcome.result]
@@ -100,9 +117,9 @@ def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: date
         columns = {
             "state": state,
             "attempts": number,
-            "provider": provider,
+            "provider": carrier,
             "error": outcome.detail[:2000],
-            **_after(state, number),
+            **_after(mail, state, number, outcome),
         }
         ours = OutboundMail.objects.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token)
         if not ours.update(
@@ -110,16 +127,31 @@ def settle(mail: OutboundMail, outcome: Outcome, provider: str, started_at: date
         ):
             log.warning("Outbound mail %s: our lease is over, the outcome %s is not written.", mail.pk, outcome.result)
             return
-        _note_attempt(mail, number, outcome, provider, started_at)
+        _note_attempt(mail, number, outcome, carrier, started_at)
         _tell(mail, state, outcome)
+        if outcome.for_all and outcome.wait and mail.carrier_id:
+            Provider.objects.filter(pk=mail.carrier_id).update(waits_until=database_now() + outcome.wait)
 
 
-def _after(state: State, number: int) -> dict[str, object]:
-    now = timezone.now()
-    if state is State.QUEUED:
-        pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-        return {"next_attempt_at": now + pause}
-    return {} if state is State.UNKNOWN else {"finished_at": now}
+def _after(mail: OutboundMail, state: State, number: int, outcome: Outcome) -> dict[str, object]:
+    if state is not State.QUEUED:
+        return {} if state is State.UNKNOWN else {"finished_at": timezone.now()}
+    if fallback := _fallback_of(mail):
+        return {"next_attempt_at": database_now(), "carrier": fallback}
+    pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    # The provider knows better when it takes mail again; who chose it may have chosen another one by then.
+    return {
+        "next_attempt_at": database_now() + pause if outcome.wait is None else max(pause, outcome.wait),
+        "carrier": None,
+    }
+
+
+def _fallback_of(mail: OutboundMail) -> str | None:
+    """Who carries it now that the chosen provider surely did not take it. One that stands in has nobody to stand in for itself."""
+    carrier = mail.carrier
+    if carrier is None or carrier.fallback_id is None or provider_for(mail.inbox) != carrier:
+        return None
+    return carrier.fallback_id
 
 
 def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: datetime) -> None:

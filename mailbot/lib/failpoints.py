@@ -25,6 +25,8 @@ POINTS = frozenset(
         "inbound.reading",  # before each mail of a batch is read; the mail is the content
         "inbound.filed",  # messages are written, the transaction is open, the mail is not marked as done
         "wakeup.before",  # messages are committed, and who waits for them is not woken
+        "send.claimed",  # a mail is marked as being sent, and its provider has nothing of it
+        "send.handed-over",  # the provider has answered, and nothing is written of it
         "send.committed",  # a mail is queued, and its author has no answer yet
     }
 )

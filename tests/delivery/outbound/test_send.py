@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery.models import OutboundMail, SendAttempt
+from delivery.outbound.claiming import SEND_LEASE
 from delivery.outbound.send import (
     RETRY_AFTER,
-    SEND_LEASE,
     give_up_stranded,
     send_due_mail,
     send_outbound_mail,

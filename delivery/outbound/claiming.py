@@ -1,0 +1,115 @@
+"""Which mails leave next: in turn over the inboxes that have any, and to each provider no more at a moment than it may have.
+
+A mail is claimed right before it is handed over, so `sending` means that it may be on the wire.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from delivery.claims import new_token
+from delivery.models import OutboundMail
+from delivery.outbound.choosing import providers_for
+from delivery.outbound.states import State
+from inboxes.models import Inbox, Mode, Provider
+from mailbot.lib.clock import database_now
+
+SEND_LEASE = timedelta(minutes=5)
+Mails = list[OutboundMail]
+# From one inbox with due mail to the next, by index: however much one of them has queued, it is looked at once. The ids of inboxes are
+# walked like a ring, from where this process stopped the last time.
+_WALK = """
+WITH RECURSIVE walk(inbox_id) AS (
+    SELECT min(inbox_id) FROM delivery_outboundmail WHERE state = 'queued' AND next_attempt_at <= %s AND inbox_id > %s
+    UNION ALL
+    SELECT (
+        SELECT min(m.inbox_id) FROM delivery_outboundmail m
+        WHERE m.state = 'queued' AND m.next_attempt_at <= %s AND m.inbox_id > walk.inbox_id
+    ) FROM walk WHERE walk.inbox_id IS NOT NULL
+)
+SELECT inbox_id FROM walk WHERE inbox_id IS NOT NULL LIMIT %s
+"""
+
+
+class Ring:
+    """Where a process is on its way around the inboxes."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def next(self, most: int) -> list[str]:
+        """So many inboxes with due mail, each once."""
+        now = connection.ops.adapt_datetimefield_value(database_now())
+        found = self._walk(now, self._last, most)
+        if len(found) < most and self._last:
+            found += [inbox for inbox in self._walk(now, "", most - len(found)) if inbox not in found]
+        self._last = found[-1] if len(found) == most else ""
+        return found
+
+    def _walk(self, now: Any, after: str, most: int) -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(_WALK, [now, after, now, most])
+            return [inbox_id for (inbox_id,) in cursor.fetchall()]
+
+
+def claim_next(ring: Ring, places: int) -> Mails:
+    """Take up to so many mails, each with its recipients and, as `carrier`, whom it goes to. They are this caller's for SEND_LEASE."""
+    inboxes = ring.next(places)
+    if not inboxes:
+        return []
+    waiting = [mail for inbox in inboxes for mail in _first_due(inbox, -(-places // len(inboxes)))]
+    taken: Mails = []
+    for carrier, mails in _by_carrier(waiting).items():
+        taken += _take(mails, carrier, places - len(taken))
+    return taken
+
+
+def claim_one(mail_id: str) -> OutboundMail | None:
+    """Take this one, if it is due and its provider has a place for it."""
+    for carrier, mails in _by_carrier(OutboundMail.objects.due().filter(pk=mail_id)).items():
+        return next(iter(_take(mails, carrier, 1)), None)
+    return None
+
+
+def _first_due(inbox_id: str, most: int) -> Iterable[OutboundMail]:
+    rows = OutboundMail.objects.due().filter(inbox_id=inbox_id).order_by("next_attempt_at", "pk")
+    return rows.only("inbox_id", "mode", "attempts", "carrier_id")[:most]
+
+
+def _by_carrier(waiting: Iterable[OutboundMail]) -> dict[Provider | None, Mails]:
+    """None: the sandbox, or the server's own backend."""
+    mails = list(waiting)
+    chosen = providers_for(Inbox.objects.filter(pk__in={mail.inbox_id for mail in mails}))
+    kept = Provider.objects.in_bulk({mail.carrier_id for mail in mails if mail.attempts and mail.carrier_id})
+    found: dict[Provider | None, Mails] = defaultdict(list)
+    for mail in mails:
+        # After a first try it stays with whom it was given to: its fallback, or who knows it by its key.
+        carrier = kept.get(mail.carrier_id or "") if mail.attempts else None
+        found[None if mail.mode == Mode.TEST else carrier or chosen[mail.inbox_id]].append(mail)
+    return found
+
+
+@transaction.atomic
+def _take(mails: Mails, carrier: Provider | None, places: int) -> Mails:
+    """As many as may go. The provider's row is locked, so that two workers cannot both take its last place."""
+    room = places if carrier is None else min(places, _room_at(carrier))
+    token = new_token()
+    mine = OutboundMail.objects.due().filter(pk__in=[mail.pk for mail in mails[:room]]) if room > 0 else None
+    until = database_now() + SEND_LEASE
+    if mine is None or not mine.update(state=State.SENDING, lease_token=token, lease_until=until, carrier=carrier):
+        return []
+    rows = OutboundMail.objects.filter(lease_token=token, pk__in=[mail.pk for mail in mails])
+    found = rows.select_related("message", "inbox__account", "carrier").prefetch_related("recipients")
+    return list(found.order_by("next_attempt_at", "pk"))
+
+
+def _room_at(carrier: Provider) -> int:
+    """How many mails it may have more than it has."""
+    now = database_now()
+    row = Provider.objects.select_for_update(no_key=True).filter(pk=carrier.pk).first()
+    if row is None or row.is_paused or (row.waits_until is not None and now < row.waits_until):
+        return 0
+    return row.concurrency - OutboundMail.objects.filter(state=State.SENDING, carrier=row).count()

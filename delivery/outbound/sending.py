@@ -1,0 +1,86 @@
+"""Handing mails over, several at once: threads that talk to providers and touch no database."""
+
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+from django.conf import settings
+from django.utils import timezone
+
+from delivery.models import OutboundMail
+from delivery.outbound.outcomes import Outcome
+from delivery.outbound.providers import Carrier, DjangoBackend, EspCarrier
+from delivery.outbound.sandbox import Sandbox
+from inboxes.models import Mode
+from mailbot.lib.failpoints import failpoint
+
+LOOKS_EVERY = 0.2  # seconds: what came due meanwhile need not wait for a provider that is slow
+
+
+class Handed(NamedTuple):
+    mail: OutboundMail
+    outcome: Outcome
+    carrier: str
+    started_at: datetime
+
+
+def carrier_for(mail: OutboundMail) -> Carrier:
+    """What is sent from the sandbox never reaches a provider."""
+    if mail.mode == Mode.TEST:
+        return Sandbox()
+    return EspCarrier(mail.carrier) if mail.carrier else DjangoBackend(settings.EMAIL_BACKEND)
+
+
+def hand_over(mail: OutboundMail, carrier: Carrier) -> Handed:
+    started_at = timezone.now()
+    failpoint("send.claimed")
+    outcome = carrier.send(mail, list(mail.recipients.all()))
+    failpoint("send.handed-over")
+    return Handed(mail, outcome, carrier.name, started_at)
+
+
+class Sending:
+    """The mails that are on their way. With no threads each is handed over where it is started; so is one for the sandbox, which is this
+    server and has to do with the database."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._done: list[Handed] = []
+        self._futures: set[Future[Handed]] = set()
+
+    @property
+    def room(self) -> int:
+        return max(self._threads, 1) - len(self._futures) - len(self._done)
+
+    @property
+    def worth_a_claim(self) -> int:
+        """A claim costs the same for one mail as for many."""
+        return max(1, self._threads // 4)
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._futures or self._done)
+
+    def start(self, mail: OutboundMail) -> None:
+        carrier = carrier_for(mail)
+        if self._threads and not isinstance(carrier, Sandbox):
+            self._futures.add(_pool(self._threads).submit(hand_over, mail, carrier))
+        else:
+            self._done.append(hand_over(mail, carrier))
+
+    def finished(self) -> Iterator[Handed]:
+        """Those that are there by now, or soon."""
+        done, self._done = self._done, []
+        yield from done
+        if self._futures:
+            finished, self._futures = wait(self._futures, LOOKS_EVERY, FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Of this process, for as long as it lives: each thread keeps its connections to providers."""
+    return ThreadPoolExecutor(threads, "send")
