@@ -33,7 +33,7 @@ def _candidates(inboxes: list[Inbox]) -> list[Provider]:
 
 def _nearest(inbox: Inbox, candidates: list[Provider]) -> Provider | None:
     mine = [row for row in candidates if row.account_id == inbox.account_id]
-    shared = [row for row in candidates if row.account_id is None]
+    shared = [row for row in candidates if not row.account_id]
     by_nearness = [
         *(row for row in mine + shared if row.pk == inbox.provider_id),
         # The choice of the inbox's domain belongs here.

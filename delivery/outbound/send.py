@@ -140,18 +140,15 @@ def _after(mail: OutboundMail, state: State, number: int, outcome: Outcome) -> d
         return {"next_attempt_at": database_now(), "carrier": fallback}
     pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
     # The provider knows better when it takes mail again; who chose it may have chosen another one by then.
-    return {
-        "next_attempt_at": database_now() + pause if outcome.wait is None else max(pause, outcome.wait),
-        "carrier": None,
-    }
+    return {"next_attempt_at": database_now() + max(pause, outcome.wait or pause), "carrier": None}
 
 
 def _fallback_of(mail: OutboundMail) -> str | None:
     """Who carries it now that the chosen provider surely did not take it. One that stands in has nobody to stand in for itself."""
     carrier = mail.carrier
-    if carrier is None or carrier.fallback_id is None or provider_for(mail.inbox) != carrier:
+    if carrier is None or provider_for(mail.inbox) != carrier:
         return None
-    return carrier.fallback_id
+    return carrier.fallback_id or None
 
 
 def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: datetime) -> None:

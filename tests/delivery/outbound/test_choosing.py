@@ -46,7 +46,7 @@ class TestProviderFor:
 
     def test_it_asks_once_for_many(
         self, alice: Caller, charlie: Caller, inbox: Inbox, django_assert_num_queries
-    ) -> None:  # type: ignore[no-untyped-def]
+    ) -> None:
         theirs, default = charlie.create_inbox(), a_provider(alice.account, is_default=True)
         with django_assert_num_queries(1):
             assert providers_for([inbox, theirs]) == {inbox.pk: default, theirs.pk: None}
