@@ -46,6 +46,10 @@ class Act(StrEnum):
     MESSAGE_ACCEPTED = "message.accepted"
     LIST_REPLACED = "list.replaced"
     ACCOUNT_FULL = "account.full"
+    PROVIDER_PAUSED = "provider.paused"
+    PROVIDER_RESUMED = "provider.resumed"
+    PROVIDER_CHANGED = "provider.credentials_changed"
+    PROVIDER_TESTED = "provider.tested"
     ACCOUNT_HAS_ROOM = "account.has_room"
 
 

@@ -20,6 +20,8 @@ SUPPRESSIONS_READ = "suppressions:read"
 SUPPRESSIONS_WRITE = "suppressions:write"
 DOMAINS_READ = "domains:read"
 DOMAINS_MANAGE = "domains:manage"
+PROVIDERS_READ = "providers:read"
+PROVIDERS_MANAGE = "providers:manage"
 COMPLIANCE_READ = "compliance:read"
 ENGAGEMENT_READ = "engagement:read"
 WEBHOOKS_MANAGE = "webhooks:manage"
@@ -49,6 +51,8 @@ RIGHTS: dict[str, str] = {
     SUPPRESSIONS_WRITE: "Add and remove such addresses.",
     DOMAINS_READ: "See own domains and their DNS records.",
     DOMAINS_MANAGE: "Add, verify and remove domains.",
+    PROVIDERS_READ: "See providers: names, ESPs, whether they are paused. Never their credentials.",
+    PROVIDERS_MANAGE: "Make, change, try and delete providers. Of use in live keys only.",
     COMPLIANCE_READ: "Ask whether a domain or an inbox is fit to send.",
     ENGAGEMENT_READ: "Read opens, clicks, bounces and their rates.",
     WEBHOOKS_MANAGE: "Make, see, change and replay webhooks; whoever sees one sees its secret.",
@@ -62,12 +66,12 @@ RIGHTS: dict[str, str] = {
 FULL = tuple(RIGHTS)
 READ_ONLY = (
     *(INBOXES_READ, MESSAGES_READ, THREADS_READ, EVENTS_READ, DRAFTS_READ, LISTS_READ, SUPPRESSIONS_READ),
-    *(DOMAINS_READ, COMPLIANCE_READ, ENGAGEMENT_READ, USAGE_READ),
+    *(DOMAINS_READ, PROVIDERS_READ, COMPLIANCE_READ, ENGAGEMENT_READ, USAGE_READ),
 )
 AGENT = (
     *(INBOXES_READ, MESSAGES_READ, MESSAGES_SEND, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE, EVENTS_READ),
     *(DRAFTS_READ, DRAFTS_WRITE, COMPLIANCE_READ, ENGAGEMENT_READ, SANDBOX_SIMULATE),
 )
 # What was done and by whom, not what was written: no right to read mail.
-AUDITOR = (INBOXES_READ, LISTS_READ, SUPPRESSIONS_READ, DOMAINS_READ, USAGE_READ, AUDIT_READ, KEYS_READ)
+AUDITOR = (INBOXES_READ, LISTS_READ, SUPPRESSIONS_READ, DOMAINS_READ, PROVIDERS_READ, USAGE_READ, AUDIT_READ, KEYS_READ)
 PRESETS: dict[str, tuple[str, ...]] = {"full": FULL, "agent": AGENT, "read-only": READ_ONLY, "auditor": AUDITOR}

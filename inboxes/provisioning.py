@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from audit.record import Act, record
 from inboxes.idempotency import forget_inbox
-from inboxes.models import Account, Inbox
+from inboxes.models import Account, Inbox, Provider
 from inboxes.naming import RESERVED, candidates, random_local_part
 from inboxes.quotas import see_whether_room
 from inboxes.signals import inbox_changed, inbox_purged
@@ -57,6 +57,7 @@ class InboxRequest:
     purge_on_expiry: bool = False
     daily_send_limit: int | None = None
     oversight: bool = False
+    provider: Provider | None = None
 
 
 def create_inbox(account: Account, mode: str, wanted: InboxRequest) -> tuple[Inbox, bool]:
@@ -164,6 +165,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
         client_id=wanted.client_id,
         daily_send_limit=wanted.daily_send_limit,
         oversight=wanted.oversight,
+        provider=wanted.provider,
         created_at=now,
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
         purge_on_expiry=wanted.purge_on_expiry,
@@ -177,7 +179,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
     """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at,
-    purge_on_expiry). The trail shows old and new."""
+    purge_on_expiry, provider). The trail shows old and new."""
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():

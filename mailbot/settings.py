@@ -37,6 +37,8 @@ SECRET_KEY_IS_SET = not SECRET_KEY.startswith("unset:")
 ENCRYPTION_KEYS = env.names("MAILBOT_ENCRYPTION_KEYS", []) or [
     env.kept_secret("MAILBOT_ENCRYPTION_KEY", VAR / "encryption.key")
 ]
+# Hosts, addresses and networks that tenants may have us connect to although they are not public (mailbot.lib.public_hosts).
+FETCH_ALLOW = env.names("MAILBOT_FETCH_ALLOW", [])
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MAILBOT_URL.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [MAILBOT_URL]
 
@@ -204,9 +206,6 @@ vars().update(env.relay(EMAIL_RELAY, timeout=30))
 
 # Mails that a worker process has on their way at once; 0: one after the other.
 SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
-
-# Hosts and networks that may be fetched from although they are not of the public internet, in CIDR notation or by name.
-FETCH_ALLOW = env.names("MAILBOT_FETCH_ALLOW", [])
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

@@ -10,3 +10,31 @@ SEND = {
 }
 REPLY = {"body_text": "Of course: half now, half in May.", "reply_all": False}
 FORWARD = {"to": "bookkeeping@shop.example", "body_text": "Please note the two parts."}
+PROVIDER_ID = "provider_01m86p3x5tf0vb8fyaw6t5m1cd"
+_HOOK = f"https://mail.example.com/hooks/{PROVIDER_ID}/Jq5…"
+PROVIDER = {
+    "id": PROVIDER_ID,
+    "account_id": "account_01m86mj0e8fpws6xzr3qxhn5qk",
+    "name": "Postmark, transactional",
+    "esp": "postmark",
+    "credentials": {
+        "server_token": {"is_set": True},
+        "message_stream": {"is_set": False},
+        "api_url": {"is_set": False},
+    },
+    "is_default": True,
+    "fallback_id": None,
+    "concurrency": 8,
+    "is_paused": False,
+    "paused_reason": "",
+    "webhooks": {"inbound": f"{_HOOK}/inbound", "tracking": f"{_HOOK}/tracking"},
+    "created_at": "2026-11-24T10:15:00.123Z",
+}
+PROVIDER_BODY = {
+    "name": "Postmark, transactional",
+    "esp": "postmark",
+    "credentials": {"server_token": "5b2c2f5e-…"},
+    "is_default": True,
+}
+PROVIDER_PATCH = {"credentials": {"server_token": "0f7f2c1d-…"}, "concurrency": 4}
+PROVIDER_TEST = {"to": "you@example.com"}

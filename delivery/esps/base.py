@@ -12,6 +12,10 @@ from typing import Any, ClassVar
 from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused  # type: ignore[import-untyped]
 
 from delivery.outbound.outcomes import Outcome, Result
+from mailbot.lib.public_hosts import host_of
+
+# As Anymail, boto and SMTP call them.
+_HOSTS = frozenset({"host", "api_url", "endpoint_url"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,11 @@ class Field:
     is_secret: bool = True
     is_required: bool = True
     default: str = ""
+
+    @property
+    def names_host(self) -> bool:
+        """Whether the worker connects to what stands here: a tenant must not lead it into the server's own network."""
+        return self.name in _HOSTS
 
 
 class MessageId(Enum):
@@ -86,6 +95,12 @@ class Esp:
         """The keywords of its backend."""
         sending = {field.name for field in cls.fields}
         return {name: value for name, value in credentials.items() if name in sending} | {"timeout": TIMEOUT}
+
+    @classmethod
+    def hosts(cls, credentials: Mapping[str, str]) -> dict[str, str]:
+        """By field, the hosts that a customer chose himself."""
+        named = {field.name: credentials.get(field.name, "") for field in cls.fields if field.names_host}
+        return {name: host_of(value) for name, value in named.items() if value}
 
     # --- Handing over ---
 

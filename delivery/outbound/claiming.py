@@ -83,12 +83,12 @@ def _by_carrier(waiting: Iterable[OutboundMail]) -> dict[Provider | None, Mails]
     """None: the sandbox, or the server's own backend."""
     mails = list(waiting)
     chosen = providers_for(Inbox.objects.filter(pk__in={mail.inbox_id for mail in mails}))
-    kept = Provider.objects.in_bulk({mail.carrier_id for mail in mails if mail.attempts and mail.carrier_id})
+    kept = Provider.objects.in_bulk({mail.carrier_id for mail in mails if mail.carrier_id})
     found: dict[Provider | None, Mails] = defaultdict(list)
     for mail in mails:
-        # After a first try it stays with whom it was given to: its fallback, or who knows it by its key.
-        carrier = kept.get(mail.carrier_id or "") if mail.attempts else None
-        found[None if mail.mode == Mode.TEST else carrier or chosen[mail.inbox_id]].append(mail)
+        # A fallback, whoever knows it by its key from an earlier try, or the one that is tried out.
+        carrier = kept.get(mail.carrier_id) or chosen[mail.inbox_id]
+        found[None if mail.mode == Mode.TEST else carrier].append(mail)
     return found
 
 

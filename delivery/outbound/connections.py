@@ -16,11 +16,13 @@ from django.core.mail import get_connection
 
 from delivery.esps import ESPS
 from inboxes.models import Provider
+from mailbot.lib.public_hosts import public_addresses
 
 MOST_OPEN = 32  # backends a thread
 # Seconds that a connection may have been idle. Servers close them, the quickest after five: one that is closed at the moment in which
 # a mail is written to it leaves nobody knowing whether that was taken.
 REUSED_WITHIN = 4.0
+HTTPS = 443
 HANDED_OVER = "mailbot_handed_over"
 
 
@@ -45,7 +47,8 @@ _making = threading.Lock()
 def backend_of(row: Provider) -> Iterator[Any]:
     """An open backend with the credentials that the row has now.
 
-    Raises CannotDecrypt, OSError when the provider cannot be reached, and what Anymail says of wrong options: nothing was handed over.
+    Raises CannotDecrypt, PrivateHost, OSError when the provider cannot be reached, and what Anymail says of wrong options: nothing was
+    handed over.
     """
     esp = ESPS[row.esp]
     if not esp.keeps_open:
@@ -86,8 +89,11 @@ def _kept(backends: dict[str, _Open], row: Provider) -> Any:
 
 
 def _opened(row: Provider) -> Any:
-    esp = ESPS[row.esp]
-    backend = noting(get_connection(esp.backend, fail_silently=False, **esp.options(row.credentials)))
+    esp, credentials = ESPS[row.esp], row.credentials
+    if row.account_id:  # a tenant's hosts may lead elsewhere by now than when they were saved
+        for host in esp.hosts(credentials).values():
+            public_addresses(host, HTTPS)
+    backend = noting(get_connection(esp.backend, fail_silently=False, **esp.options(credentials)))
     backend.open()
     return backend
 

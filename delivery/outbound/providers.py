@@ -20,6 +20,7 @@ from delivery.outbound.outcomes import Outcome, Result
 from delivery.outbound.refused import TOO_MANY, cannot_be_written, status_of, wait_of, was_not_connected
 from inboxes.models import Provider
 from mailbot.lib.crypto import CannotDecrypt
+from mailbot.lib.public_hosts import PrivateHost
 
 ANSWERS = (AnymailError, OSError)  # what a provider said, or that it said nothing; smtplib's errors are OSErrors
 
@@ -85,6 +86,8 @@ class EspCarrier:
         """Before anything was handed over. It is the provider's fault or the operator's, and none of the mail."""
         if isinstance(error, CannotDecrypt):
             detail = f"The credentials of provider “{self.name}” cannot be read: {error} Enter them again, or give the key back."
+        elif isinstance(error, PrivateHost):
+            detail = f"Provider “{self.name}” cannot be used: {error}"
         elif isinstance(error, OSError):
             detail = f"{esp.label} cannot be reached: {error}"
         else:

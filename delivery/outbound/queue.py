@@ -14,7 +14,7 @@ from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
 from delivery.outbound.states import State
-from inboxes.models import Account, Inbox
+from inboxes.models import Account, Inbox, Provider
 from inboxes.usage import midnight_after, recipients_of_account
 from mailbot.lib.addresses import comparable
 from mailbot.lib.clock import database_now, this_millisecond
@@ -80,6 +80,7 @@ class Draft:
     references: tuple[str, ...] = ()
     send_at: datetime | None = None
     track_opens: bool = False
+    carrier: Provider | None = None  # through exactly this one, whatever the inbox would choose
 
     @property
     def recipients(self) -> list[tuple[str, Address]]:
@@ -130,6 +131,7 @@ def queue_mail(
             track_opens=draft.track_opens,
             state=State.PREPARING if to_fetch else State.QUEUED,
             to_fetch=to_fetch,
+            carrier=draft.carrier,
             next_attempt_at=database_now() if to_fetch else draft.send_at or database_now(),
         )
         Recipient.objects.bulk_create(

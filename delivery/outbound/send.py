@@ -136,19 +136,14 @@ def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datet
 def _after(mail: OutboundMail, state: State, number: int, outcome: Outcome) -> dict[str, object]:
     if state is not State.QUEUED:
         return {} if state is State.UNKNOWN else {"finished_at": timezone.now()}
-    if fallback := _fallback_of(mail):
-        return {"next_attempt_at": database_now(), "carrier": fallback}
+    chosen, carrier = provider_for(mail.inbox), mail.carrier
+    stand_in = chosen.fallback if chosen else None
+    if carrier is not None and carrier == chosen and stand_in is not None:
+        return {"next_attempt_at": database_now(), "carrier": stand_in}  # for one that surely did not take it
     pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    # The provider knows better when it takes mail again; who chose it may have chosen another one by then.
-    return {"next_attempt_at": database_now() + max(pause, outcome.wait or pause), "carrier": None}
-
-
-def _fallback_of(mail: OutboundMail) -> str | None:
-    """Who carries it now that the chosen provider surely did not take it. One that stands in has nobody to stand in for itself."""
-    carrier = mail.carrier
-    if carrier is None or provider_for(mail.inbox) != carrier:
-        return None
-    return carrier.fallback_id or None
+    # The provider knows better when it takes mail again. Who chose it may choose another one by then.
+    due = {"next_attempt_at": database_now() + max(pause, outcome.wait or pause)}
+    return due | ({"carrier": None} if carrier in (chosen, stand_in) else {})
 
 
 def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: datetime) -> None:

@@ -24,6 +24,7 @@ INBOX = {
     "oversight": False,
     "reputation": None,
     "purge_on_expiry": False,
+    "provider_id": None,
 }
 INBOX_BODY = {
     "username": "billing",

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inboxes.api.serializers import DeleteQuery, InboxBody, InboxPatch, InboxQuery, InboxSerializer, ReasonBody
-from inboxes.models import Account, Inbox
+from inboxes.models import Account, Inbox, Mode, Provider
 from inboxes.permissions import INBOXES_CREATE, INBOXES_DELETE, INBOXES_READ, INBOXES_WRITE
 from inboxes.provisioning import (
     AddressRefused,
@@ -36,6 +36,12 @@ def visible_inboxes(key: Principal) -> QuerySet[Inbox]:
     return rows if key.inbox_ids is None else rows.filter(pk__in=key.inbox_ids)
 
 
+def visible_providers(key: Principal) -> QuerySet[Provider]:
+    """Those of its account. None for a test key, whose mail reaches none, nor for a key of some inboxes: they are of the account."""
+    rows = Provider.objects.filter(account_id=key.account_id)
+    return rows if key.mode == Mode.LIVE and key.inbox_ids is None else rows.none()
+
+
 class InboxScopedView(TenantView):
     """A view of one inbox or of what is in it."""
 
@@ -50,6 +56,15 @@ class InboxScopedView(TenantView):
         if not visible_inboxes(self.key).filter(pk=inbox_id).exists():
             raise not_found()
         return inbox_id
+
+    def with_provider(self, body: dict[str, Any]) -> dict[str, Any]:
+        """`provider_id` as the row that it names. Raises not_found for one that the key does not see."""
+        if "provider_id" in body:
+            named = body.pop("provider_id")
+            body["provider"] = named and visible_providers(self.key).filter(pk=named).first()
+            if named and body["provider"] is None:
+                raise not_found()
+        return body
 
     def represent(self, inbox: Inbox | list[Inbox]) -> Any:
         context = {"key": self.key, "now": timezone.now()}
@@ -67,15 +82,15 @@ class InboxesView(InboxScopedView):
         answer=InboxSerializer,
         status=201,
         also={200: InboxSerializer},
-        errors=(Code.CONFLICT,),
+        errors=(Code.CONFLICT, Code.NOT_FOUND),
     )
     def post(self, request: Request) -> Response:
         """Without a username the address is a readable random one. A `client_id` makes the call safe to repeat: it answers the first inbox,
         with status 200. An address that is taken is a 409 with three free `suggestions`."""
+        body = self.with_provider(self.body(InboxBody, request))
         if self.key.inbox_ids is not None:
             message = "This key is limited to some inboxes and makes none."
             raise ApiError(Code.FORBIDDEN, message, fix="Use a key of the whole account.")
-        body = self.body(InboxBody, request)
         local_part = body.pop("username", "")
         try:
             account = Account.objects.get(pk=self.key.account_id)
@@ -113,7 +128,7 @@ class InboxView(InboxScopedView):
     def patch(self, request: Request, inbox_id: str) -> Response:
         """What is left out stays as it is. `expires_in` counts from now; null means no end."""
         inbox = self.get_inbox(inbox_id)
-        changes = self.body(InboxPatch, request)
+        changes = self.with_provider(self.body(InboxPatch, request))
         if inbox.has_ended(timezone.now()):
             raise ApiError(
                 Code.GONE, "This inbox is deleted.", fix="Make a new one; what this one holds stays readable."

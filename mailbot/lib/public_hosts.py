@@ -1,26 +1,31 @@
-"""Which hosts mailbot may connect to on somebody else's word: those of the public internet, and what the operator allows.
+"""Which hosts mailbot may connect to on somebody else's word: those of the public internet, and what MAILBOT_FETCH_ALLOW names.
 
 Whoever names a URL or a host could otherwise have the server ask for him inside of its own network (server-side request forgery, OWASP
-Top 10:2021 A10). A name is looked up here and the connection is made to the address that was checked: looked up twice, it could lead
-elsewhere the second time (DNS rebinding).
+Top 10:2021 A10). What can be said without asking anybody is said when it is given (`check_url`, `refuse_private_name`). Where a name
+leads is found when we connect, and the connection is made to the address that was checked: looked up twice, it could lead elsewhere the
+second time (DNS rebinding).
+
+Sources: IANA's special-purpose address registries (as in `ipaddress`), RFC 6761 (names), RFC 4291 2.5.5.2, 6052, 3056 (IPv4 in IPv6).
 """
 
-import ipaddress
 import socket
 from collections.abc import Iterable
-from functools import lru_cache
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore
 from django.conf import settings
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+IPAddress = IPv4Address | IPv6Address
+
+_OWN_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
+_TRANSLATED = IPv6Network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
+_WHOM_TO_ASK = "Whoever runs this server can allow it with MAILBOT_FETCH_ALLOW."
 
 
-class NotPublic(Exception):
-    """The host leads to an address that is not of the public internet, and that the operator has not allowed."""
+class PrivateHost(ValueError):
+    """It is not on the public internet, or does not say where it is."""
 
 
 class BadURL(ValueError):
@@ -28,78 +33,96 @@ class BadURL(ValueError):
 
 
 def check_url(url: str) -> SplitResult:
-    """Parse an http or https URL that somebody gave. Raises BadURL, also for a literal address that is not public: whoever gave it is
-    still there to be told. What a name leads to is found when it is connected to."""
+    """Parse an http or https URL that somebody gave. Raises BadURL, also for a host that is surely not public: whoever gave it is still
+    there to be told."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise BadURL("This is not a URL.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise BadURL("This is not a URL that begins with https:// or http:// and names a host.")
     if "@" in parts.netloc:
         raise BadURL("User names and passwords in URLs are not sent.")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise BadURL(
-            "Write characters outside of printable ASCII, and blanks, percent-encoded (RFC 3986), a host name in punycode."
+            "Write blanks and characters outside of ASCII percent-encoded (RFC 3986), and a host name in punycode."
         )
-    address = _literal(parts.hostname)
-    if port == 0 or (address is not None and not _is_allowed(address, parts.hostname)):
-        raise BadURL("This address is not of the public internet.")
+    try:
+        refuse_private_name(parts.hostname)
+    except PrivateHost as error:
+        raise BadURL(str(error)) from error
     return parts
 
 
-def addresses_of(host: str, port: int) -> list[str]:
-    """The addresses of `host` that may be connected to, as the resolver orders them. Raises NotPublic when there are only others, and
-    OSError when the name cannot be looked up."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-    allowed = [address for address in addresses if _is_allowed(ipaddress.ip_address(address.partition("%")[0]), host)]
-    if not allowed:
-        raise NotPublic(f"{host} is not a host of the public internet.")
-    return allowed
+def host_of(value: str) -> str:
+    """The host in a URL or in `host:port`; "" where there is none."""
+    with suppress(ValueError):
+        return (urlsplit(value if "://" in value else f"//{value}").hostname or "").rstrip(".").lower()
+    return ""
+
+
+def refuse_private_name(host: str) -> None:
+    """Without looking it up. Raises PrivateHost."""
+    if not host:
+        raise PrivateHost("This names no host.")
+    if _is_allowed_name(host):
+        return
+    if (address := _literal(host)) is not None:
+        _refuse_private_address(host, address)
+    elif "." not in host or f".{host}".endswith(_OWN_NAMES):
+        raise PrivateHost(f"“{host[:100]}” is no public host. {_WHOM_TO_ASK}")
+
+
+def public_addresses(host: str, port: int) -> list[str]:
+    """Where the name leads, all of it public: connect to these and to nothing that is looked up again. Raises PrivateHost, OSError."""
+    refuse_private_name(host)
+    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if not _is_allowed_name(host):
+        for address in found:
+            _refuse_private_address(host, ip_address(address.partition("%")[0]))
+    return list(dict.fromkeys(found))
+
+
+def _refuse_private_address(host: str, address: IPAddress) -> None:
+    if not is_public(address) and not _is_allowed_address(address):
+        raise PrivateHost(f"“{host[:100]}” leads to {address}, which is no public address. {_WHOM_TO_ASK}")
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether it is a unicast address of the public internet, also where it stands inside of an IPv6 address."""
-    if isinstance(address, ipaddress.IPv6Address) and (inside := _embedded(address)) is not None:
-        return is_public(inside)
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+    inner = _inside(address) if isinstance(address, IPv6Address) else None
+    return (
+        address.is_global and not (address.is_multicast or address.is_reserved) if inner is None else is_public(inner)
+    )
 
 
-def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+def _inside(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for, where it does."""
+    if address in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo[1] if address.teredo else None
     return address.ipv4_mapped or address.sixtofour or teredo
 
 
 def _literal(host: str) -> IPAddress | None:
-    """An address in any way of writing that a resolver takes for one: 127.1 and 0x7f000001 are 127.0.0.1."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    try:
-        return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
-    except OSError:
-        return None
+    """Also in the spellings that the C library takes for one: 127.1, 0x7f000001, 2130706433."""
+    with suppress(ValueError):
+        return ip_address(host)
+    with suppress(OSError):
+        return IPv4Address(socket.inet_aton(host))
+    return None
 
 
-def _is_allowed(address: IPAddress, host: str) -> bool:
-    names, networks = _allowed(tuple(settings.FETCH_ALLOW))
-    return is_public(address) or host.lower() in names or any(address in network for network in networks)
+def _is_allowed_name(host: str) -> bool:
+    return host in {name.lower() for name in settings.FETCH_ALLOW}
 
 
-@lru_cache(maxsize=4)
-def _allowed(entries: tuple[str, ...]) -> tuple[frozenset[str], tuple[Network, ...]]:
-    networks, names = [], set()
-    for entry in entries:
-        try:
-            networks.append(ipaddress.ip_network(entry, strict=False))
-        except ValueError:
-            names.add(entry.lower())
-    return frozenset(names), tuple(networks)
+def _is_allowed_address(address: IPAddress) -> bool:
+    for allowed in settings.FETCH_ALLOW:
+        with suppress(ValueError):
+            if address in ip_network(allowed, strict=False):
+                return True
+    return False
 
 
 class PublicOnly(httpcore.SyncBackend):
@@ -113,9 +136,9 @@ class PublicOnly(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Raises NotPublic, and what httpcore raises for the last of the host's addresses that may be tried."""
+        """Raises PrivateHost, and what httpcore raises for the last of the host's addresses that may be tried."""
         try:
-            addresses = addresses_of(host, port)
+            addresses = public_addresses(host, port)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} cannot be looked up: {error}") from error
         failed: Exception | None = None

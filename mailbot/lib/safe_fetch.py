@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import httpcore
 from django.conf import settings
 
-from mailbot.lib.public_hosts import BadURL, NotPublic, PublicOnly, check_url
+from mailbot.lib.public_hosts import BadURL, PrivateHost, PublicOnly, check_url
 
 MOST_REDIRECTS = 3
 SILENCE = 10.0  # seconds that a server may take to connect, or between two pieces
@@ -77,7 +77,7 @@ def _asked(pool: httpcore.ConnectionPool, url: str, most: int, ends: float) -> F
             return Fetched(
                 _read(url, response, most, ends), told.get("content-type", "").partition(";")[0].strip().lower()
             )
-    except (BadURL, NotPublic) as error:
+    except (BadURL, PrivateHost) as error:
         raise FetchFailed(f"{shown(url)}: {error}") from error
     except (httpcore.ConnectError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise FetchFailed(

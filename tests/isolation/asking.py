@@ -35,6 +35,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/inboxes/{inbox_id}/threads/{thread_id}": {"labels": ["changed"]},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another", "seconds": 1},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/release": {"agent": "another"},
+    "POST /v1/providers": {"name": "Another", "esp": "postmark", "credentials": {"server_token": "secret"}},
+    "PATCH /v1/providers/{provider_id}": {"name": "Changed"},
+    "POST /v1/providers/{provider_id}/test": {"to": "customer@example.com"},
     "POST /v1/lists/{direction}/{effect}": {"pattern": "new.example"},
     "PUT /v1/lists/{direction}/{effect}": {"entries": ["new.example"]},
 }

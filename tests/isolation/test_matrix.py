@@ -15,7 +15,7 @@ from tests.isolation.principals import PRINCIPALS, Stage, another_account
 from tests.isolation.slots import Operation, Place, Slot, Unclassified, operations
 from tests.isolation.summary import TOLD
 from tests.isolation.walls import share_idempotency_keys, take_out_the_managers, take_out_the_policies
-from tests.isolation.world import World, use_everything
+from tests.isolation.world import World, has, use_everything
 
 on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row-level security")
 
@@ -23,7 +23,7 @@ OPERATIONS = operations(document())
 # Whom the database tells apart. It knows accounts and the inboxes of a key; modes, rights and the ends of keys are the application's.
 SECOND_WALL = ("a key of another account", "a key of another inbox", "a key of other inboxes", "a key of no inbox")
 # Keys, and what the trail says of them, belong to no inbox: those of one account are told apart by the application alone.
-NOT_BY_INBOX = ("/v1/api-keys", "/v1/audit-log")
+NOT_BY_INBOX = ("/v1/api-keys", "/v1/audit-log", "/v1/providers")
 
 
 @pytest.fixture
@@ -90,8 +90,10 @@ class TestOwner:
     def test_each_slot_takes_his_ids(self, stage: Stage, mode: str) -> None:
         world = stage.victim(mode)
         use_everything(world, OPERATIONS)
-        for operation in OPERATIONS:
+        for operation in [operation for operation in OPERATIONS if has(world, operation)]:
             for slot in (None, *operation.slots):
+                if mode == "test" and slot and slot.word == "provider_id":
+                    continue  # what a test key sends reaches none
                 self.check(world, operation, slot)
 
     def check(self, world: World, operation: Operation, slot: Slot | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from audit.models import AuditEntry
 from inboxes.api.audit_log import InboxAuditLogView
-from inboxes.models import AddressRule, ApiKey, Inbox
+from inboxes.models import AddressRule, ApiKey, Inbox, Provider
 from mailbot.api import idempotency, views
 from mailbot.api.views import TenantView
 from mailbot.lib.postgresql_walls import base
@@ -27,6 +27,7 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, everything in (
         ("visible_inboxes", lambda key: Inbox.objects.all()),
         ("visible_keys", lambda key: ApiKey.objects.all()),
+        ("visible_providers", lambda key: Provider.objects.all()),
         ("visible_rules", lambda key: AddressRule.objects.all()),
     ):
         for module in [module for module in list(sys.modules.values()) if name in vars(module)]:

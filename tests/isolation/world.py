@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inboxes.models import Account, AddressRule, Inbox
 from mailbot.api.pagination import encoded
+from mailbot.lib.ids import new_id
 from tests.cast import Caller, run_workers
 from tests.isolation.asking import LIST, PATTERN, ask
 from tests.isolation.slots import Operation, Slot
@@ -37,7 +38,7 @@ class World:
             case "after" | "before":
                 return self.ids[_listed_by(operation) + ("" if slot.word == "after" else "_last")]
             case "cursor":
-                return self.cursors[operation]
+                return self.cursors.get(operation) or encoded_ids(self.ids["provider_id"])
             case "query":
                 return f"thread:{self.ids['thread_id']}"
             case "Idempotency-Key":
@@ -56,8 +57,9 @@ def _listed_by(operation: Operation) -> str:
 
 def build_world(account: Account, mode: str, mark: str) -> World:
     owner = Caller(account, "Owner", mode)
-    owner.create_inbox(username=f"{mark}-too")  # lists have two pages
+    providers = _providers(owner, mark)
     inbox = owner.create_inbox(username=mark, display_name=mark, client_id=f"{mark} client")
+    owner.create_inbox(username=f"{mark}-too")  # lists have two pages
     _fill(owner, inbox, mark)
     first, *_, last = Message.objects.filter(inbox=inbox).order_by("sequence")
     ids = {
@@ -73,6 +75,8 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "event_id": Event.objects.filter(inbox=inbox).order_by("pk")[0].pk,
         "key_id": owner.with_key(inbox=inbox).key.pk,
         "rule_id": AddressRule.objects.get(inbox=inbox, pattern=PATTERN).pk,
+        "provider_id": providers[0],
+        "fallback_id": providers[1],
     }
     return World(owner, inbox, mark, ids)
 
@@ -93,13 +97,29 @@ def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
     owner.with_key(inbox=inbox)
 
 
+def _providers(owner: Caller, mark: str) -> list[str]:
+    """Two, so that lists have two pages. A test key has none: ids of nobody's stand for what it could mean."""
+    if owner.mode == "test":
+        return [new_id("provider"), new_id("provider")]
+    # No mark in the name: a test mail, which any inbox of the account may send, speaks of it.
+    body = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": mark}}
+    return [owner.post("/v1/providers", body).json()["data"]["id"] for _ in range(2)]
+
+
+def has(world: World, operation: Operation) -> bool:
+    """Whether there is anything of the kind in the world's mode."""
+    return world.owner.mode == "live" or not operation.path.startswith("/v1/providers")
+
+
 def use_everything(world: World, operations: list[Operation]) -> None:
     """Have the owner take a cursor from each list, and use an Idempotency-Key of his own for each POST."""
-    for operation in operations:
+    for operation in [operation for operation in operations if has(world, operation)]:
         if operation.slot("cursor"):
             world.cursors[operation] = _cursor_of(world, operation)
         if key := operation.slot("Idempotency-Key"):
             given = world.path_values(operation) | {key: world.value(operation, key)}
+            if (inbox := operation.slot("inbox_id")) and operation.path.endswith("/test"):
+                given[inbox] = world.inbox.pk  # left out, it would be whichever of the account is the oldest
             assert ask(operation, given, world.authorization).is_success, operation
 
 
@@ -110,6 +130,11 @@ def _cursor_of(world: World, operation: Operation) -> str:
     cursor = answer.json()["meta"]["next_cursor"]
     assert cursor, f"{operation}: the world has too little of it for a second page"
     return str(cursor)
+
+
+def encoded_ids(*ids: str) -> str:
+    """A cursor as a list gives it."""
+    return base64.urlsafe_b64encode(json.dumps(list(ids)).encode()).decode()
 
 
 def twin(value: str) -> str:

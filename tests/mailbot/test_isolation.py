@@ -38,6 +38,9 @@ def told(alice: Caller) -> Inbox:
     run_workers()
     Membership.objects.create(account=alice.account, user=User.objects.create_user("alice"))
     count_storage()
+    live = alice.with_key(mode="live")
+    provider = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": "secret"}}
+    assert live.post("/v1/providers", provider).status_code == 201
     alice.post("/v1/lists/send/block", {"pattern": "blocked.example"})
     alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
