@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, raw_message
+from delivery.console_providers import ProviderAdmin
 from delivery.console_storage import StorageAdmin
 from delivery.inbound.process import retry_failed
 from delivery.models import InboundMail, OutboundMail, Recipient, StorageFigures
@@ -15,13 +16,14 @@ from delivery.outbound.send import settle_unknown
 from delivery.outbound.states import State
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Rows
-from inboxes.models import Mode
+from inboxes.models import Mode, Provider
 from mailbot.lib.console_cells import badge_column, flag_column, link_column, shortened, text_column, time_column
 from threads.models import Message
 
 MOST_SHOWN = 500
 
 admin.site.register(StorageFigures, StorageAdmin)
+admin.site.register(Provider, ProviderAdmin)
 
 
 def _needs_filter(needs: dict[str, tuple[str, Any]]) -> type[admin.SimpleListFilter]:

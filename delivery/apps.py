@@ -5,4 +5,4 @@ class DeliveryConfig(AppConfig):
     name = "delivery"
 
     def ready(self) -> None:
-        from delivery import receivers  # noqa: F401  (importing connects them)
+        from delivery import credentials, receivers  # noqa: F401  (importing connects and registers them)

@@ -197,9 +197,9 @@ def draft_of_test(provider: Provider, to: str) -> Draft:
 
 
 def inbox_for_test(provider: Provider) -> Inbox:
-    """The oldest living live inbox of its account. Raises NoInbox: a shared provider has none of its own."""
+    """The newest active live inbox of its account. Raises NoInbox: a shared provider has none of its own."""
     living = Inbox.objects.filter(account=provider.account_id, mode=Mode.LIVE, status=Inbox.Status.ACTIVE)
-    inbox = living.order_by("pk").first() if provider.account_id else None
+    inbox = living.order_by("-pk").first() if provider.account_id else None
     if inbox is None:
         raise NoInbox("There is no active live inbox to send from. Name one, or make one first.")
     return inbox

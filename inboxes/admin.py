@@ -76,7 +76,16 @@ class AccountAdmin(ConsoleAdmin):
     search_fields = ["name"]
     search_ids = {"account": "pk"}
     change_form_template = "admin/inboxes/account/change_form.html"
-    fields = ["name", *LIMITS, "id", inbox_count, key_count, *USED_BY_ACCOUNT, time_column("created_at", "created")]
+    fields = [
+        "name",
+        *LIMITS,
+        "on_unknown",
+        "id",
+        inbox_count,
+        key_count,
+        *USED_BY_ACCOUNT,
+        time_column("created_at", "created"),
+    ]
     inlines = [MembershipInline]
     ordering = ["name"]
 
@@ -95,10 +104,10 @@ class AccountAdmin(ConsoleAdmin):
         return {f"may_{what}": may_in(request, what, row.pk) for what in (Can.MANAGE, Can.SEE_KEYS)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [field for field in self.fields if field not in ("name", *LIMITS)]
+        return [field for field in self.fields if field not in ("name", "on_unknown", *LIMITS)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj else ["name", *LIMITS]
+        return self.fields if obj else ["name", *LIMITS, "on_unknown"]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -212,6 +221,7 @@ class InboxAdmin(ConsoleAdmin):
                     badge_column("mode"),
                     link_column("account", "inboxes_account"),
                     flag_column("oversight"),
+                    link_column("provider", "inboxes_provider"),
                     sends_today,
                 ]
             },

@@ -26,6 +26,17 @@ def check_wakeups(**_: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_encryption_keys(**_: Any) -> list[CheckMessage]:
+    if settings.ENCRYPTION_KEYS and all(settings.ENCRYPTION_KEYS):
+        return []
+    hint = (
+        "Set MAILBOT_ENCRYPTION_KEY (or MAILBOT_ENCRYPTION_KEY_FILE), or make"
+        f" {settings.VAR} writable so that one can be kept there."
+    )
+    return [Error("There is no key to encrypt credentials with.", hint=hint, id="mailbot.E004")]
+
+
+@register()
 def check_smtp_tls(**_: Any) -> list[CheckMessage]:
     if bool(settings.SMTP_TLS_CERTIFICATE) == bool(settings.SMTP_TLS_KEY):
         return []

@@ -28,6 +28,7 @@ NAVIGATION = (
     ("delivery.InboundMail", "Inbound"),
     ("delivery.OutboundMail", "Outbound"),
     ("delivery.StorageFigures", "Storage"),
+    ("inboxes.Provider", "Providers"),
     ("inboxes.AddressRule", "Lists"),
     ("inboxes.ApiKey", "API keys"),
     ("inboxes.Account", "Accounts"),

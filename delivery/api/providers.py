@@ -146,7 +146,7 @@ class ProviderTestView(SendingView):
         name="test_provider",
     )
     def post(self, request: Request, provider_id: str) -> Response:
-        """An ordinary mail that leaves through exactly this provider, from `inbox_id` or the account's oldest live inbox. Its `status`
+        """An ordinary mail that leaves through exactly this provider, from `inbox_id` or the account's newest live inbox. Its `status`
         shows what became of it."""
         provider = find_provider(self.key, provider_id)
         body = self.body(ProviderTestBody, request)

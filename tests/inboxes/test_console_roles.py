@@ -12,7 +12,7 @@ from django.urls import reverse
 from audit.models import AuditEntry
 from delivery.models import InboundMail, OutboundMail, StorageFigures
 from delivery.storage_figures import count_storage
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider
 from tests.cast import Caller
 from tests.console import act, console, failed_inbound, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
@@ -61,6 +61,15 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
         "it_did_not": OPERATORS,
         "send_again": OPERATORS,
     },
+    Provider: {
+        "view": OPERATORS,
+        "add": OWNERS,
+        "change": NOBODY,
+        "pause_providers": OPERATORS,
+        "resume_providers": OPERATORS,
+        "rotate_tokens": OWNERS,
+        "delete_providers": OWNERS,
+    },
     InboundMail: {"view": SUPERUSER, "add": NOBODY, "change": NOBODY, "try_again": SUPERUSER},
     StorageFigures: {"view": MEMBERS},
 }
@@ -92,6 +101,8 @@ class World:
         unknown_mail(caller, inbox)
         failed_inbound(inbox)
         assert caller.post("/v1/lists/receive/block", {"pattern": "blocked.example"}).status_code == 201
+        provider = {"name": name, "esp": "postmark", "credentials": {"server_token": "secret"}}
+        assert caller.post("/v1/providers", provider).status_code == 201
         deliver(mail(From="spammer@blocked.example"), inbox)
         return account
 
@@ -199,6 +210,8 @@ class TestMatrix:
         browser, row = world.browser(role), world.row(model, world.mine)
         if action == "resume_inboxes":
             Inbox.objects.filter(pk=row.pk).update(status="paused")
+        if action == "resume_providers":
+            Provider.objects.filter(pk=row.pk).update(is_paused=True)
         if action == "make_reviewer":
             Membership.objects.filter(pk=row.pk).update(role="operator")
         theirs, before = world.row(model, world.theirs), everything(row)

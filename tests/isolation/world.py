@@ -58,8 +58,8 @@ def _listed_by(operation: Operation) -> str:
 def build_world(account: Account, mode: str, mark: str) -> World:
     owner = Caller(account, "Owner", mode)
     providers = _providers(owner, mark)
-    inbox = owner.create_inbox(username=mark, display_name=mark, client_id=f"{mark} client")
     owner.create_inbox(username=f"{mark}-too")  # lists have two pages
+    inbox = owner.create_inbox(username=mark, display_name=mark, client_id=f"{mark} client")
     _fill(owner, inbox, mark)
     first, *_, last = Message.objects.filter(inbox=inbox).order_by("sequence")
     ids = {

@@ -1,0 +1,29 @@
+"""manage.py rotate_credentials: encrypt what is kept encrypted with the newest key, so that an old one can be taken out."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from delivery.credentials import rotate_credentials
+
+
+class Command(BaseCommand):
+    help = (
+        "Encrypts the credentials of all providers with the first of MAILBOT_ENCRYPTION_KEYS. Safe to repeat and to stop; afterwards the "
+        "other keys can be taken out."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        done, failed = 0, []
+        for provider, is_rotated in rotate_credentials():
+            done += is_rotated
+            if not is_rotated:
+                failed.append(provider)
+                self.stderr.write(f"{provider.pk} ({provider.name}): none of the keys decrypts it.")
+            elif done % 100 == 0:
+                self.stdout.write(f"{done} providers …")
+        self.stdout.write(f"{done} providers are encrypted with the newest key; {len(failed)} could not be read.")
+        if failed:
+            raise CommandError(
+                "Keep the old keys, add the missing one and run it again, or enter those credentials anew."
+            )
