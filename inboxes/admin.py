@@ -5,23 +5,24 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path
 from django.utils import timezone
 
 from audit.admin import AuditEntryAdmin as TrailAdmin
 from audit.models import AuditEntry
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
-from inboxes.console_forms import CreateInboxForm, prefilled
+from inboxes.console_forms import ChooseProviderForm, CreateInboxForm, prefilled
 from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
 from inboxes.console_usage import LIMITS, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode
-from inboxes.provisioning import delete_inbox, pause, resume
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode, Provider
+from inboxes.provisioning import change_inbox, delete_inbox, pause, resume
 from inboxes.quotas import look_again
 from mailbot.lib.console_cells import (
     NOTHING,
@@ -253,6 +254,24 @@ class InboxAdmin(ConsoleAdmin):
         return self.form_page(
             request, form, "Create an inbox", "Create inbox", "It takes mail as soon as it is created."
         )
+
+    def get_urls(self) -> list[Any]:
+        page = self.admin_site.admin_view(self.provider_view)
+        return [path("<str:inbox_id>/provider/", page, name="inboxes_inbox_provider"), *super().get_urls()]
+
+    def provider_view(self, request: HttpRequest, inbox_id: str) -> HttpResponse:
+        """For operators: whose credentials these are, they do not see."""
+        inbox = self.get_object(request, inbox_id)
+        if not may_in(request, Can.OPERATE, inbox.account_id) or inbox.mode != Mode.LIVE:
+            raise Http404
+        own, shared = Q(account_id=inbox.account_id), Q(account=None)
+        usable = Provider.objects.filter(own | shared if is_superuser(request) else own)
+        form = ChooseProviderForm(request.POST or None, providers=usable, initial={"provider": inbox.provider_id})
+        if request.method == "POST" and form.is_valid():
+            change_inbox(inbox, {"provider": form.cleaned_data["provider"]})
+            return HttpResponseRedirect(self._page_of(inbox))
+        intro = "What is queued already leaves by the provider that was chosen for it."
+        return self.form_page(request, form, f"Choose the provider of {inbox.address}", "Choose", intro)
 
     @admin.action(description="Pause…", permissions=["operate"])
     def pause_inboxes(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:

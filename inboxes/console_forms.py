@@ -14,7 +14,7 @@ from inboxes.console_roles import visible
 from inboxes.keys import issue_key
 from inboxes.lists import AddressList, ListFull, add_entry
 from inboxes.members import NameTaken, add_member, add_new_member
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode, Provider
 from inboxes.permissions import PRESETS
 from inboxes.provisioning import AddressRefused, AddressTaken, InboxRequest, create_inbox
 from inboxes.rules import canonical_pattern
@@ -170,6 +170,20 @@ class CreateInboxForm(ModeForm):
         except AddressError as error:
             self.add_error("domain" if "domain" in str(error) else "username", str(error))
         return None
+
+
+class ChooseProviderForm(forms.Form):
+    """Who carries the mail of one inbox. Superusers may choose among those that are shared too."""
+
+    provider = forms.ModelChoiceField(
+        Provider.objects.none(), required=False, empty_label="the default of the account or of the server"
+    )
+
+    def __init__(self, *args: Any, providers: QuerySet[Provider], **options: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **options})
+        choose = self.fields["provider"]
+        assert isinstance(choose, forms.ModelChoiceField)
+        choose.queryset = providers
 
 
 class AddMemberForm(AccountForm):

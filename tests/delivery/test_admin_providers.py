@@ -37,7 +37,7 @@ class TestForms:
     def test_an_owner_adds_one(self, acme: Account) -> None:
         browser = console(person("ann", acme, "owner"))
         first = browser.post(add_url(), {"account": acme.pk, "esp": "postmark"})
-        answer = browser.post(first.url, {"name": "Mine", "credentials.server_token": TOKEN, "concurrency": 8})
+        answer = browser.post(first.url, {"name": "Mine", "credentials.server_token": TOKEN, "concurrency": 8})  # type: ignore[attr-defined]
         assert answer.status_code == 302
         assert Provider.objects.get(account=acme).credentials == {"server_token": TOKEN}
 
@@ -116,3 +116,26 @@ class TestList:
             body = {"name": f"Number {number}", "esp": "postmark", "credentials": {"server_token": TOKEN}}
             live.post("/v1/providers", body)
         assert queries_for(browser, list_of(provider)) == before
+
+
+class TestChoice:
+    @pytest.mark.parametrize("role", ["owner", "operator", "reviewer"])
+    def test_operators_choose_who_carries_the_mail_of_an_inbox(
+        self, acme: Account, live: Caller, provider: Provider, role: str
+    ) -> None:
+        inbox = live.create_inbox()
+        url = reverse("admin:inboxes_inbox_provider", args=[inbox.pk])
+        answer = console(person("bob", acme, role)).post(url, {"provider": provider.pk})
+        assert answer.status_code == (404 if role == "reviewer" else 302)
+        inbox.refresh_from_db()
+        assert inbox.provider_id == (None if role == "reviewer" else provider.pk)
+
+    def test_it_offers_only_those_of_its_account(
+        self, acme: Account, live: Caller, charlie: Caller, provider: Provider
+    ) -> None:
+        body = {"name": "Theirs", "esp": "postmark", "credentials": {"server_token": TOKEN}}
+        theirs = charlie.with_key(mode="live").post("/v1/providers", body).json()["data"]["id"]
+        inbox = live.create_inbox()
+        url = reverse("admin:inboxes_inbox_provider", args=[inbox.pk])
+        answer = console(person("ann", acme, "owner")).post(url, {"provider": theirs})
+        assert list(answer.context["form"].errors) == ["provider"]
