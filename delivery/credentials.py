@@ -1,6 +1,6 @@
 """What is kept encrypted, as a whole: encrypted anew when the key changes, and looked at when the server starts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as CheckWarning
@@ -27,8 +27,11 @@ def rotate_credentials() -> Iterator[tuple[Provider, bool]]:
 
 
 @register(Tags.database)
-def check_credentials(**_: object) -> list[CheckMessage]:
-    """A warning and no error: mail of all other providers goes on."""
+def check_credentials(databases: Sequence[str] | None = None, **_: object) -> list[CheckMessage]:
+    """A warning and no error: mail of all other providers goes on. By `migrate` and `check --database default`: a process that only starts
+    asks no database, least of all a worker before it forks."""
+    if not databases:
+        return []
     unreadable = [provider for provider in _providers() if not _is_readable(provider)]
     if not unreadable:
         return []
