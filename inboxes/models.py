@@ -170,16 +170,11 @@ class ApiKey(models.Model):
         return self.inbox_ids[0] if self.inbox_ids is not None and len(self.inbox_ids) == 1 else None
 
 
-class ProviderQuerySet(models.QuerySet["Provider"]):
-    def usable_by(self, account_id: str) -> Self:
-        """Those that mail of this account may go through: its own, and those that all accounts share."""
-        return self.filter(Q(account_id=account_id) | Q(account=None))
-
-
 class Provider(models.Model):
     """Who carries mail on: one ESP or smart host with the credentials of one customer of it. What an ESP is like is in delivery.esps.
 
-    A row without an account is shared by all; only superusers see it. Requests of a tenant see the rows of its account.
+    A row without an account is shared by all; only superusers see it. Requests of a tenant see the rows of its account,
+    unless they are limited to some inboxes of it.
     """
 
     id = TypeIDField("provider")
@@ -218,7 +213,7 @@ class Provider(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = TenantManager.from_queryset(ProviderQuerySet)(inbox=None)
+    objects = TenantManager(inbox=None, whole_account=True)
 
     class Meta:
         base_manager_name = "objects"

@@ -6,12 +6,13 @@ it was accepted. All network is in threads of their own, which touch no database
 
 import logging
 import random
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -38,29 +39,56 @@ from threads.models import Message
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # mails
-SECONDS = 20.0  # for all attachments of a mail: a worker waits for the slowest of a batch
+AT_ONCE_OF_AN_ACCOUNT = 2
+TURN = 30.0  # seconds, then the worker does something else for a moment
+SECONDS = 20.0  # for all attachments of a mail
 LEASE = timedelta(seconds=90)
 # Seconds until the next try, after the first one that failed for now, the second, …; then the mail has failed.
 RETRY_AFTER = (10, 60, 300, 900, 1800)
 JITTER = 0.2
 Files = list[OutgoingAttachment]
+Outcome = TypeVar("Outcome")
 
 
 def prepare_due_mail() -> int:
-    """Prepare what is due, oldest first, some at a time; how many were tried.
+    """Prepare what is due, until nothing is or TURN is over; how many were tried.
 
-    One worker at a time: slow hosts that somebody names must not hold up all the others.
+    One worker at a time, and few mails of one account at a time: slow hosts that somebody names must not hold up all the others.
     """
     if OutboundMail.objects.filter(state=State.PREPARING, lease_until__gt=database_now()).exists():
         return 0
-    due = OutboundMail.objects.to_prepare().order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:AT_ONCE]
-    taken = [claim(OutboundMail.objects.to_prepare(), pk, state=State.PREPARING, lease=LEASE) for pk in list(due)]
-    mails = [mail for mail in taken if mail is not None and _may_go_on(mail)]
+    ends, tried = monotonic() + TURN, 0
     with ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
-        fetched = list(pool.map(_fetch_all, mails))
-    for mail, found in zip(mails, fetched, strict=True):
-        _settle(mail, found)
-    return len(taken)
+        flying: dict[Future[Files | FetchFailed], OutboundMail] = {}
+        while True:
+            while monotonic() < ends and len(flying) < AT_ONCE and (mail := _claimed(flying.values())):
+                tried += 1
+                if _alone(mail, _may_go_on, mail):
+                    flying[pool.submit(_fetch_all, mail)] = mail
+            if not flying:
+                return tried
+            for done in wait(flying, return_when=FIRST_COMPLETED).done:
+                mail = flying.pop(done)
+                _alone(mail, _settle, mail, done.result())
+
+
+def _claimed(flying: Iterable[OutboundMail]) -> OutboundMail | None:
+    """The oldest that is due, of an account that has few on their way."""
+    many = Counter(mail.account_id for mail in flying)
+    full = [account for account, count in many.items() if count >= AT_ONCE_OF_AN_ACCOUNT]
+    due = OutboundMail.objects.to_prepare()
+    pk = due.exclude(account_id__in=full).order_by("next_attempt_at", "pk").values_list("pk", flat=True).first()
+    return claim(due, pk, state=State.PREPARING, lease=LEASE) if pk else None
+
+
+def _alone(mail: OutboundMail, step: Callable[..., Outcome], *arguments: Any) -> Outcome | None:
+    """Whatever this mail makes of the step, it alone suffers: it would come first again, and nothing behind it would ever be prepared."""
+    try:
+        return step(*arguments)
+    except Exception as error:
+        log.exception("Preparing %s", mail.pk)
+        _failed(mail, FetchFailed(f"It could not be prepared: {type(error).__name__}.", is_temporary=True))
+        return None
 
 
 def _may_go_on(mail: OutboundMail) -> bool:

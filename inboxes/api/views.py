@@ -37,9 +37,9 @@ def visible_inboxes(key: Principal) -> QuerySet[Inbox]:
 
 
 def visible_providers(key: Principal) -> QuerySet[Provider]:
-    """Those of its account. None for a test key, whose mail reaches none, nor for a key of some inboxes: they are of the account."""
+    """Those of its account. None for a test key, whose mail reaches none, nor (by the manager) for a key of some inboxes."""
     rows = Provider.objects.filter(account_id=key.account_id)
-    return rows if key.mode == Mode.LIVE and key.inbox_ids is None else rows.none()
+    return rows if key.mode == Mode.LIVE else rows.none()
 
 
 class InboxScopedView(TenantView):

@@ -5,13 +5,16 @@ Top 10:2021 A10). What can be said without asking anybody is said when it is giv
 leads is found when we connect, and the connection is made to the address that was checked: looked up twice, it could lead elsewhere the
 second time (DNS rebinding).
 
-Sources: IANA's special-purpose address registries (as in `ipaddress`), RFC 6761 (names), RFC 4291 2.5.5.2, 6052, 3056 (IPv4 in IPv6).
+Sources: IANA's special-purpose address registries (as in `ipaddress`), RFC 6761 (names), RFC 4291 2.5.5.2, 6052 (IPv4 in IPv6).
 """
 
 import socket
+import ssl
+import time
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore
@@ -21,6 +24,15 @@ IPAddress = IPv4Address | IPv6Address
 
 _OWN_NAMES = (".localhost", ".local", ".internal", ".home.arpa")
 _TRANSLATED = IPv6Network("64:ff9b::/96")  # the last 32 bits are an IPv4 address
+# IANA gives addresses to hosts out of this alone; of it, these are not for hosts, or are a tunnel to an IPv4 address.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_SPECIAL_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")))
+# What older Pythons take for global: protocol assignments, AS112, AMT, the 6to4 relays.
+_SPECIAL_IPV4 = tuple(
+    map(IPv4Network, ("192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24"))
+)
+# Below 1024 other services listen, which read a request as something else (as the "bad ports" of the WHATWG's Fetch).
+_WEB_PORTS = (80, 443)
 _WHOM_TO_ASK = "Whoever runs this server can allow it with MAILBOT_FETCH_ALLOW."
 
 
@@ -40,8 +52,10 @@ def check_url(url: str) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise BadURL("This is not a URL.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadURL("This is not a URL that begins with https:// or http:// and names a host.")
+    if port is not None and port < 1024 and port not in _WEB_PORTS:
+        raise BadURL(f"Port {port} is not one for the web: 80, 443, or one from 1024 on.")
     if "@" in parts.netloc:
         raise BadURL("User names and passwords in URLs are not sent.")
     if not url.isascii() or not url.isprintable() or " " in url:
@@ -90,18 +104,18 @@ def _refuse_private_address(host: str, address: IPAddress) -> None:
 
 
 def is_public(address: IPAddress) -> bool:
-    inner = _inside(address) if isinstance(address, IPv6Address) else None
-    return (
-        address.is_global and not (address.is_multicast or address.is_reserved) if inner is None else is_public(inner)
-    )
+    if isinstance(address, IPv4Address):
+        usual = address.is_global and not (address.is_multicast or address.is_reserved)
+        return usual and not any(address in special for special in _SPECIAL_IPV4)
+    inner = _inside(address)
+    if inner is not None:
+        return is_public(inner)
+    return address in _GLOBAL_UNICAST and not any(address in special for special in _SPECIAL_IPV6)
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:
     """The IPv4 address that an IPv6 one stands for, where it does."""
-    if address in _TRANSLATED:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo[1] if address.teredo else None
-    return address.ipv4_mapped or address.sixtofour or teredo
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _TRANSLATED else address.ipv4_mapped
 
 
 def _literal(host: str) -> IPAddress | None:
@@ -126,7 +140,11 @@ def _is_allowed_address(address: IPAddress) -> bool:
 
 
 class PublicOnly(httpcore.SyncBackend):
-    """The network as httpcore uses it, without what is not public."""
+    """The network as httpcore uses it, without what is not public, until `ends` (time.monotonic): no server can make it longer by
+    sending an octet now and then."""
+
+    def __init__(self, ends: float) -> None:
+        self._ends = ends
 
     def connect_tcp(
         self,
@@ -144,7 +162,39 @@ class PublicOnly(httpcore.SyncBackend):
         failed: Exception | None = None
         for address in addresses[:2]:
             try:
-                return super().connect_tcp(address, port, timeout, local_address, socket_options)
+                left = _left(self._ends, timeout, httpcore.ConnectTimeout)
+                stream = super().connect_tcp(address, port, left, local_address, socket_options)
+                return _Until(self._ends, stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore.ConnectError(f"{host} has no address.")
+
+
+class _Until(httpcore.NetworkStream):
+    def __init__(self, ends: float, stream: httpcore.NetworkStream) -> None:
+        self._ends, self._stream = ends, stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._ends, timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._ends, timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(self._ends, timeout, httpcore.ConnectTimeout)
+        return _Until(self._ends, self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(ends: float, timeout: float | None, over: type[httpcore.TimeoutException]) -> float:
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise over("The time for all of it is over.")
+    return left if timeout is None else min(timeout, left)

@@ -52,6 +52,8 @@ def walls() -> Iterator[Wall]:
 
 def _condition(model: type[Model], manager: "TenantManager[Any]") -> str:
     account = _ACCOUNT.format(column=_column(model, manager.account))
+    if manager.whole_account:
+        return f"{account} AND {_UNLIMITED}"
     if manager.inbox is None:
         return account
     return f"{account} AND ({_UNLIMITED} OR {_in_inbox(model, manager.inbox)})"

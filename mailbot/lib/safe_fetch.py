@@ -45,9 +45,9 @@ def shown(url: str) -> str:
 def fetch(url: str, *, most: int, seconds: float) -> Fetched:
     """What GET of `url` answers: at most so many octets, in so many seconds for all of it. Raises FetchFailed."""
     ends = time.monotonic() + seconds
-    with httpcore.ConnectionPool(network_backend=PublicOnly(), ssl_context=ssl.create_default_context()) as pool:
+    with httpcore.ConnectionPool(network_backend=PublicOnly(ends), ssl_context=ssl.create_default_context()) as pool:
         for _ in range(MOST_REDIRECTS + 1):
-            answer = _asked(pool, url, most, ends)
+            answer = _asked(pool, url, most)
             if isinstance(answer, Fetched):
                 return answer
             url = _next(url, answer)
@@ -61,25 +61,24 @@ def _next(url: str, location: str) -> str:
     return target
 
 
-def _asked(pool: httpcore.ConnectionPool, url: str, most: int, ends: float) -> Fetched | str:
+def _asked(pool: httpcore.ConnectionPool, url: str, most: int) -> Fetched | str:
     """The content, or where it redirects to."""
     try:
         check_url(url)
         agent = f"mailbot/{settings.VERSION}"
         headers = [("User-Agent", agent), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
-        silence = min(SILENCE, max(0.1, ends - time.monotonic()))
-        limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), silence)}
+        limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), SILENCE)}
         with pool.stream("GET", url, headers=headers, extensions=limits) as response:
             told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             if response.status in _REDIRECTS and "location" in told:
                 return told["location"]
             _check(url, response.status, told, most)
-            return Fetched(
-                _read(url, response, most, ends), told.get("content-type", "").partition(";")[0].strip().lower()
-            )
+            return Fetched(_read(url, response, most), told.get("content-type", "").partition(";")[0].strip().lower())
     except (BadURL, PrivateHost) as error:
         raise FetchFailed(f"{shown(url)}: {error}") from error
-    except (httpcore.ConnectError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+    except httpcore.TimeoutException as error:
+        raise FetchFailed(f"{shown(url)} takes too long.", is_temporary=True) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise FetchFailed(
             f"{shown(url)} cannot be fetched: {str(error) or type(error).__name__}", is_temporary=True
         ) from error
@@ -95,14 +94,12 @@ def _check(url: str, status: int, told: dict[str, str], most: int) -> None:
         raise _too_large(url, most)
 
 
-def _read(url: str, response: httpcore.Response, most: int, ends: float) -> bytes:
+def _read(url: str, response: httpcore.Response, most: int) -> bytes:
     content = bytearray()
     for piece in response.iter_stream():
         content += piece
         if len(content) > most:
             raise _too_large(url, most)
-        if time.monotonic() > ends:
-            raise FetchFailed(f"{shown(url)} takes too long.", is_temporary=True)
     return bytes(content)
 
 

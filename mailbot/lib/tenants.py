@@ -18,11 +18,14 @@ class Unscoped(RuntimeError):
 
 
 class TenantManager(models.Manager[Row_co]):
-    """`account` and `inbox` are the lookups that lead from a row to the ids of its account and inbox; no `inbox`: it belongs to none."""
+    """`account` and `inbox` are the lookups that lead from a row to the ids of its account and inbox; no `inbox`: it belongs to none.
+    `whole_account`: who is limited to some inboxes sees none of these rows."""
 
-    def __init__(self, *, account: str = "account_id", inbox: str | None = "inbox_id") -> None:
+    def __init__(
+        self, *, account: str = "account_id", inbox: str | None = "inbox_id", whole_account: bool = False
+    ) -> None:
         super().__init__()
-        self.account, self.inbox = account, inbox
+        self.account, self.inbox, self.whole_account = account, inbox, whole_account
 
     def get_queryset(self) -> QuerySet[Row_co]:
         return self.within_scope(super().get_queryset())
@@ -35,7 +38,11 @@ class TenantManager(models.Manager[Row_co]):
         scope = current()
         if scope.reach is Reach.NOBODY:
             raise Unscoped(f"{self.model.__name__}: say first for whom this acts (mailbot.lib.scope).")
-        return rows.filter(self._condition(scope)) if scope.reach is Reach.TENANT else rows
+        if scope.reach is not Reach.TENANT:
+            return rows
+        if scope.inbox_ids is not None and self._declared().whole_account:
+            return rows.none()
+        return rows.filter(self._condition(scope))
 
     def _condition(self, scope: Scope) -> Q:
         told, accounts = self._declared(), scope.account_ids

@@ -23,7 +23,7 @@ OPERATIONS = operations(document())
 # Whom the database tells apart. It knows accounts and the inboxes of a key; modes, rights and the ends of keys are the application's.
 SECOND_WALL = ("a key of another account", "a key of another inbox", "a key of other inboxes", "a key of no inbox")
 # Keys, and what the trail says of them, belong to no inbox: those of one account are told apart by the application alone.
-NOT_BY_INBOX = ("/v1/api-keys", "/v1/audit-log", "/v1/providers")
+NOT_BY_INBOX = ("/v1/api-keys", "/v1/audit-log")
 
 
 @pytest.fixture

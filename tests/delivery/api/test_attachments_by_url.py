@@ -3,6 +3,7 @@
 import email
 import email.policy
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from mailbot.lib import safe_fetch
 from tests.cast import Caller, run_workers
 from tests.file_server import FileServer, file_server
 from tests.mailing import deliver, mail
+from threads.conversation import complete_outgoing
 from threads.models import Message
 
 PDF = b"%PDF-1.7 " + bytes(range(256)) * 40
@@ -203,6 +205,70 @@ class TestFailures:
         assert now_of(alice, inbox, sent)["status"] == "queued"
         assert OutboundMail.objects.get().attempts == 1
 
+    def test_a_server_that_drips_its_headers_is_left_alone(
+        self, alice: Caller, inbox: Inbox, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Each octet comes in time, and the whole never does."""
+        monkeypatch.setattr(fetching, "SECONDS", 0.3)
+        gone = threading.Event()
+
+        def drip(request: Any) -> None:
+            try:
+                while not gone.wait(0.02):
+                    request.wfile.write(b"H")
+            except OSError:
+                gone.set()
+
+        sent = alice.send(inbox, attachments=[{"filename": "a.bin", "url": server.does("/a", drip)}])
+        run_workers()
+        assert gone.wait(5)
+        assert now_of(alice, inbox, sent)["status"] == "queued"
+        assert "takes too long" in OutboundMail.objects.get().error
+
+    def test_a_mail_that_cannot_be_prepared_holds_nobody_up(
+        self, alice: Caller, inbox: Inbox, server: FileServer, monkeypatch: pytest.MonkeyPatch
+    ):
+        whole = complete_outgoing
+
+        def trip(message: Message, *rest: Any) -> None:
+            if message.subject == "first":
+                raise RuntimeError("a mail that nobody thought of")
+            whole(message, *rest)
+
+        monkeypatch.setattr(fetching, "complete_outgoing", trip)
+        url = server.gives("/a", b"a")
+        first, second = (
+            alice.send(inbox, subject=name, attachments=[{"filename": "a.txt", "url": url}])
+            for name in ("first", "second")
+        )
+        run_workers()
+        assert now_of(alice, inbox, second)["status"] == "delivered"
+        for _ in range(len(fetching.RETRY_AFTER)):
+            make_due()
+            run_workers()
+        assert now_of(alice, inbox, first)["status"] == "failed"
+
+    def test_an_account_with_slow_servers_holds_nobody_up(
+        self, alice: Caller, charlie: Caller, inbox: Inbox, server: FileServer
+    ):
+        other_is_done = threading.Event()
+
+        def wait(request: Any) -> None:
+            other_is_done.wait(10)
+            request.send_response(404)
+            request.end_headers()
+
+        def give(request: Any) -> None:
+            other_is_done.set()
+            request.send_response(404)
+            request.end_headers()
+
+        for number in range(fetching.AT_ONCE + 1):
+            alice.send(inbox, attachments=[{"filename": "a", "url": server.does(f"/slow/{number}", wait)}])
+        charlie.send(charlie.create_inbox(), attachments=[{"filename": "a", "url": server.does("/quick", give)}])
+        run_workers()
+        assert server.asked.index("/quick") <= fetching.AT_ONCE_OF_AN_ACCOUNT
+
     def test_a_worker_that_died_is_no_loss(self, alice: Caller, inbox: Inbox, server: FileServer):
         sent = alice.send(inbox, attachments=[{"filename": "a.txt", "url": server.gives("/a", b"a")}])
         now = timezone.now()
@@ -256,6 +322,17 @@ class TestForbidden:
             "http://100.64.0.1/",
             "http://0.0.0.0/",
             "http://224.0.0.1/",
+            "http://192.0.0.170/",
+            "http://192.88.99.1/",
+            "http://[::7f00:1]/",
+            "http://[64:ff9b:1::1]/",
+            "http://[2001:0:7f00:1::]/",
+            "http://[2001:db8::1]/",
+            "http://[3fff::1]/",
+            "http://[5f00::1]/",
+            "http://[fec0::1]/",
+            "http://[fd00::1]/",
+            "http://example.com:22/",
             "https://user:password@example.com/",
             "ftp://example.com/",
             "file:///etc/passwd",
