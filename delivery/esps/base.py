@@ -71,6 +71,7 @@ class Esp:
     takes_fields: ClassVar[bool] = True
     keeps_open: ClassVar[bool] = True
     is_thread_safe: ClassVar[bool] = False
+    takes_metadata: ClassVar[bool] = True  # and gives them back with its news
     # Beside TEMPORARY_STATUSES: answers of this ESP that mean “not now”, and those after which it is not known.
     temporary_statuses: ClassVar[frozenset[int]] = frozenset()
     # Answers of 500 and above after which its documentation says that it did not take the mail.
@@ -107,7 +108,8 @@ class Esp:
     @classmethod
     def prepare(cls, message: Any, mail_id: str) -> None:
         """What this ESP needs on Anymail's message object: by `mail_id` its webhooks are matched, and it is the idempotency key."""
-        message.metadata = {"mailbot_id": mail_id}
+        if cls.takes_metadata:
+            message.metadata = {"mailbot_id": mail_id}
 
     @classmethod
     def outcome_of(cls, error: Exception) -> Outcome:

@@ -27,4 +27,6 @@ class Brevo(Esp):
     @classmethod
     def prepare(cls, message: Any, mail_id: str) -> None:
         super().prepare(message, mail_id)
-        message.esp_extra = {"headers": {"idempotencyKey": mail_id}}
+        message.extra_headers["idempotencyKey"] = (
+            mail_id  # in esp_extra it would take the place of all the mail's own headers
+        )

@@ -17,3 +17,4 @@ class MailerSend(Esp):
             help="Only for another region or a test server. Otherwise https://api.mailersend.com/v1/",
         ),
     )
+    takes_metadata = False

@@ -11,3 +11,4 @@ class Postal(Esp):
         Field("api_key", "API key"),
         Field("api_url", "Address of the Postal server", is_secret=False, help="https://postal.example.com"),
     )
+    takes_metadata = False

@@ -3,7 +3,7 @@
 A mail is claimed right before it is handed over, so `sending` means that it may be on the wire.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -35,10 +35,11 @@ SELECT inbox_id FROM walk WHERE inbox_id IS NOT NULL LIMIT %s
 
 
 class Ring:
-    """Where a process is on its way around the inboxes."""
+    """Where a process is on its way around the inboxes: on the whole, and with each carrier, which may have room for few of them."""
 
     def __init__(self) -> None:
         self._last = ""
+        self._last_with: dict[str, str] = {}
 
     def next(self, most: int) -> list[str]:
         """So many inboxes with due mail, each once."""
@@ -48,6 +49,18 @@ class Ring:
             found += [inbox for inbox in self._walk(now, "", most - len(found)) if inbox not in found]
         self._last = found[-1] if len(found) == most else ""
         return found
+
+    def in_turn(self, mails: Mails, carrier: Provider | None) -> Mails:
+        """One of each inbox, then the second ones, …, from behind the inbox that came last with this carrier."""
+        last, seen = self._last_with.get(carrier.pk if carrier else "", ""), Counter[str]()
+        rounds = []
+        for mail in mails:
+            rounds.append((seen[mail.inbox_id], mail.inbox_id <= last, mail.inbox_id))
+            seen[mail.inbox_id] += 1
+        return [mail for _, mail in sorted(zip(rounds, mails, strict=True), key=lambda pair: pair[0])]
+
+    def came_last(self, mail: OutboundMail, carrier: Provider | None) -> None:
+        self._last_with[carrier.pk if carrier else ""] = mail.inbox_id
 
     def _walk(self, now: Any, after: str, most: int) -> list[str]:
         with connection.cursor() as cursor:
@@ -63,7 +76,12 @@ def claim_next(ring: Ring, places: int) -> Mails:
     waiting = [mail for inbox in inboxes for mail in _first_due(inbox, -(-places // len(inboxes)))]
     taken: Mails = []
     for carrier, mails in _by_carrier(waiting).items():
-        taken += _take(mails, carrier, places - len(taken))
+        in_turn = ring.in_turn(mails, carrier)
+        claimed = {mail.pk: mail for mail in _take(in_turn, carrier, places - len(taken))}
+        ordered = [claimed[mail.pk] for mail in in_turn if mail.pk in claimed]
+        if ordered:
+            ring.came_last(ordered[-1], carrier)
+        taken += ordered
     return taken
 
 
@@ -103,7 +121,7 @@ def _take(mails: Mails, carrier: Provider | None, places: int) -> Mails:
         return []
     rows = OutboundMail.objects.filter(lease_token=token, pk__in=[mail.pk for mail in mails])
     found = rows.select_related("message", "inbox__account", "carrier").prefetch_related("recipients")
-    return list(found.order_by("next_attempt_at", "pk"))
+    return list(found)
 
 
 def _room_at(carrier: Provider) -> int:

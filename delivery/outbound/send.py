@@ -26,6 +26,7 @@ from threads.models import Message
 
 log = logging.getLogger(__name__)
 
+_ring = Ring()  # of this process: who comes next is no different after a pause
 CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
 # When a mail that was refused for now is tried again; spread over a day, then it has failed.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
@@ -58,10 +59,10 @@ def send_due_mail() -> int:
 
     This thread alone has to do with the database: the others hand over, and bring the outcome.
     """
-    ring, sending, tried = Ring(), Sending(settings.SEND_THREADS), 0
+    sending, tried = Sending(settings.SEND_THREADS), 0
     ends = monotonic() + CLAIMS_FOR
     while True:
-        taken = claim_next(ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
+        taken = claim_next(_ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
         tried += len(taken)
         for mail in taken:
             if not _is_blocked(mail):

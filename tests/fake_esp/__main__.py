@@ -1,0 +1,3 @@
+from tests.fake_esp.server import main
+
+main()
