@@ -12,8 +12,8 @@ from delivery.console_providers import ProviderAdmin
 from delivery.console_storage import StorageAdmin
 from delivery.inbound.process import retry_failed
 from delivery.models import InboundMail, OutboundMail, Recipient, StorageFigures
-from delivery.outbound.send import settle_unknown
 from delivery.outbound.states import State
+from delivery.outbound.unknown import settle_unknown
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Rows
 from inboxes.models import Mode, Provider

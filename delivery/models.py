@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
+from delivery.fidelity import Fidelity
 from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, Inbox, Mode, Provider
 from mailbot.lib.clock import database_now, is_over, limits, over
@@ -89,7 +90,13 @@ class InboundMail(models.Model):
     # PostgreSQL they stay in the row's page (heap-only tuples; the table's fill factor leaves room for them).
     processed_at = models.DateTimeField(null=True, blank=True)
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
-    raw = models.BinaryField(default=b"")  # last: SQLite walks through a long value to reach what stands behind it
+    fidelity = models.CharField(
+        max_length=8,
+        choices=[(kept.value, kept.value) for kept in Fidelity],
+        default=Fidelity.EXACT.value,
+        help_text="whether these are the octets that were sent, or what an ESP made of them",
+    )
+    raw = models.BinaryField(default=bytes)  # last: SQLite walks through a long value to reach what stands behind it
 
     objects = InboundMailQuerySet.as_manager()
 
@@ -262,6 +269,68 @@ class SendAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}: {self.outcome}"
+
+
+class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
+    def due(self, now: datetime | None = None) -> ProviderEventQuerySet:
+        """Not processed, and held by nobody: what came in just now, or is due for another try."""
+        now = now or database_now()
+        return self.filter(Q(lease_until=None) | Q(lease_until__lt=now), processed_at=None, next_attempt_at__lte=now)
+
+
+class ProviderEvent(models.Model):
+    """What an ESP told us by one of its calls, as it told it. Stored before it is answered, and processed afterwards: in any order, late
+    or repeated.
+
+    It is the server's row and no tenant's, like InboundMail: what it says of a mail is read through that mail.
+    """
+
+    class Kind(models.TextChoices):
+        TRACKING = "tracking", "news of a mail that we sent"
+        INBOUND = "inbound", "a mail that is still to be fetched"
+        CONFIRMATION = "confirmation", "asks whether it may call us"
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        PROCESSED = "processed"
+        UNMATCHED = "unmatched", "of no mail of ours"
+        FAILED = "failed"
+
+    id = TypeIDField("pevt")
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="events", db_index=False)
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    key = models.CharField(max_length=64, help_text="SHA-256 of what names it: told twice, it is one row")
+    type = models.CharField(max_length=20, blank=True, help_text="in the words of django-anymail")
+    told_mail_id = models.CharField(max_length=100, blank=True, help_text="our id of the mail, as the ESP gave it back")
+    provider_message_id = models.TextField(blank=True)
+    final_message_id = models.TextField(blank=True)
+    recipient = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+    data = models.JSONField(default=dict, help_text="url and user_agent, where it says them")
+    payload = models.JSONField(default=dict, help_text="what the ESP sent of it, or what it takes to fetch the mail")
+    occurred_at = models.DateTimeField(null=True, blank=True)
+    received_at = models.DateTimeField(default=timezone.now)
+    mail = models.ForeignKey(OutboundMail, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    error = models.TextField(blank=True)
+    processed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ProviderEventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["provider", "key"], name="one_row_per_provider_event")]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(processed_at=None), name="provider_event_unfinished"),
+            models.Index(fields=["processed_at"], name="provider_event_processed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type or self.kind} {self.recipient}".strip()
 
 
 class RecentSend(models.Model):

@@ -5,8 +5,10 @@ from time import monotonic
 from celery import shared_task
 
 from audit.actors import acting_as_system
+from delivery.hooks import fetched, news
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
+from delivery.outbound import unknown
 from delivery.outbound.fetching import prepare_due_mail
 from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
@@ -18,6 +20,7 @@ from mailbot.lib.hints import ring
 from threads.search_index import index_batch
 
 BATCHES_PER_HINT = 50
+HEARS_FOR = 20  # seconds, then others have a turn
 # Seconds a minute. Mail needs the same workers: what is left is for the next minute, and one batch is enough while mail waits.
 MOVES_FOR = 20
 SWEEPS_FOR = 10
@@ -54,6 +57,29 @@ def sweep_outbound() -> None:
     with acting_as_system("outbound worker"):
         give_up_stranded()
         send_due_mail()
+
+
+@shared_task
+def look_into_unknown() -> None:
+    with acting_as_system("outbound worker"):
+        unknown.look_into_unknown()
+
+
+@shared_task
+def process_provider_events() -> None:
+    with acting_as_system("provider events"):
+        ends = monotonic() + HEARS_FOR
+        while news.process_provider_events():
+            if monotonic() > ends:
+                ring(process_provider_events.name)
+                return
+
+
+@shared_task
+def fetch_from_providers() -> None:
+    with acting_as_system("provider events"):
+        if fetched.fetch_from_providers():
+            ring(fetch_from_providers.name)
 
 
 @shared_task

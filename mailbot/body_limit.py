@@ -5,6 +5,7 @@ the disk, and the key of an API call later still. So the server ends here what i
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from io import BytesIO
 from typing import Any
@@ -25,6 +26,7 @@ SMALL_BODY = 1024 * 1024  # octets: everything but a mail
 # A client that is cut off in the middle of its body never reads the answer, and tries again: so a little more is read and thrown away.
 MOST_DRAINED = 64 * 1024 * 1024
 DRAINED_FOR = 10.0  # seconds
+HOOK = re.compile(r"/hooks/provider_[0-9a-z]{26}/[\w-]{43}/(?:inbound|tracking)")  # an ESP's calls (delivery.hooks)
 MAIL_PATHS = ("/messages", "/reply", "/forward")
 
 
@@ -41,9 +43,12 @@ def with_body_limit(behind: Application) -> Application:
 
 
 def limit_of(scope: Any) -> int:
-    """Octets that the body of this request may have. Only who brings a key may send a mail's worth of them."""
+    """Octets that the body of this request may have. Only who brings a key, or names a secret, may send a mail's worth of them."""
+    path = scope["path"]
+    if HOOK.fullmatch(path):
+        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     brings_key = any(name == b"authorization" for name, _ in scope["headers"])
-    is_mail = scope["path"].startswith("/v1/") and scope["path"].endswith(MAIL_PATHS)
+    is_mail = path.startswith("/v1/") and path.endswith(MAIL_PATHS)
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE) if brings_key and is_mail else SMALL_BODY
 
 

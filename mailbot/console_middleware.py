@@ -1,6 +1,6 @@
 """Django's middleware for people in a browser, kept out of the way of the API.
 
-A request to /v1 has no session, no CSRF token and no console user. Passing it by saves it some ten thread hops under ASGI, and it
+A request to /v1 or /hooks has no session, no CSRF token and no console user. Passing it by saves it some ten thread hops under ASGI, and it
 cannot be authenticated by a cookie by mistake. Subclasses, so that the admin's own checks still find what they ask for.
 """
 
@@ -20,7 +20,7 @@ from audit import middleware as audit_middleware
 from inboxes.console_roles import enter_scope
 
 # The probe too: who asks it knows this machine by an address and no host name.
-PASSED_BY = ("/v1/", "/healthz")
+PASSED_BY = ("/v1/", "/hooks/", "/healthz")
 # Everything is our own, nothing is inline: whatever markup a mail might smuggle into a page runs and loads nothing.
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 

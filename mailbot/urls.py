@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import include, path, re_path
 from django.views.defaults import page_not_found, server_error
 
+from delivery.hooks.views import hook
 from mailbot.api import errors
 from mailbot.documentation import OpenApiView, docs
 
@@ -39,5 +40,6 @@ urlpatterns = [
     path("v1/", include("inboxes.api.urls")),
     path("v1/", include("threads.api.urls")),
     path("v1/", include("delivery.api.urls")),
+    re_path(r"^hooks/(?P<provider_id>[^/]+)/(?P<token>[^/]+)/(?P<kind>inbound|tracking)$", hook),
     re_path(r"^v1/.*$", errors.path_not_found),
 ]

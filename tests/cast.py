@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.actors import acting_as_system
+from delivery.hooks.fetched import fetch_from_providers
+from delivery.hooks.news import process_provider_events
 from delivery.inbound.process import process_inbound
 from delivery.outbound.fetching import prepare_due_mail
 from delivery.outbound.send import send_due_mail
@@ -69,5 +71,11 @@ class Caller:
 def run_workers() -> None:
     """What the Celery workers would do, until there is nothing left to do."""
     with acting_as_system("worker"):
-        while process_inbound() + prepare_due_mail() + send_due_mail():
+        while (
+            process_inbound()
+            + prepare_due_mail()
+            + send_due_mail()
+            + process_provider_events()
+            + fetch_from_providers()
+        ):
             pass

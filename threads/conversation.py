@@ -45,6 +45,8 @@ class Incoming:
     tag: str = ""
     envelope_sender: str = ""
     remote_addr: str = ""
+    source: str = "smtp"
+    fidelity: str = "exact"  # of the raw mail: see delivery.fidelity
 
 
 @dataclass
@@ -138,9 +140,12 @@ def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
     # What was rejected takes no part in any conversation: nobody gets into one by answering it.
     columns = "id, inbox_id, thread_id, direction, message_id_digest"
     ending = "WHERE status <> 'rejected' ORDER BY direction, sequence DESC"
-    for message_id, inbox_id, thread_id, direction, digest in _messages_by(
-        "message_id_digest", wanted, columns, ending
-    ):
+    found = _messages_by("message_id_digest", wanted, columns, ending)
+    # What a provider gave an id of its own is answered by that one.
+    if unknown := wanted - {(inbox_id, digest) for _, inbox_id, _, _, digest in found}:
+        columns = "id, inbox_id, thread_id, direction, final_id_digest"
+        found += _messages_by("final_id_digest", unknown, columns, f"AND final_id_digest <> '' {ending}")
+    for message_id, inbox_id, thread_id, direction, digest in found:
         known = KnownMessage(message_id, thread_id, direction == Message.Direction.OUTBOUND)
         desk.known[inbox_id][digest] = known
     threads = Thread.objects.filter(
@@ -205,7 +210,12 @@ def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision, verdict:
         labels=[BLOCKED] if verdict.is_blocked else [],
         flags=mail.content.flags() + (["thread_suspect"] if decision.is_suspect else []),
         recipient_tag=mail.tag,
-        explanation={"thread": decision.explained(), "checks": checks, **lists},
+        explanation={
+            "thread": decision.explained(),
+            "checks": checks,
+            "intake": {"source": mail.source, "raw": mail.fidelity},
+            **lists,
+        },
         size=mail.size,
         raw_sha256=mail.raw_sha256,
         source_id=mail.source_id,
@@ -393,3 +403,9 @@ def _make_received(inbox: Inbox, message: Message, reason: str) -> None:
     message.created_at = this_millisecond()
     _number(inbox, message)
     message.save(update_fields=["status", "labels", "explanation", "created_at", "sequence"])
+
+
+def note_final_message_id(message_id: str, final: str) -> None:
+    """A provider gave this mail of ours another Message-ID: answers name that one."""
+    bracketed = final if final.startswith("<") else f"<{final}>"
+    Message.objects.filter(pk=message_id).update(final_id_digest=message_id_digest(bracketed))

@@ -98,6 +98,9 @@ class Message(models.Model):
     message_id_header = models.TextField(blank=True)
     # A Message-ID may be longer than a database's index entry: what is looked up is its digest.
     message_id_digest = models.CharField(max_length=32, blank=True)
+    final_id_digest = models.CharField(
+        max_length=32, blank=True, help_text="of the Message-ID that its recipients saw, where a provider replaced ours"
+    )
     in_reply_to = models.TextField(blank=True)
     references = JSONColumn(default=list)
     subject = models.TextField(blank=True)
@@ -139,6 +142,9 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["thread", "sequence"], name="message_in_thread"),
             models.Index(fields=["inbox", "message_id_digest"], name="message_by_message_id"),
+            models.Index(
+                fields=["inbox", "final_id_digest"], condition=~Q(final_id_digest=""), name="message_by_final_id"
+            ),
             models.Index(fields=["inbox", "raw_sha256"], name="message_by_raw"),
         ]
 

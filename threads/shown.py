@@ -18,7 +18,9 @@ def columns_of(model: type[Message | Attachment | Event | Thread], without: Iter
 
 
 # The explanation is longer than most of what a list shows, and has an answer of its own.
-MESSAGE = columns_of(Message, without=("explanation", "message_id_digest", "raw_sha256", "source_id"))
+MESSAGE = columns_of(
+    Message, without=("explanation", "message_id_digest", "final_id_digest", "raw_sha256", "source_id")
+)
 ATTACHMENT = columns_of(Attachment, without=("storage_name",))
 EVENT, THREAD = columns_of(Event), columns_of(Thread)
 

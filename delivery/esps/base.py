@@ -3,14 +3,16 @@
 Sources: the ESPs' own documentation, named in each module, and the source of django-anymail 15.2.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, ClassVar
 
 from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused  # type: ignore[import-untyped]
+from django.utils.module_loading import import_string
 
+from delivery.fidelity import Fidelity
 from delivery.outbound.outcomes import Outcome, Result
 from mailbot.lib.public_hosts import host_of
 
@@ -28,11 +30,42 @@ class Field:
     is_secret: bool = True
     is_required: bool = True
     default: str = ""
+    is_for_hooks: bool = False  # its webhooks are checked with it; mail leaves without
 
     @property
     def names_host(self) -> bool:
         """Whether the worker connects to what stands here: a tenant must not lead it into the server's own network."""
         return self.name in _HOSTS
+
+
+class Hook(StrEnum):
+    """What an ESP calls us for."""
+
+    TRACKING = "tracking"
+    INBOUND = "inbound"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A mail that an ESP took in for us. `raw` None: it is still at the ESP, and `Esp.fetch` gets it by `reference`.
+
+    `key` is the ESP's id of it, the same each time it calls; empty: it has none.
+    """
+
+    key: str
+    sender: str
+    recipients: tuple[str, ...]
+    raw: bytes | None
+    fidelity: Fidelity = Fidelity.EXACT
+    reference: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NotForUs(ValueError):
+    """A call that cannot be read as what its address is for; the message says what to change at the ESP."""
+
+
+class MissingSecret(Exception):
+    """Nothing proves that a call is the ESP's: the field that does is empty. `str()` is its label."""
 
 
 class MessageId(Enum):
@@ -72,6 +105,9 @@ class Esp:
     keeps_open: ClassVar[bool] = True
     is_thread_safe: ClassVar[bool] = False
     takes_metadata: ClassVar[bool] = True  # and gives them back with its news
+    # Anymail's views that check and read its calls; None: it does not call for that. Where it signs them, with which of its fields.
+    views: ClassVar[Mapping[Hook, str]] = {}
+    signs_with: ClassVar[Mapping[Hook, str]] = {}
     # Beside TEMPORARY_STATUSES: answers of this ESP that mean “not now”, and those after which it is not known.
     temporary_statuses: ClassVar[frozenset[int]] = frozenset()
     # Answers of 500 and above after which its documentation says that it did not take the mail.
@@ -94,7 +130,7 @@ class Esp:
     @classmethod
     def options(cls, credentials: Mapping[str, str]) -> dict[str, Any]:
         """The keywords of its backend."""
-        sending = {field.name for field in cls.fields}
+        sending = {field.name for field in cls.fields if not field.is_for_hooks}
         return {name: value for name, value in credentials.items() if name in sending} | {"timeout": TIMEOUT}
 
     @classmethod
@@ -130,3 +166,59 @@ class Esp:
         if status in TEMPORARY_STATUSES | cls.temporary_statuses | cls.refusing_statuses:
             return Outcome(Result.TEMPORARY, detail)
         return Outcome(Result.UNKNOWN if status >= 500 else Result.PERMANENT, detail)
+
+    # --- Its calls ---
+
+    @classmethod
+    def view(cls, hook: Hook, credentials: Mapping[str, str]) -> Any:
+        """Anymail's view with the secrets of one row and none of the settings'. Raises MissingSecret."""
+        name = cls.signs_with.get(hook, "")
+        if name and not credentials.get(name):
+            raise MissingSecret(next(field.label for field in cls.fields if field.name == name))
+        made: type[Any] = import_string(cls.views[hook])
+        return made(**{"webhook_secret": [], **cls.view_options(hook, credentials)})
+
+    @classmethod
+    def view_options(cls, hook: Hook, credentials: Mapping[str, str]) -> dict[str, Any]:
+        """Without the secrets of its other calls: what a view does not know it takes for an attribute, whichever that is."""
+        others = {field.name for field in cls.fields if field.is_for_hooks} - {cls.signs_with.get(hook, "")}
+        return {name: value for name, value in credentials.items() if name not in others}
+
+    @classmethod
+    def verify(cls, hook: Hook, request: Any, credentials: Mapping[str, str]) -> None:
+        """What Anymail does not check. Raises AnymailWebhookValidationFailure."""
+
+    @classmethod
+    def confirmation(cls, request: Any) -> str:
+        """The URL to get, where the ESP asks whether it may call us at all; otherwise empty."""
+        return ""
+
+    @classmethod
+    def key_of(cls, event: Any) -> list[Any]:
+        """What names an event the same each time the ESP tells it: its id, or all of its content."""
+        return [event.event_id or event.esp_event, event.event_type, event.recipient]
+
+    @classmethod
+    def final_message_id(cls, provider_message_id: str, credentials: Mapping[str, str]) -> str:
+        """The Message-ID that recipients see, where it can be told from the ESP's id when that took the mail; otherwise empty."""
+        return ""
+
+    @classmethod
+    def final_message_id_in(cls, event: Any) -> str:
+        """The same where its news tell it."""
+        return ""
+
+    @classmethod
+    def arrived(cls, view: Any, request: Any) -> Sequence[Arrived]:
+        """The mails of a call that has been checked. Raises NotForUs."""
+        raise NotImplementedError
+
+    @classmethod
+    def fetch(cls, credentials: Mapping[str, str], reference: Mapping[str, Any]) -> Arrived:
+        """A mail that was not in the call. Raises FetchFailed."""
+        raise NotImplementedError
+
+    @classmethod
+    def look_up(cls, credentials: Mapping[str, str], mail_id: str, message_id: str) -> str | None:
+        """The ESP's id of a mail that it has by ours; None: it does not say that it has it, which proves nothing. Raises FetchFailed."""
+        return None

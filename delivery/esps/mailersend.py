@@ -1,6 +1,11 @@
 """MailerSend. Source: https://developers.mailersend.com/api/v1/email.html"""
 
-from delivery.esps.base import Esp, Field
+from collections.abc import Sequence
+from typing import Any
+
+from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
+from delivery.esps.calls import json_of
+from delivery.fidelity import Fidelity
 
 
 class MailerSend(Esp):
@@ -16,5 +21,23 @@ class MailerSend(Esp):
             is_required=False,
             help="Only for another region or a test server. Otherwise https://api.mailersend.com/v1/",
         ),
+        Field("signing_secret", "Signing secret of the tracking webhook", is_required=False, is_for_hooks=True),
+        Field("inbound_secret", "Secret of the inbound route", is_required=False, is_for_hooks=True),
     )
+    views = {
+        Hook.TRACKING: "anymail.webhooks.mailersend.MailerSendTrackingWebhookView",
+        Hook.INBOUND: "anymail.webhooks.mailersend.MailerSendInboundWebhookView",
+    }
+    signs_with = {Hook.TRACKING: "signing_secret", Hook.INBOUND: "inbound_secret"}
     takes_metadata = False
+
+    @classmethod
+    def arrived(cls, view: Any, request: Any) -> Sequence[Arrived]:
+        """https://developers.mailersend.com/api/v1/inbound.html"""
+        told = json_of(request)
+        if told.get("type") != "inbound.message":
+            raise NotForUs("This address is for an inbound route; enter the one for tracking for the webhook.")
+        data = told["data"]
+        recipients = tuple(one["email"] for one in data["recipients"]["rcptTo"])
+        sender = str((data.get("sender") or {}).get("email", ""))
+        return [Arrived(str(data["id"]), sender, recipients, str(data["raw"]).encode(), Fidelity.DECODED)]

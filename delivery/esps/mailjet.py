@@ -1,6 +1,12 @@
 """Mailjet. Source: https://dev.mailjet.com/email/reference/send-emails/"""
 
-from delivery.esps.base import Esp, Field
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from delivery.esps.base import Arrived, Esp, Field, Hook
+from delivery.esps.calls import json_of, rebuilt
+from delivery.fidelity import Fidelity
 
 
 class Mailjet(Esp):
@@ -18,3 +24,16 @@ class Mailjet(Esp):
             help="Only for another region or a test server. Otherwise https://api.mailjet.com/v3.1/",
         ),
     )
+    views = {
+        Hook.TRACKING: "anymail.webhooks.mailjet.MailjetTrackingWebhookView",
+        Hook.INBOUND: "anymail.webhooks.mailjet.MailjetInboundWebhookView",
+    }
+
+    @classmethod
+    def arrived(cls, view: Any, request: Any) -> Sequence[Arrived]:
+        """https://dev.mailjet.com/email/guides/parse-api/: fields and parts, never the mail itself."""
+        told, message = json_of(request), view.parse_events(request)[0].message
+        key = hashlib.sha256(request.body).hexdigest()  # it gives no id, and what is rebuilt differs each time
+        return [
+            Arrived(key, str(told.get("Sender", "")), (str(told["Recipient"]),), rebuilt(message), Fidelity.REBUILT)
+        ]

@@ -1,6 +1,12 @@
 """SendGrid. Source: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send"""
 
-from delivery.esps.base import Esp, Field
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
+from delivery.esps.calls import form_of, rebuilt
+from delivery.fidelity import Fidelity
 
 
 class SendGrid(Esp):
@@ -16,4 +22,34 @@ class SendGrid(Esp):
             is_required=False,
             help="Only for another region or a test server. Otherwise https://api.sendgrid.com/v3/",
         ),
+        Field(
+            "tracking_webhook_verification_key",
+            "Verification key of the event webhook",
+            "Of the signed event webhook, base64.",
+            is_secret=False,
+            is_required=False,
+            is_for_hooks=True,
+        ),
     )
+    views = {
+        Hook.TRACKING: "anymail.webhooks.sendgrid.SendGridTrackingWebhookView",
+        Hook.INBOUND: "anymail.webhooks.sendgrid.SendGridInboundWebhookView",
+    }
+    signs_with = {Hook.TRACKING: "tracking_webhook_verification_key"}  # its inbound calls are not signed
+
+    @classmethod
+    def arrived(cls, view: Any, request: Any) -> Sequence[Arrived]:
+        """https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook"""
+        form = form_of(request)
+        if "envelope" not in form:
+            raise NotForUs("This address is for the inbound parse webhook.")
+        envelope, raw = json.loads(form["envelope"]), form.get("email", b"")
+        return [
+            Arrived(
+                key="",
+                sender=str(envelope.get("from") or ""),
+                recipients=tuple(envelope.get("to") or ()),
+                raw=raw or rebuilt(view.parse_events(request)[0].message),
+                fidelity=Fidelity.DECODED if raw else Fidelity.REBUILT,
+            )
+        ]

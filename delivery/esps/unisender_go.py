@@ -1,6 +1,6 @@
 """Unisender Go. Source: https://godocs.unisender.ru/web-api-ref"""
 
-from delivery.esps.base import Esp, Field
+from delivery.esps.base import Esp, Field, Hook
 
 
 class UnisenderGo(Esp):
@@ -16,3 +16,5 @@ class UnisenderGo(Esp):
             help="https://go1.unisender.ru/ru/transactional/api/v1/ or the one of your data centre.",
         ),
     )
+    views = {Hook.TRACKING: "anymail.webhooks.unisender_go.UnisenderGoTrackingWebhookView"}
+    signs_with = {Hook.TRACKING: "api_key"}

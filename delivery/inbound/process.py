@@ -170,6 +170,8 @@ def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
             tag=tag,
             envelope_sender=mail.envelope_sender,
             remote_addr=_address(mail.remote_addr),
+            source=mail.source,
+            fidelity=mail.fidelity,
         )
         for inbox_id, tag in reversed(tags.items())
     ]

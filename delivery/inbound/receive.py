@@ -15,6 +15,7 @@ from enum import Enum, auto
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
+from delivery.fidelity import Fidelity
 from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
 from inboxes.routing import find_inboxes, still_open
@@ -74,6 +75,7 @@ class ReceivedMail:
     remote_addr: str = ""
     helo: str = ""
     tls: bool = False
+    fidelity: Fidelity = Fidelity.EXACT
     received_at: datetime = field(default_factory=timezone.now)
 
 
@@ -149,6 +151,7 @@ def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
         remote_addr=storable(mail.remote_addr)[:45],
         helo=storable(mail.helo)[:255],
         tls=mail.tls,
+        fidelity=mail.fidelity.value,
         raw=mail.raw,
         size=len(mail.raw),
         sha256=hashlib.sha256(mail.raw).hexdigest(),

@@ -7,8 +7,7 @@ it was accepted. All network is in threads of their own, which touch no database
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
@@ -26,6 +25,7 @@ from delivery.outbound.outcomes import Report
 from delivery.outbound.queue import SEND_TASK, Blocked, check_room, why_not_send
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
+from delivery.slow_work import work_through
 from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
@@ -57,28 +57,25 @@ def prepare_due_mail() -> int:
     """
     if OutboundMail.objects.filter(state=State.PREPARING, lease_until__gt=database_now()).exists():
         return 0
-    ends, tried = monotonic() + TURN, 0
-    with ThreadPoolExecutor(AT_ONCE, "fetch") as pool:
-        flying: dict[Future[Files | FetchFailed], OutboundMail] = {}
-        while True:
-            while monotonic() < ends and len(flying) < AT_ONCE and (mail := _claimed(flying.values())):
-                tried += 1
-                if _alone(mail, _may_go_on, mail):
-                    flying[pool.submit(_fetch_all, mail)] = mail
-            if not flying:
-                return tried
-            for done in wait(flying, return_when=FIRST_COMPLETED).done:
-                mail = flying.pop(done)
-                _alone(mail, _settle, mail, done.result())
+    return work_through(claim=_next, ask=_fetch_all, settle=_settle_alone, at_once=AT_ONCE, seconds=TURN)
 
 
-def _claimed(flying: Iterable[OutboundMail]) -> OutboundMail | None:
-    """The oldest that is due, of an account that has few on their way."""
+def _next(flying: Collection[OutboundMail]) -> OutboundMail | None:
+    """The oldest that is due and may go on, of an account that has few on their way."""
     many = Counter(mail.account_id for mail in flying)
     full = [account for account, count in many.items() if count >= AT_ONCE_OF_AN_ACCOUNT]
-    due = OutboundMail.objects.to_prepare()
-    pk = due.exclude(account_id__in=full).order_by("next_attempt_at", "pk").values_list("pk", flat=True).first()
-    return claim(due, pk, state=State.PREPARING, lease=LEASE) if pk else None
+    while True:
+        due = OutboundMail.objects.to_prepare().exclude(account_id__in=full).order_by("next_attempt_at", "pk")
+        pk = due.values_list("pk", flat=True).first()
+        if pk is None:
+            return None
+        mail = claim(OutboundMail.objects.to_prepare(), pk, state=State.PREPARING, lease=LEASE)
+        if mail and _alone(mail, _may_go_on, mail):
+            return mail
+
+
+def _settle_alone(mail: OutboundMail, found: Files | FetchFailed) -> None:
+    _alone(mail, _settle, mail, found)
 
 
 def _alone(mail: OutboundMail, step: Callable[..., Outcome], *arguments: Any) -> Outcome | None:

@@ -1,7 +1,8 @@
 """What became of one try to hand a mail over, and what is heard of it afterwards."""
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from threads.events import EventType
@@ -22,6 +23,8 @@ class Report:
     event: EventType
     recipient: str
     reason: str = ""
+    occurred_at: datetime | None = None  # None: now
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,18 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit.record import Act, record
+from delivery.esps import ESPS
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
-from delivery.outbound.queue import SEND_TASK, Blocked, why_not_send, why_not_to
+from delivery.outbound.queue import Blocked, why_not_send, why_not_to
 from delivery.outbound.sending import Sending, carrier_for, hand_over
-from delivery.outbound.states import State, can_move
-from delivery.outbound.tracking import apply_reports, requeue
+from delivery.outbound.states import State
+from delivery.outbound.tracking import apply_reports
 from inboxes.models import Provider
 from mailbot.lib.clock import database_now
-from mailbot.lib.hints import ring_on_commit
+from threads.conversation import note_final_message_id
 from threads.events import EventType
 from threads.models import Message
 
@@ -31,6 +32,7 @@ CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
 # When a mail that was refused for now is tried again; spread over a day, then it has failed.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
 JITTER = 0.2
+FIRST_LOOK = timedelta(seconds=30)  # until somebody looks what became of an unknown one (delivery.outbound.unknown)
 
 STATE_AFTER: dict[Result, State] = {
     Result.SENT: State.SENT,
@@ -114,6 +116,8 @@ def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datet
     state = STATE_AFTER[outcome.result]
     if state is State.QUEUED and number > len(RETRY_AFTER):
         state = State.FAILED
+    if state in (State.FAILED, State.BLOCKED) and _may_have_it(mail):
+        state = State.UNKNOWN  # this try was refused; what became of the one before is as open as it was
     with transaction.atomic():
         columns = {
             "state": state,
@@ -122,29 +126,47 @@ def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datet
             "error": outcome.detail[:2000],
             **_after(mail, state, number, outcome),
         }
+        if outcome.provider_message_id:
+            columns |= _ids(mail, outcome.provider_message_id)
         ours = OutboundMail.objects.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token)
-        if not ours.update(
-            provider_message_id=outcome.provider_message_id, lease_token="", lease_until=None, **columns
-        ):
+        if not ours.update(lease_token="", lease_until=None, **columns):
             log.warning("Outbound mail %s: our lease is over, the outcome %s is not written.", mail.pk, outcome.result)
             return
         _note_attempt(mail, number, outcome, carrier, started_at)
+        if final := columns.get("final_message_id"):
+            note_final_message_id(mail.message_id, str(final))
         _tell(mail, state, outcome)
         if outcome.for_all and outcome.wait and mail.carrier_id:
             Provider.objects.filter(pk=mail.carrier_id).update(waits_until=database_now() + outcome.wait)
 
 
+def _ids(mail: OutboundMail, provider_message_id: str) -> dict[str, object]:
+    """The provider's id, and the Message-ID that recipients see where that can be told from it."""
+    esp = ESPS.get(mail.carrier.esp) if mail.carrier else None
+    final = esp.final_message_id(provider_message_id, mail.carrier.credentials) if esp and mail.carrier else ""
+    return {"provider_message_id": provider_message_id, **({"final_message_id": final} if final else {})}
+
+
 def _after(mail: OutboundMail, state: State, number: int, outcome: Outcome) -> dict[str, object]:
+    if state is State.UNKNOWN:
+        return {"next_attempt_at": database_now() + FIRST_LOOK * random.uniform(1, 1.4)}  # noqa: S311
     if state is not State.QUEUED:
-        return {} if state is State.UNKNOWN else {"finished_at": timezone.now()}
+        return {"finished_at": timezone.now()}
+    pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    # The provider knows better when it takes mail again.
+    due: dict[str, object] = {"next_attempt_at": database_now() + max(pause, outcome.wait or pause)}
+    if _may_have_it(mail):
+        return due  # nobody else gets it: who may have it knows it by its key, if anybody does
     chosen, carrier = provider_for(mail.inbox), mail.carrier
     stand_in = chosen.fallback if chosen else None
     if carrier is not None and carrier == chosen and stand_in is not None:
         return {"next_attempt_at": database_now(), "carrier": stand_in}  # for one that surely did not take it
-    pause = RETRY_AFTER[number - 1] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    # The provider knows better when it takes mail again. Who chose it may choose another one by then.
-    due = {"next_attempt_at": database_now() + max(pause, outcome.wait or pause)}
-    return due | ({"carrier": None} if carrier in (chosen, stand_in) else {})
+    return due | ({"carrier": None} if carrier in (chosen, stand_in) else {})  # another one may be chosen by then
+
+
+def _may_have_it(mail: OutboundMail) -> bool:
+    """Whether a provider may have taken it at an earlier try."""
+    return mail.attempts > 0 and mail.send_attempts.filter(outcome=Result.UNKNOWN.value).exists()
 
 
 def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: str, started_at: datetime) -> None:
@@ -181,24 +203,3 @@ def give_up_stranded(limit: int = 100) -> int:
             mail.lease_until,
         )
     return len(stranded)
-
-
-@transaction.atomic
-def settle_unknown(mail: OutboundMail, state: State, reason: str) -> bool:
-    """An operator's decision on an unknown mail: SENT (it arrived), FAILED (it did not) or QUEUED (send it again)."""
-    if not can_move(State.UNKNOWN, state):
-        raise ValueError(f"An unknown mail cannot become {state}.")
-    columns: dict[str, object] = (
-        {"next_attempt_at": timezone.now()} if state is State.QUEUED else {"finished_at": timezone.now()}
-    )
-    if not OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN).update(state=state, error=reason, **columns):
-        return False
-    changes = {"state": [State.UNKNOWN.value, state.value], "reason": reason}
-    record(Act.MESSAGE_SETTLED, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)
-    addresses = [recipient.address for recipient in mail.recipients.all()]
-    if state is State.QUEUED:
-        requeue(mail)
-        ring_on_commit(SEND_TASK)
-    else:
-        apply_reports(mail, [Report(EVENT_AFTER[state], address, reason) for address in addresses])
-    return True

@@ -62,8 +62,9 @@ def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
 
 def _news(mail: OutboundMail, report: Report) -> News:
     message = mail.message
-    about = {"reason": report.reason} if report.reason else {}
-    return News(report.event, mail.account_id, mail.inbox_id, message.thread_id, message.pk, report.recipient, about)
+    about = {**({"reason": report.reason} if report.reason else {}), **report.data}
+    whose = (mail.account_id, mail.inbox_id, message.thread_id, message.pk, report.recipient)
+    return News(report.event, *whose, about, report.occurred_at)
 
 
 def move_forward(recipient: Recipient, report: Report) -> None:

@@ -5,13 +5,14 @@ httpcore without httpx: that one takes no network backend, and unpacks what a se
 
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
 import httpcore
 from django.conf import settings
 
-from mailbot.lib.public_hosts import BadURL, PrivateHost, PublicOnly, check_url
+from mailbot.lib.public_hosts import BadURL, PrivateHost, PublicOnly, check_url, host_of
 
 MOST_REDIRECTS = 3
 SILENCE = 10.0  # seconds that a server may take to connect, or between two pieces
@@ -42,12 +43,16 @@ def shown(url: str) -> str:
     return before + ("?…" if mark else "")
 
 
-def fetch(url: str, *, most: int, seconds: float) -> Fetched:
-    """What GET of `url` answers: at most so many octets, in so many seconds for all of it. Raises FetchFailed."""
+def fetch(url: str, *, most: int, seconds: float, headers: Mapping[str, str] | None = None) -> Fetched:
+    """What GET of `url` answers: at most so many octets, in so many seconds for all of it. Raises FetchFailed.
+
+    `headers` go to the host of `url` and to no other that it redirects to: they may be the key to an API.
+    """
+    host = host_of(url)
     ends = time.monotonic() + seconds
     with httpcore.ConnectionPool(network_backend=PublicOnly(ends), ssl_context=ssl.create_default_context()) as pool:
         for _ in range(MOST_REDIRECTS + 1):
-            answer = _asked(pool, url, most)
+            answer = _asked(pool, url, most, headers or {} if host_of(url) == host else {})
             if isinstance(answer, Fetched):
                 return answer
             url = _next(url, answer)
@@ -61,14 +66,14 @@ def _next(url: str, location: str) -> str:
     return target
 
 
-def _asked(pool: httpcore.ConnectionPool, url: str, most: int) -> Fetched | str:
+def _asked(pool: httpcore.ConnectionPool, url: str, most: int, own: Mapping[str, str]) -> Fetched | str:
     """The content, or where it redirects to."""
     try:
         check_url(url)
         agent = f"mailbot/{settings.VERSION}"
-        headers = [("User-Agent", agent), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
+        headers = {"User-Agent": agent, "Accept": "*/*", "Accept-Encoding": "identity", **own}
         limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), SILENCE)}
-        with pool.stream("GET", url, headers=headers, extensions=limits) as response:
+        with pool.stream("GET", url, headers=list(headers.items()), extensions=limits) as response:
             told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             if response.status in _REDIRECTS and "location" in told:
                 return told["location"]

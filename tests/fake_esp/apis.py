@@ -20,6 +20,7 @@ class Request:
     path: str
     headers: Headers
     body: bytes
+    method: str = "POST"
 
     @property
     def text(self) -> str:
@@ -73,7 +74,7 @@ def _scaleway(mail_id: str, request: Request) -> Answer:
 
 
 def _postal(mail_id: str, request: Request) -> Answer:
-    messages = {one: {"id": number, "token": mail_id} for number, one in enumerate(request.recipients, 1)}
+    messages = {one: {"id": int(mail_id), "token": "abc"} for one in request.recipients}
     return 200, {}, {"status": "success", "time": 0.01, "data": {"message_id": mail_id, "messages": messages}}
 
 
@@ -111,7 +112,7 @@ APIS = (
     Api("mailjet", _is("/send", "authorization"), _mailjet),
     Api("mailtrap", _is("/send"), _json(lambda it: {"success": True, "message_ids": [it]})),
     Api("mandrill", _is("/messages/send.json"), _mandrill),
-    Api("postal", _is("/api/v1/send/message"), _postal),
+    Api("postal", _is("/api/v1/send/message"), _postal, lambda: str(uuid.uuid4().int % 10**9)),
     Api(
         "sparkpost",
         _is("/transmissions/"),

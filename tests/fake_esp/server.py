@@ -48,6 +48,8 @@ class FakeEsp:
     path: Path | None = None
     port: int = 0
     ledger: list[dict[str, Any]] = field(default_factory=list)
+    gives: dict[str, bytes] = field(default_factory=dict)  # what GET of a path answers: mails and files that it keeps
+    fails_with: int = 404  # what GET of another one answers
     at_once: int = 0
     most_at_once: int = 0
 
@@ -69,6 +71,10 @@ class FakeEsp:
 
     async def answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         """Whether the line stays open."""
+        if request.method == "GET":
+            content = self.gives.get(request.path)
+            await _write(writer, self.fails_with if content is None else 200, {}, content or {"error": "not here"})
+            return True
         api = api_of(request)
         if api is None:
             await _write(writer, 404, {}, {"error": "no such API"})
@@ -148,7 +154,7 @@ def _message_id(request: Request) -> str:
 async def _write(
     writer: asyncio.StreamWriter, status: int, headers: dict[str, str], body: Any, pause: float = 0
 ) -> None:
-    content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     fixed = {"Content-Type": "application/json", "Content-Length": str(len(content))}
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{k}: {v}" for k, v in {**fixed, **headers}.items())]
     whole = ("\r\n".join(lines) + "\r\n\r\n").encode() + content
@@ -164,7 +170,8 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Request(first.split(" ")[1].partition("?")[0], headers, body)
+    method, target, _ = first.split(" ")
+    return Request(target.partition("?")[0], headers, body, method)
 
 
 async def serve(esp: FakeEsp, listener: socket.socket) -> None:
@@ -202,6 +209,7 @@ def fake_esp(**options: Any) -> Iterator[FakeEsp]:
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(5)
+        listener.close()
 
 
 def main() -> None:

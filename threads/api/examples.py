@@ -67,6 +67,7 @@ EXPLANATION = {
         "suspect_thread": "",
     },
     "checks": {"envelope_sender": "carol@shop.example", "degraded": ""},
+    "intake": {"source": "smtp", "raw": "exact"},
 }
 THREAD = {
     "id": THREAD_ID,

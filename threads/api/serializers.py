@@ -179,6 +179,11 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     repeat_count = serializers.IntegerField()
     thread = StoredField(Decision)
     checks = StoredField(dict[str, Any])
+    intake = StoredField(
+        dict[str, Any],
+        allow_null=True,
+        help_text="How it came in, and whether its raw form is `exact`, `decoded` or `rebuilt`; null for what was written here.",
+    )
     list = StoredField(
         dict[str, Any], allow_null=True, help_text="Where a list decided: which entry, as `/lists/check` says it."
     )

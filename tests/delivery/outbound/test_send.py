@@ -18,9 +18,9 @@ from delivery.outbound.send import (
     give_up_stranded,
     send_due_mail,
     send_outbound_mail,
-    settle_unknown,
 )
 from delivery.outbound.states import FINAL, MOVES, State
+from delivery.outbound.unknown import settle_unknown
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 

@@ -1,0 +1,97 @@
+"""Getting what an ESP keeps for us: mails that its calls only name, and the confirmation that it may call us at all."""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Collection
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from delivery.claims import claim
+from delivery.esps import ESPS
+from delivery.esps.base import Arrived
+from delivery.hooks.calls import UNROUTED, NoRoom, take_arrived
+from delivery.inbound.receive import StorageError
+from delivery.models import ProviderEvent
+from delivery.slow_work import work_through
+from mailbot.lib.clock import database_now
+from mailbot.lib.safe_fetch import FetchFailed, fetch
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+AT_ONCE_OF_A_PROVIDER = 2
+TURN = 30.0  # seconds, then the worker does something else for a moment
+LEASE = timedelta(minutes=10)  # several files of a mail are fetched one after the other
+RETRY_AFTER = (10, 60, 300, 1800, 7200, 21600, 43200)  # seconds: ESPs keep a mail for a day at least
+JITTER = 0.2
+FETCHED = Q(kind__in=[ProviderEvent.Kind.INBOUND, ProviderEvent.Kind.CONFIRMATION])
+Found = Arrived | FetchFailed | None
+
+
+def fetch_from_providers() -> int:
+    """Get what is due, several at once and few of one provider; how many were tried."""
+    return work_through(claim=_next, ask=_ask, settle=_settle, at_once=AT_ONCE, seconds=TURN)
+
+
+def _next(flying: Collection[ProviderEvent]) -> ProviderEvent | None:
+    many = Counter(event.provider_id for event in flying)
+    full = [provider for provider, count in many.items() if count >= AT_ONCE_OF_A_PROVIDER]
+    due = ProviderEvent.objects.due().filter(FETCHED).exclude(provider_id__in=full).order_by("next_attempt_at", "pk")
+    pk = due.values_list("pk", flat=True).first()
+    event = claim(ProviderEvent.objects.due(), pk, state=ProviderEvent.State.PENDING, lease=LEASE) if pk else None
+    if event:
+        _ = event.provider  # read here: the thread that asks touches no database
+    return event
+
+
+def _ask(event: ProviderEvent) -> Found:
+    """In a thread: no database."""
+    try:
+        if event.kind == ProviderEvent.Kind.CONFIRMATION:
+            fetch(event.payload["url"], most=64 * 1024, seconds=20)
+            return None
+        return ESPS[event.provider.esp].fetch(event.provider.credentials, event.payload)
+    except FetchFailed as failed:
+        return failed
+    except Exception as error:  # whatever an ESP made of its answer: this row alone must suffer
+        log.exception("Fetching what provider event %s names", event.pk)
+        return FetchFailed(f"{type(error).__name__}: {error}", is_temporary=True)
+
+
+def _settle(event: ProviderEvent, found: Found) -> None:
+    try:
+        if isinstance(found, FetchFailed):
+            _later(event, found)
+            return
+        is_unrouted = found is not None and take_arrived(event.provider, [found]).unrouted > 0
+        _done(event, is_unrouted)
+    except (NoRoom, StorageError) as error:
+        _later(event, FetchFailed(str(error) or "The account has no room left.", is_temporary=True))
+    except Exception as error:
+        log.exception("Storing what provider event %s names", event.pk)
+        _later(event, FetchFailed(f"{type(error).__name__}: {error}", is_temporary=True))
+
+
+def _done(event: ProviderEvent, is_unrouted: bool) -> None:
+    """What it took to fetch is not needed any more; with some ESPs it is the text of the mail."""
+    state = ProviderEvent.State.UNMATCHED if is_unrouted else ProviderEvent.State.PROCESSED
+    error = UNROUTED if is_unrouted else ""
+    _write(event, {"state": state, "error": error, "payload": {}, "processed_at": timezone.now()})
+
+
+def _later(event: ProviderEvent, failed: FetchFailed) -> None:
+    columns: dict[str, object] = {"attempts": event.attempts + 1, "error": str(failed)[:2000]}
+    if failed.is_temporary and event.attempts < len(RETRY_AFTER):
+        pause = RETRY_AFTER[event.attempts] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+        columns["next_attempt_at"] = database_now() + timedelta(seconds=pause)
+    else:
+        columns |= {"state": ProviderEvent.State.FAILED, "processed_at": timezone.now()}
+    _write(event, columns)
+
+
+def _write(event: ProviderEvent, columns: dict[str, object]) -> None:
+    ours = ProviderEvent.objects.filter(pk=event.pk, lease_token=event.lease_token)
+    ours.update(lease_token="", lease_until=None, **columns)

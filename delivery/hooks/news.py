@@ -1,0 +1,153 @@
+"""From what an ESP told to what is known of a mail: its recipients' status, its events, and whether an unknown one was taken."""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.utils import timezone
+
+from delivery.claims import new_token
+from delivery.hooks.calls import NEWS_TASK
+from delivery.models import OutboundMail, ProviderEvent
+from delivery.outbound.outcomes import Report
+from delivery.outbound.tracking import FOLLOWS, STATUS_OF, apply_reports
+from delivery.outbound.unknown import settle_by_news
+from mailbot.lib.clock import database_now
+from mailbot.lib.hints import ring_on_commit
+from threads.conversation import note_final_message_id
+from threads.events import EventType
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+LEASE = timedelta(seconds=60)
+# Until the next look for the mail: an ESP may be quicker than our own note of what it answered.
+RETRY_AFTER = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600, 21600))
+
+
+class Meaning(NamedTuple):
+    """`event` None: nothing that a reader of the mail needs to hear. `is_taken`: that it proves that the ESP took the mail."""
+
+    event: EventType | None
+    is_taken: bool = True
+    is_told_once: bool = False  # we may have told it ourselves when we handed the mail over
+
+
+MEANINGS: dict[str, Meaning] = {
+    "queued": Meaning(EventType.MESSAGE_SENT, is_told_once=True),
+    "sent": Meaning(EventType.MESSAGE_SENT, is_told_once=True),
+    "delivered": Meaning(EventType.MESSAGE_DELIVERED),
+    "deferred": Meaning(EventType.MESSAGE_DEFERRED),
+    "bounced": Meaning(EventType.MESSAGE_BOUNCED),
+    "rejected": Meaning(EventType.MESSAGE_FAILED, is_taken=False),
+    "failed": Meaning(EventType.MESSAGE_FAILED, is_taken=False),
+    "opened": Meaning(EventType.MESSAGE_OPENED),
+    "clicked": Meaning(EventType.MESSAGE_CLICKED),
+    "complained": Meaning(EventType.MESSAGE_COMPLAINED),
+    "unsubscribed": Meaning(EventType.MESSAGE_UNSUBSCRIBED),
+    "autoresponded": Meaning(None),
+    "subscribed": Meaning(None),
+}
+UNKNOWN = Meaning(None, is_taken=False)  # a type that nobody knew yet: kept, and nothing is concluded from it
+
+
+def process_provider_events(limit: int = BATCH) -> int:
+    """Process one batch of news; how many rows it took. Safe to call at any time, from any process."""
+    events = _claim(limit)
+    for event in events:
+        try:
+            _process(event)
+        except (OperationalError, InterfaceError):  # the database is in trouble, not an event; the lease runs out
+            raise
+        except Exception as error:
+            log.exception("Provider event %s", event.pk)
+            _later(event, f"{type(error).__name__}: {error}", ProviderEvent.State.FAILED)
+    return len(events)
+
+
+def _claim(limit: int) -> list[ProviderEvent]:
+    token, due = new_token(), ProviderEvent.objects.due().filter(kind=ProviderEvent.Kind.TRACKING)
+    chosen = list(due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])
+    if not chosen:
+        return []
+    due.filter(pk__in=chosen).update(lease_token=token, lease_until=database_now() + LEASE)
+    taken = ProviderEvent.objects.filter(pk__in=chosen, lease_token=token).select_related("provider")
+    return list(taken.order_by("occurred_at", "pk"))
+
+
+def _process(event: ProviderEvent) -> None:
+    mail = _mail_of(event)
+    if mail is None:
+        _later(event, "No mail of ours has this id.", ProviderEvent.State.UNMATCHED)
+        return
+    with transaction.atomic():
+        if _finish(event, mail):
+            _apply(event, mail)
+
+
+def _mail_of(event: ProviderEvent) -> OutboundMail | None:
+    """By the id that the ESP gave back, else by its own, which only its own mails have: Postal counts from 1.
+
+    A provider of an account tells nothing about others' mail.
+    """
+    mails = OutboundMail.objects.select_related("message")
+    if event.provider.account_id:
+        mails = mails.filter(account_id=event.provider.account_id)
+    if event.told_mail_id and (mail := mails.filter(pk=event.told_mail_id).first()):
+        return mail
+    if not event.provider_message_id:
+        return None
+    return mails.filter(carrier=event.provider, provider_message_id=event.provider_message_id).order_by("-pk").first()
+
+
+def _apply(event: ProviderEvent, mail: OutboundMail) -> None:
+    meaning = MEANINGS.get(event.type, UNKNOWN)
+    if event.final_message_id and event.final_message_id != mail.final_message_id:
+        OutboundMail.objects.filter(pk=mail.pk).update(final_message_id=event.final_message_id)
+        note_final_message_id(mail.message_id, event.final_message_id)
+    if meaning.is_taken:
+        settle_by_news(mail, event.provider_message_id, f"{event.provider.name} says: {event.type}.")
+    if report := _report(event, mail, meaning):
+        apply_reports(mail, [report])
+
+
+def _report(event: ProviderEvent, mail: OutboundMail, meaning: Meaning) -> Report | None:
+    if meaning.event is None:
+        return None
+    recipients = {recipient.address.lower(): recipient for recipient in mail.recipients.all()}
+    recipient = recipients.get(event.recipient.lower())
+    if recipient is None and len(recipients) == 1:  # spelt in another way, or not told
+        recipient = next(iter(recipients.values()))
+    if meaning.is_told_once and (recipient is None or recipient.status not in FOLLOWS[STATUS_OF[meaning.event]]):
+        return None
+    address = recipient.address if recipient else event.recipient
+    return Report(meaning.event, address, event.reason[:500], event.occurred_at, event.data)
+
+
+def _finish(event: ProviderEvent, mail: OutboundMail) -> bool:
+    """Fenced, and in the transaction of what follows from it: an event is applied once."""
+    ours = ProviderEvent.objects.filter(pk=event.pk, lease_token=event.lease_token)
+    done = {"state": ProviderEvent.State.PROCESSED, "mail": mail, "error": "", "processed_at": timezone.now()}
+    return bool(ours.update(lease_token="", lease_until=None, **done))
+
+
+def _later(event: ProviderEvent, why: str, in_the_end: ProviderEvent.State) -> None:
+    ours = ProviderEvent.objects.filter(pk=event.pk, lease_token=event.lease_token)
+    columns: dict[str, object] = {"attempts": event.attempts + 1, "error": why[:2000]}
+    if event.attempts < len(RETRY_AFTER):
+        columns["next_attempt_at"] = database_now() + RETRY_AFTER[event.attempts]
+    else:
+        columns |= {"state": in_the_end, "processed_at": timezone.now()}
+    ours.update(lease_token="", lease_until=None, **columns)
+
+
+def retry_events(events: Sequence[ProviderEvent]) -> int:
+    """An operator tries those again that failed or found no mail; how many."""
+    again = ProviderEvent.objects.filter(pk__in=[event.pk for event in events], processed_at__isnull=False)
+    with transaction.atomic():
+        ring_on_commit(NEWS_TASK)
+        pending = {"state": ProviderEvent.State.PENDING, "attempts": 0, "error": "", "processed_at": None}
+        ended = (ProviderEvent.State.FAILED, ProviderEvent.State.UNMATCHED)
+        return again.filter(state__in=ended).update(next_attempt_at=database_now(), **pending)
