@@ -29,6 +29,7 @@ class Act(StrEnum):
     MESSAGE_FAILED = "message.failed"
     MESSAGE_UNKNOWN = "message.unknown"
     MESSAGE_SETTLED = "message.settled"
+    MESSAGE_CANCELLED = "message.cancelled"
     MESSAGE_LABELLED = "message.labelled"
     THREAD_CHANGED = "thread.changed"
     THREAD_CLAIMED = "thread.claimed"

@@ -26,7 +26,9 @@ SMALL_BODY = 1024 * 1024  # octets: everything but a mail
 # A client that is cut off in the middle of its body never reads the answer, and tries again: so a little more is read and thrown away.
 MOST_DRAINED = 64 * 1024 * 1024
 DRAINED_FOR = 10.0  # seconds
-HOOK = re.compile(r"/hooks/provider_[0-9a-z]{26}/[\w-]{43}/(?:inbound|tracking)")  # an ESP's calls (delivery.hooks)
+HOOK = re.compile(
+    r"/hooks/provider_[0-9a-z]{26}/[\w-]{43}/(?:inbound|tracking)(?:/mime)?"
+)  # an ESP's calls (delivery.hooks)
 MAIL_PATHS = ("/messages", "/reply", "/forward")
 
 

@@ -28,6 +28,7 @@ class EventType(StrEnum):
     MESSAGE_FAILED = "message.failed"
     MESSAGE_BLOCKED = "message.blocked"
     MESSAGE_UNKNOWN = "message.unknown"
+    MESSAGE_CANCELLED = "message.cancelled"
     THREAD_CREATED = "thread.created"
     THREAD_CLAIMED = "thread.claimed"
     THREAD_RELEASED = "thread.released"

@@ -85,6 +85,7 @@ class Message(models.Model):
         FAILED = "failed"
         BLOCKED = "blocked"
         UNKNOWN = "unknown"
+        CANCELLED = "cancelled"
 
     id = TypeIDField("msg")
     account = account_key()

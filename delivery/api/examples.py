@@ -9,6 +9,7 @@ SEND = {
     "labels": ["invoice"],
 }
 REPLY = {"body_text": "Of course: half now, half in May.", "reply_all": False}
+CANCEL = {"reason": "The customer has answered."}
 FORWARD = {"to": "bookkeeping@shop.example", "body_text": "Please note the two parts."}
 PROVIDER_ID = "provider_01m86p3x5tf0vb8fyaw6t5m1cd"
 _HOOK = f"https://mail.example.com/hooks/{PROVIDER_ID}/Jq5…"

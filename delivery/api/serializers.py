@@ -233,6 +233,11 @@ class ReplyBody(ContentBody):
     )
 
 
+@shown_as(examples.CANCEL)
+class CancelBody(StrictSerializer):
+    reason = serializers.CharField(max_length=500, required=False, default="Cancelled.")
+
+
 @shown_as(examples.FORWARD)
 class ForwardBody(ContentBody):
     to = AddressesField(allow_empty=False)

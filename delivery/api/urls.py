@@ -11,5 +11,6 @@ urlpatterns = [
     path(MESSAGES, views.SendMessagesView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/reply", views.ReplyView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/forward", views.ForwardView.as_view()),
+    path(f"{MESSAGES}/<str:message_id>/cancel", views.CancelView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/raw", views.RawView.as_view()),
 ]

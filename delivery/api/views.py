@@ -9,7 +9,8 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from delivery.api.serializers import ForwardBody, ReplyBody, SendBody
+from delivery.api.serializers import CancelBody, ForwardBody, ReplyBody, SendBody
+from delivery.outbound.cancelling import TooLate, cancel
 from delivery.outbound.compose import OutgoingAttachment
 from delivery.outbound.queue import Blocked, Check, Draft, TooLarge, queue_mail
 from delivery.outbound.recent import OnceByContent, SameSend, answer_again, queue_once, watch
@@ -21,6 +22,7 @@ from mailbot.api.errors import ApiError, Code, invalid
 from mailbot.api.idempotency import REPLAYED, Answer, Call, asked, digest, memory
 from mailbot.api.renderers import timestamp
 from mailbot.api.schema import described
+from mailbot.api.views import data
 from mailbot.lib.receipts import receipt_of
 from threads.api.leases import owner_by, refused_when_claimed
 from threads.api.serializers import MessageSerializer
@@ -28,6 +30,7 @@ from threads.api.views import MessageScopedView, MessagesView, as_download, file
 from threads.attachments import ContentGone
 from threads.leases import check_may_answer
 from threads.models import Message
+from threads.shown import read_messages
 
 
 def draft_from(body: dict[str, Any]) -> Draft:
@@ -167,6 +170,22 @@ class ForwardView(SendingView):
         except ContentGone as error:
             raise file_gone() from error
         return self.accepted(parent.inbox, draft, parent)
+
+
+class CancelView(MessageScopedView):
+    """POST …/messages/{message_id}/cancel"""
+
+    needs = MESSAGES_SEND
+
+    @described("Cancel a mail", body=CancelBody, answer=MessageSerializer, errors=(Code.CONFLICT,))
+    def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
+        """While it waits: for its time (`send_at`), for a worker or for another try. Later it is a 409. Safe to repeat."""
+        message = self.get_message(inbox_id, message_id)
+        try:
+            cancel(message, self.body(CancelBody, request)["reason"])
+        except TooLate as error:
+            raise ApiError(Code.CONFLICT, str(error), fix="Read the message to see what became of it.") from error
+        return data(represent_message(read_messages(self.message(inbox_id, message_id))[0]))
 
 
 class RawView(MessageScopedView):

@@ -1,4 +1,4 @@
-"""POST /hooks/{provider_id}/{token}/{inbound|tracking}
+"""POST /hooks/{provider_id}/{token}/{inbound|tracking}, and the first with /mime behind it, by which Mailgun knows what to send
 
 The token is the row's own secret; where the ESP signs its calls, the signature is checked too. The answer says to the ESP whether to call
 again: 2xx never, 4xx is a mistake in what was entered there, 5xx is our trouble, and it calls again.

@@ -19,6 +19,7 @@ _ON_THE_WAY = frozenset({Status.SCHEDULED, Status.AWAITING_APPROVAL, Status.QUEU
 FOLLOWS: dict[str, frozenset[str]] = {
     Status.UNKNOWN: _ON_THE_WAY | {Status.DEFERRED},
     Status.BLOCKED: _ON_THE_WAY | {Status.DEFERRED},
+    Status.CANCELLED: _ON_THE_WAY | {Status.DEFERRED},
     Status.SENT: _ON_THE_WAY | {Status.DEFERRED},
     Status.DEFERRED: _ON_THE_WAY | {Status.SENT},
     Status.FAILED: _ON_THE_WAY | {Status.DEFERRED, Status.SENT},
@@ -29,7 +30,15 @@ FOLLOWS: dict[str, frozenset[str]] = {
 # A message with several recipients shows what most needs to be seen: the last of these that one of them has.
 SHOWN_FIRST_TO_LAST = (
     *(Status.SCHEDULED, Status.AWAITING_APPROVAL, Status.QUEUED, Status.SENDING, Status.SENT, Status.DELIVERED),
-    *(Status.DEFERRED, Status.UNKNOWN, Status.BLOCKED, Status.FAILED, Status.BOUNCED, Status.COMPLAINED),
+    *(
+        Status.DEFERRED,
+        Status.UNKNOWN,
+        Status.CANCELLED,
+        Status.BLOCKED,
+        Status.FAILED,
+        Status.BOUNCED,
+        Status.COMPLAINED,
+    ),
 )
 STATUS_OF: dict[EventType, str] = {
     EventType.MESSAGE_SENT: Status.SENT,
@@ -40,6 +49,7 @@ STATUS_OF: dict[EventType, str] = {
     EventType.MESSAGE_FAILED: Status.FAILED,
     EventType.MESSAGE_BLOCKED: Status.BLOCKED,
     EventType.MESSAGE_UNKNOWN: Status.UNKNOWN,
+    EventType.MESSAGE_CANCELLED: Status.CANCELLED,
 }
 
 

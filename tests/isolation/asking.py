@@ -31,6 +31,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/inboxes/{inbox_id}/messages/search": {"query": "secret"},
     "PUT /v1/inboxes/{inbox_id}/messages/{message_id}/labels": {"labels": ["changed"]},
     "POST /v1/inboxes/{inbox_id}/messages/{message_id}/reply": {"body_text": "New"},
+    "POST /v1/inboxes/{inbox_id}/messages/{message_id}/cancel": {"reason": "Cancelled."},
     "POST /v1/inboxes/{inbox_id}/messages/{message_id}/forward": {"to": "customer@example.com"},
     "PATCH /v1/inboxes/{inbox_id}/threads/{thread_id}": {"labels": ["changed"]},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another", "seconds": 1},

@@ -92,6 +92,8 @@ def is_own(principal: Principal, key: Key, row: Row) -> bool:
         return True
     if row.get("inbox_id"):
         return bool(row["inbox_id"] == own.inbox.pk)
+    if row.get("mail_id"):
+        return row["mail_id"] in own.mail_ids
     account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer")
     return account_wide and (row.get("account_id"), row.get("mode", own.owner.mode)) == (
         own.owner.account.pk,

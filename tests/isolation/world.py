@@ -4,7 +4,11 @@ import base64
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from django.utils import timezone
+
+from delivery.models import OutboundMail
 from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
 from mailbot.lib.ids import new_id
@@ -26,6 +30,7 @@ class World:
     inbox: Inbox
     mark: str
     ids: dict[str, str]
+    mail_ids: frozenset[str]
     cursors: dict[Operation, str] = field(default_factory=dict)
 
     @property
@@ -43,6 +48,8 @@ class World:
                 return encoded(Provider(pk=self.ids["provider_id"]), ("-id",))
             case "query":
                 return f"thread:{self.ids['thread_id']}"
+            case "message_id" if operation.path.endswith("/cancel"):
+                return self.ids["message_id_waiting"]
             case "Idempotency-Key":
                 return f"{self.mark} {operation}"
         return self.ids[slot.word]
@@ -71,6 +78,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "actor": owner.key.pk,
         "message_id": first.pk,
         "message_id_last": last.pk,
+        "message_id_waiting": Message.objects.get(inbox=inbox, status=Message.Status.SCHEDULED).pk,
         "thread_id": first.thread_id,
         "thread_id_last": last.thread_id,
         "attachment_id": Attachment.objects.get(message=first).pk,
@@ -80,7 +88,8 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "provider_id": providers[0],
         "fallback_id": providers[1],
     }
-    return World(owner, inbox, mark, ids)
+    mails = OutboundMail.objects.filter(inbox=inbox).values_list("pk", flat=True)
+    return World(owner, inbox, mark, ids, frozenset(mails))
 
 
 def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
@@ -90,6 +99,8 @@ def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
     deliver(mail(Subject=f"Secret of {mark}", Message_ID=known, body=body, attachments=files), inbox)
     deliver(mail(Subject=f"Re: Secret of {mark}", In_Reply_To=known, body=body), inbox)
     owner.send(inbox, subject=f"Secret plan of {mark}", body_text=body, labels=[mark])
+    tomorrow = (timezone.now() + timedelta(days=1)).isoformat()
+    owner.send(inbox, subject=f"Secret plan of {mark} for later", body_text=body, send_at=tomorrow)
     run_workers()
     deliver(mail(Subject=f"Last secret of {mark}", body=body), inbox)
     path = "/v1/lists/{direction}/{effect}".format(**LIST)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from delivery.models import ProviderEvent
-from tests.delivery.hooks.cases import HookCases
+from inboxes.models import Inbox, Provider
+from tests.cast import Caller
+from tests.delivery.hooks.cases import RAW, HookCases
 from tests.fake_esp.signing import FORM, Call, form, mailgun_signature
 
 
@@ -33,6 +35,12 @@ class TestMailgun(HookCases):
         told = json.loads(made.body)
         del told["signature"]
         return Call(json.dumps(told).encode())
+
+    def test_it_may_have_mime_behind_its_address(self, live: Caller, inbox: Inbox, provider: Provider) -> None:
+        """By that Mailgun knows that it shall send the raw mail."""
+        self.urls["inbound"] += "/mime"
+        made = self.signed("inbound", self.mail(inbox.address, RAW % (inbox.address.encode(), b"Raw")))
+        assert self.post("inbound", made).status_code == 200
 
     def test_a_signature_counts_for_one_event(self, sent: dict[str, Any]) -> None:
         """Whoever overheard a call cannot put something else under its signature."""

@@ -5,12 +5,14 @@ A test that fails shows the lines of the table as they are now. A query more wan
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from delivery.inbound.process import process_inbound
 from mailbot.api.renderers import dumps
@@ -39,6 +41,7 @@ QUERIES = {
     "GET /inboxes/{inbox_id}/messages/{message_id}/raw": 4,
     "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 25,
     "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 25,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/cancel": 17,
     "GET /inboxes/{inbox_id}/threads": 4,
     "GET /inboxes/{inbox_id}/threads/{thread_id}": 4,
     "PATCH /inboxes/{inbox_id}/threads/{thread_id}": 6,
@@ -66,7 +69,7 @@ QUERIES = {
     "GET /providers": 3,
     "GET /providers/{provider_id}": 2,
     "PATCH /providers/{provider_id}": 7,
-    "DELETE /providers/{provider_id}": 9,
+    "DELETE /providers/{provider_id}": 10,
     "POST /providers/{provider_id}/test": 22,
 }
 # Lists that are counted only where they do not fit on a page.
@@ -136,6 +139,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     for number in range(size - 1):
         store(mail(In_Reply_To="<first@example.com>", attachments={"a.txt": b"reply %d" % number}), inbox)
         store(mail(Subject=f"Question {number}", attachments={"a.txt": b"question %d" % number}), inbox)
+    waiting = alice.send(inbox, send_at=(timezone.now() + timedelta(days=1)).isoformat())
     while process_inbound() or index_batch():
         pass
     message = Message.objects.get(message_id_header="<first@example.com>")
@@ -154,12 +158,15 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         "effect": "block",
         "rule_id": listed[0]["id"],
         "provider_id": providers[0],
+        "waiting_id": waiting["id"],
     }
 
 
 def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
     """What the route asks; whatever it does is undone."""
     method, _, path = route.partition(" ")
+    if path.endswith("/cancel"):
+        ids = {**ids, "message_id": ids["waiting_id"]}
     with transaction.atomic():
         with CaptureQueriesContext(connection) as queries:
             answer = caller.client.generic(

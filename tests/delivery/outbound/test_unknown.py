@@ -1,0 +1,157 @@
+"""Mail of which nobody knows whether its provider took it, and who settles that"""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from audit.actors import acting_as_system
+from delivery.models import OutboundMail, SendAttempt
+from delivery.outbound.send import send_due_mail
+from delivery.outbound.states import State
+from delivery.outbound.unknown import LOOKS_AFTER, look_into_unknown, settle_by_news
+from inboxes.models import Account, Inbox, OnUnknown, Provider
+from tests.cast import Caller, run_workers
+from tests.fake_esp.credentials import credentials_for
+from tests.fake_esp.server import FakeEsp, fake_esp
+
+
+@pytest.fixture
+def esp(settings: Any) -> Iterator[FakeEsp]:
+    settings.FETCH_ALLOW = ["127.0.0.0/8"]
+    with fake_esp() as esp:
+        yield esp
+
+
+@pytest.fixture
+def live(alice: Caller) -> Caller:
+    return alice.with_key(mode="live")
+
+
+@pytest.fixture
+def inbox(live: Caller) -> Inbox:
+    return live.create_inbox()
+
+
+def send_by(
+    key: str, live: Caller, inbox: Inbox, esp: FakeEsp, subject: str = "[cut]", **others: Any
+) -> dict[str, Any]:
+    body = {"name": key, "esp": key, "credentials": credentials_for(key, esp.url), "is_default": True, **others}
+    assert live.post("/v1/providers", body).status_code == 201
+    sent = live.send(inbox, to="ann@example.com", subject=subject)
+    with acting_as_system("worker"):
+        send_due_mail()
+    return sent
+
+
+def look(after: timedelta = timedelta(0)) -> None:
+    """As the sweep does, `after` it became unknown."""
+    with acting_as_system("worker"):
+        SendAttempt.objects.filter(outcome="unknown").update(finished_at=timezone.now() - after)
+        OutboundMail.objects.filter(state=State.UNKNOWN).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+        look_into_unknown()
+        send_due_mail()
+
+
+def now() -> OutboundMail:
+    return OutboundMail.objects.get()
+
+
+class TestKey:
+    @pytest.mark.parametrize("key", ["resend", "brevo"])
+    def test_an_esp_that_knows_our_key_gets_it_again_and_takes_it_once(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, key: str
+    ) -> None:
+        sent = send_by(key, live, inbox, esp)
+        assert now().state == State.UNKNOWN
+        look()
+        assert (now().state, len(esp.ledger), len(esp.taken)) == (State.SENT, 2, 1)
+        assert now().provider_message_id == esp.taken[0]["id"]
+        assert live.events(message_id=sent["id"]) == [
+            *("message.queued", "message.unknown", "message.queued", "message.sent"),
+        ]
+
+    def test_a_mail_that_it_did_not_take_is_taken_then(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        send_by("resend", live, inbox, esp, "[lost]")
+        look()
+        assert (now().state, len(esp.taken)) == (State.SENT, 1)
+
+    def test_not_once_the_esp_has_forgotten_the_key(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        send_by("brevo", live, inbox, esp)
+        SendAttempt.objects.update(started_at=timezone.now() - timedelta(minutes=26))
+        look()
+        assert (now().state, len(esp.ledger)) == (State.UNKNOWN, 1)
+
+    def test_a_refusal_later_does_not_say_what_became_of_the_first_try(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp
+    ) -> None:
+        send_by("resend", live, inbox, esp, "[cut, 400]")
+        look()
+        assert (now().state, [entry["step"] for entry in esp.ledger]) == (State.UNKNOWN, ["cut", "400"])
+
+    def test_no_other_provider_gets_it_meanwhile(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        body = {"name": "Other", "esp": "sendgrid", "credentials": credentials_for("sendgrid", esp.url)}
+        stand_in = live.post("/v1/providers", body).json()["data"]["id"]
+        send_by("resend", live, inbox, esp, "[cut, 429]", fallback_id=stand_in)
+        look()
+        Provider.objects.update(is_default=False)  # somebody chose another one
+        Provider.objects.filter(pk=stand_in).update(is_default=True)
+        Provider.objects.update(waits_until=None)
+        OutboundMail.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+        run_workers()
+        assert [entry["esp"] for entry in esp.ledger] == ["resend", "resend", "resend"]
+
+
+class TestRecords:
+    def test_postmark_is_asked_by_our_own_id(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        send_by("postmark", live, inbox, esp)
+        esp.gives["/messages/outbound"] = json.dumps({"Messages": [{"MessageID": "the-id"}]}).encode()
+        look()
+        assert (now().state, now().provider_message_id, len(esp.ledger)) == (State.SENT, "the-id", 1)
+
+    @pytest.mark.parametrize("answer", [b'{"Messages": []}', b"<html>", None])
+    def test_that_it_finds_nothing_proves_nothing(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, answer: bytes | None
+    ) -> None:
+        send_by("postmark", live, inbox, esp)
+        if answer is not None:
+            esp.gives["/messages/outbound"] = answer
+        look()
+        mail = now()
+        assert (mail.state, mail.lease_token) == (State.UNKNOWN, "")
+        assert mail.next_attempt_at - timezone.now() <= LOOKS_AFTER[1]
+        look(timedelta(days=2))
+        assert now().next_attempt_at - timezone.now() > timedelta(days=6)
+
+
+class TestChoiceOfTheAccount:
+    def test_at_most_once_waits_for_an_operator(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        send_by("postmark", live, inbox, esp)
+        look(timedelta(days=1))
+        assert (now().state, len(esp.ledger)) == (State.UNKNOWN, 1)
+
+    def test_at_least_once_sends_the_same_mail_again(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        Account.objects.update(on_unknown=OnUnknown.AT_LEAST_ONCE)
+        sent = send_by("postmark", live, inbox, esp)
+        look(timedelta(minutes=14))
+        assert now().state == State.UNKNOWN  # news may still come
+        look(timedelta(minutes=16))
+        assert (now().state, len(esp.taken)) == (State.SENT, 2)
+        assert {entry["message_id"] for entry in esp.taken} == {sent["message_id_header"]}
+        entry = live.get("/v1/audit-log", action="message.settled").json()["data"][0]
+        assert "at least once" in entry["changes"]["reason"]
+
+    def test_news_that_come_before_the_next_try_stop_it(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        Account.objects.update(on_unknown=OnUnknown.AT_LEAST_ONCE)
+        send_by("postmark", live, inbox, esp, "[cut, 429=600]")
+        look(timedelta(minutes=16))
+        assert now().state == State.QUEUED
+        with acting_as_system("worker"):
+            settle_by_news(now(), "the-id", "Postmark says: delivered.")
+        with time_machine.travel(timezone.now() + timedelta(hours=1)):
+            run_workers()
+        assert (now().state, len(esp.taken)) == (State.SENT, 1)
