@@ -47,6 +47,8 @@ class Act(StrEnum):
     MESSAGE_ACCEPTED = "message.accepted"
     LIST_REPLACED = "list.replaced"
     ACCOUNT_FULL = "account.full"
+    OUTBOX_PAUSED = "outbox.paused"
+    OUTBOX_RESUMED = "outbox.resumed"
     PROVIDER_PAUSED = "provider.paused"
     PROVIDER_RESUMED = "provider.resumed"
     PROVIDER_CHANGED = "provider.credentials_changed"

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, raw_message
+from delivery.console_outbox import sending_page
 from delivery.console_providers import ProviderAdmin
 from delivery.console_storage import StorageAdmin
 from delivery.inbound.process import retry_failed
@@ -264,7 +265,8 @@ class OutboundMailAdmin(ConsoleAdmin):
 
     def get_urls(self) -> list[Any]:
         raw = path("raw/<str:message_id>/", self.admin_site.admin_view(raw_message), name="delivery_raw")
-        return [raw, *super().get_urls()]
+        sending = path("sending/", self.admin_site.admin_view(sending_page), name="delivery_sending")
+        return [raw, sending, *super().get_urls()]
 
     def details(self, request: HttpRequest, row: OutboundMail) -> dict[str, Any]:
         return {"recipients": row.recipients.all()[:MOST_SHOWN], "attempts": row.send_attempts.order_by("number")}

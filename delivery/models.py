@@ -248,6 +248,25 @@ class Recipient(models.Model):
         return self.address
 
 
+class OutboxState(models.Model):
+    """One row: whether mail is handed out at all, and how far this database has come (delivery.outbound.outbox)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    lineage = models.CharField(max_length=ID_LENGTH, help_text="which database this is; a restored copy has the same")
+    epoch = models.PositiveBigIntegerField(help_text="rises while mail is handed out, here and outside of the database")
+    advanced_at = models.DateTimeField(help_text="when the epoch rose, by the clock of the database")
+    is_paused = models.BooleanField(default=False)
+    reason = models.TextField(blank=True)
+    changed_by = models.CharField(max_length=200, blank=True, help_text="who paused or resumed it last")
+    changed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(pk=1), name="one_outbox")]
+
+    def __str__(self) -> str:
+        return "paused" if self.is_paused else "running"
+
+
 class SendAttempt(models.Model):
     """One try to hand a mail to a provider."""
 

@@ -228,6 +228,9 @@ S3: dict[str, Any] = {
         "secret_key": env.text("MAILBOT_S3_SECRET_ACCESS_KEY") or None,
     },
 }
+# What the outbox compares the database with, to see that an older one was restored (delivery.outbound.outbox).
+STATE_DIR = env.path("MAILBOT_STATE_DIR", VAR / "state")
+OUTSIDE_RECORD = f"mailbot.lib.outside_record.{'StoredRecord' if S3_BUCKET else 'FileRecord'}"
 STORAGES = {
     "default": S3 if S3_BUCKET else FOLDER,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from delivery.claims import new_token
 from delivery.models import OutboundMail
 from delivery.outbound.choosing import providers_for
+from delivery.outbound.outbox import may_hand_out
 from delivery.outbound.states import State
 from inboxes.models import Inbox, Mode, Provider
 from mailbot.lib.clock import database_now
@@ -70,7 +71,7 @@ class Ring:
 
 def claim_next(ring: Ring, places: int) -> Mails:
     """Take up to so many mails, each with its recipients and, as `carrier`, whom it goes to. They are this caller's for SEND_LEASE."""
-    inboxes = ring.next(places)
+    inboxes = ring.next(places) if may_hand_out() else []
     if not inboxes:
         return []
     waiting = [mail for inbox in inboxes for mail in _first_due(inbox, -(-places // len(inboxes)))]
@@ -87,6 +88,8 @@ def claim_next(ring: Ring, places: int) -> Mails:
 
 def claim_one(mail_id: str) -> OutboundMail | None:
     """Take this one, if it is due and its provider has a place for it."""
+    if not may_hand_out():
+        return None
     for carrier, mails in _by_carrier(OutboundMail.objects.due().filter(pk=mail_id)).items():
         return next(iter(_take(mails, carrier, 1)), None)
     return None

@@ -4,6 +4,8 @@ from typing import Any
 
 from django import template
 
+from delivery.models import OutboxState
+from delivery.outbound.outbox import current_state
 from inboxes.console_roles import is_member
 from mailbot import console
 from mailbot.lib import console_cells
@@ -31,6 +33,12 @@ def belongs_somewhere(context: Any) -> bool:
 @register.simple_tag(takes_context=True)
 def needs_you(context: Any) -> list[console.Tally]:
     return console.needs_you(context["request"])
+
+
+@register.simple_tag
+def sending_paused() -> OutboxState | None:
+    state = current_state()
+    return state if state and state.is_paused else None
 
 
 @register.simple_tag(takes_context=True)

@@ -10,10 +10,10 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import AuditEntry
-from delivery.models import InboundMail, OutboundMail, StorageFigures
+from delivery.models import InboundMail, OutboundMail, OutboxState, StorageFigures
 from delivery.storage_figures import count_storage
 from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider
-from tests.cast import Caller
+from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_inbound, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
@@ -221,6 +221,17 @@ class TestMatrix:
         if role != "superuser":
             act(browser, action, theirs, reason="because")
             assert model in OF_THE_SERVER or everything(theirs) == before_theirs
+
+    @pytest.mark.parametrize("role", ROLES)
+    def test_who_pauses_and_resumes_sending(self, world: World, role: str) -> None:
+        browser, page = world.browser(role), reverse("admin:delivery_sending")
+        run_workers()  # which make the row
+        assert browser.get(page).status_code == (200 if role == "superuser" else 403)
+        for act_name, is_paused in (("pause", True), ("resume", False)):
+            OutboxState.objects.update(is_paused=not is_paused)
+            browser.post(page, {"act": act_name, "reason": "because"})
+            changed = OutboxState.objects.get().is_paused is is_paused
+            assert changed is (role == "superuser")
 
     @pytest.mark.parametrize("role", ROLES)
     def test_who_reads_what_mail_says(self, world: World, role: str) -> None:
