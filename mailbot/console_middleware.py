@@ -19,8 +19,8 @@ from django.utils.deprecation import MiddlewareMixin
 from audit import middleware as audit_middleware
 from inboxes.console_roles import enter_scope
 
-# The probe too: who asks it knows this machine by an address and no host name.
-PASSED_BY = ("/v1/", "/healthz")
+# The probes too: who asks them knows this machine by an address and no host name.
+PASSED_BY = ("/v1/", "/healthz", "/readyz", "/metrics")
 # Everything is our own, nothing is inline: whatever markup a mail might smuggle into a page runs and loads nothing.
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 

@@ -7,6 +7,8 @@ from django.views.defaults import page_not_found, server_error
 
 from mailbot.api import errors
 from mailbot.documentation import OpenApiView, docs
+from mailbot.health import readyz
+from mailbot.metrics import metrics
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -33,6 +35,8 @@ def handler500(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", home),
     path("healthz", healthz),
+    path("readyz", readyz),
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
     path("docs/", docs),
     path("v1/openapi.json", OpenApiView.as_view()),
