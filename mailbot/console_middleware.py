@@ -30,6 +30,12 @@ class NotForTheApi(MiddlewareMixin):
         # In async mode get_response gives a coroutine, which the caller awaits: the same line serves both.
         return self.get_response(request) if request.path.startswith(PASSED_BY) else super().__call__(request)
 
+    async def __acall__(self, request: HttpRequest) -> Any:
+        """Sentry wraps middleware and calls this one of Django's directly, past the above."""
+        if request.path.startswith(PASSED_BY):
+            return await self.get_response(request)  # type: ignore[misc]
+        return await super().__acall__(request)
+
 
 class SecurityMiddleware(NotForTheApi, DjangoSecurityMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -51,9 +51,10 @@ def _asked() -> Reasons:
     found: Reasons = {}
     for question, asked in started:
         try:
-            found |= answer_of(asked, ends - monotonic())
+            answer = answer_of(asked, ends - monotonic())
         except NoAnswer:
-            found |= _silent(question)
+            answer = _silent(question)
+        found |= answer
     _tell(found)
     return found
 

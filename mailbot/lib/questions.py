@@ -19,8 +19,8 @@ class NoAnswer(Exception):
 class Question(Generic[Answer]):
     """Is asked in a thread of its own, so that who wants to know waits as long as he likes and no longer.
 
-    One at a time: who comes while it is asked, or within GOOD_FOR, gets the same answer. So whatever hangs holds one thread, and one connection
-    to the database, however often somebody wants to know.
+    One at a time: who comes while it is asked, or within GOOD_FOR, gets the same answer. So whatever hangs holds one thread, and one
+    connection to the database, however often somebody wants to know.
     """
 
     def __init__(self, ask: Callable[[], Answer], name: str) -> None:

@@ -142,7 +142,7 @@ class TestForms:
     def record(self) -> logging.LogRecord:
         mail = "the text of a mail"
         try:
-            raise ValueError("broken") if mail else None
+            raise ValueError("broken", len(mail))
         except ValueError as error:
             information = (type(error), error, error.__traceback__)
             return logging.LogRecord("x", logging.ERROR, __file__, 1, "In %s", ("there",), information)
@@ -151,12 +151,12 @@ class TestForms:
         (line,) = KeylessFormatter(JSON).format(self.record()).splitlines()
         told = json.loads(line)
         assert (told["event"], told["level"]) == ("In there", "error")
-        assert "ValueError: broken" in told["exception"]
+        assert "ValueError: ('broken', 18)" in told["exception"]
 
     @pytest.mark.parametrize("form", [JSON, CONSOLE])
     def test_no_traceback_has_the_values_of_variables(self, form: str) -> None:
         written = KeylessFormatter(form).format(self.record())
-        assert "ValueError: broken" in written
+        assert "ValueError: ('broken', 18)" in written
         assert 'mail = "the text' not in written
         assert written.count("the text of a mail") == 0
 
