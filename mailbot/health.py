@@ -40,7 +40,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
     missing = [part for part, reason in reasons.items() if reason]
     parts = {part: {"status": "missing", "reason": why} if why else {"status": "ok"} for part, why in reasons.items()}
     answer = {"status": "unavailable" if missing else "ready", "missing": missing, "parts": parts}
-    return JsonResponse(answer, status=503 if missing else 200, headers={"Cache-Control": "no-store"})
+    response = JsonResponse(answer, status=503 if missing else 200, headers={"Cache-Control": "no-store"})
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log an error at each probe; see _tell
+    return response
 
 
 def _asked() -> Reasons:

@@ -76,6 +76,7 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    logging.captureWarnings(form == JSON)  # they are lines, too
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -24,7 +24,7 @@ class TestSweeps:
         current_app.loader.import_default_modules()
         scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
         sweeps = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
-        ours = sweeps | {tasks.fetch_attachments, tasks.index_messages, tasks.forget_sends}
+        ours = sweeps | {tasks.fetch_attachments, tasks.index_messages, tasks.forget_sends, tasks.beat_heart}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
         assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
