@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from structlog.contextvars import bound_contextvars
 
 from mailbot.lib.ids import new_id
 from mailbot.lib.scope import acting_for_everybody
@@ -33,11 +35,13 @@ NOBODY = Actor(ActorKind.ANONYMOUS)
 
 @dataclass(slots=True)
 class ActContext:
-    """What the acts of one request, task or command have in common. `request_id` is the correlation id of the trail."""
+    """What the acts of one request, task or command have in common. `request_id` is the correlation id of the trail and of the log.
+    `account_id`: of the key that calls."""
 
     request_id: str = field(default_factory=lambda: new_id("req"))
     remote_addr: str | None = None
     actor: Actor = NOBODY
+    account_id: str = ""
 
 
 _context: ContextVar[ActContext | None] = ContextVar("act_context", default=None)
@@ -50,12 +54,23 @@ def current() -> ActContext:
 
 @contextmanager
 def acting_in(context: ActContext) -> Iterator[ActContext]:
-    """Make `context` the current one. Threads that asgiref starts see the same object, so an actor set there is seen here."""
+    """Make `context` the current one. Threads that asgiref starts see the same object, so an actor set there is seen here.
+
+    Each line that is logged meanwhile carries its `request_id`.
+    """
     token = _context.set(context)
     try:
-        yield context
+        with bound_contextvars(request_id=context.request_id):
+            yield context
     finally:
         _context.reset(token)
+
+
+@contextmanager
+def acting_for_request(request_id: str) -> Iterator[None]:
+    """For what a worker does because of a request that was answered long ago: the trail and the log say which one it was."""
+    with acting_in(replace(current(), request_id=request_id) if request_id else current()):
+        yield
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from audit.actors import ActContext, Actor, ActorKind, acting_in, current
+from mailbot.api.request_log import Stopwatch, note_request, route_of
+from mailbot.api.views import is_plain_id
 from mailbot.lib.scope import NOBODY, acting_within
 from mailbot.lib.stray_keys import looks_like_key
 
@@ -17,7 +19,7 @@ _USABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{8,100}")
 
 
 class RequestContextMiddleware:
-    """Sets `request.request_id`, answers it as X-Request-Id and makes the ActContext of the request the current one.
+    """Sets `request.request_id`, answers it as X-Request-Id and makes the ActContext of the request the current one. Logs the request.
 
     Until somebody is authenticated it acts for nobody (mailbot.lib.scope).
 
@@ -37,12 +39,14 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self.answer_async(request)
+        watch = Stopwatch()
         with acting_within(NOBODY), acting_in(context_of(request)) as context:
-            return _marked(self.get_response(request), context)  # type: ignore[arg-type]
+            return _marked(request, self.get_response(request), context, watch)  # type: ignore[arg-type]
 
     async def answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        watch = Stopwatch()
         with acting_within(NOBODY), acting_in(context_of(request)) as context:
-            return _marked(await self.get_response(request), context)  # type: ignore[misc]
+            return _marked(request, await self.get_response(request), context, watch)  # type: ignore[misc]
 
 
 class ConsoleActorMiddleware(MiddlewareMixin):
@@ -63,9 +67,31 @@ def context_of(request: HttpRequest) -> ActContext:
     return context
 
 
-def _marked(response: HttpResponseBase, context: ActContext) -> HttpResponseBase:
+def _marked(
+    request: HttpRequest, response: HttpResponseBase, context: ActContext, watch: Stopwatch
+) -> HttpResponseBase:
     response["X-Request-Id"] = context.request_id
+    match = request.resolver_match
+    inbox_id = str(match.kwargs.get("inbox_id", "")) if match else ""
+    note_answer(context, request.method or "", route_of(request), response.status_code, watch, inbox_id)
     return response
+
+
+def note_answer(
+    context: ActContext, method: str, route: str, status: int, watch: Stopwatch, inbox_id: str = ""
+) -> None:
+    """Log that a request is answered. An inbox is named as the path named it, whether the key may see it or not."""
+    note_request(
+        method=method,
+        route=route,
+        status=status,
+        seconds=watch.seconds(),
+        request_id=context.request_id,
+        key_id=context.actor.id if context.actor.kind is ActorKind.API_KEY else "",
+        user_id=context.actor.id if context.actor.kind is ActorKind.USER else "",
+        account_id=context.account_id,
+        inbox_id=inbox_id if is_plain_id(inbox_id) else "",
+    )
 
 
 def remote_address(request: HttpRequest) -> str | None:

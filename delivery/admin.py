@@ -248,7 +248,7 @@ class OutboundMailAdmin(ConsoleAdmin):
                 ]
             },
         ),
-        ("Names", {"fields": ["id", text_column("envelope_sender", "envelope sender", 254)]}),
+        ("Names", {"fields": ["id", "request_id", text_column("envelope_sender", "envelope sender", 254)]}),
     ]
     actions = ["it_arrived", "it_did_not", "send_again"]
 

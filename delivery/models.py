@@ -129,6 +129,16 @@ class InboundLane(models.Model):
         return f"lane {self.pk}"
 
 
+class Heartbeat(models.Model):
+    """One row: when a worker last did what beat asked it to. All three were well then: beat, the broker and a worker."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    beaten_at = models.DateTimeField(help_text="by the clock of the database")
+
+    def __str__(self) -> str:
+        return str(self.beaten_at)
+
+
 class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
     def due(self, now: datetime | None = None) -> OutboundMailQuerySet:
         return self.filter(state=State.QUEUED, next_attempt_at__lte=now or database_now())
@@ -179,10 +189,11 @@ class OutboundMail(models.Model):
         blank=True, help_text="the Message-ID that recipients see, where the provider replaces ours"
     )
     error = models.TextField(blank=True)
+    request_id = models.CharField(max_length=100, blank=True, help_text="of the call of the API that it came by")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
-    raw = models.BinaryField(default=bytes)  # last, as above
+    raw = models.BinaryField(default=b"")  # last, as above
 
     objects = TenantManager.from_queryset(OutboundMailQuerySet)()
 

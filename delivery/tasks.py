@@ -5,6 +5,7 @@ from time import monotonic
 from celery import shared_task
 
 from audit.actors import acting_as_system
+from delivery.heartbeat import note_heartbeat
 from delivery.hooks import fetched, news
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
@@ -115,6 +116,12 @@ def index_messages() -> None:
         ends = monotonic() + INDEXES_FOR
         while index_batch() and monotonic() < ends and not InboundMail.objects.due().exists():
             pass
+
+
+@shared_task
+def beat_heart() -> None:
+    with acting_as_system("heartbeat"):
+        note_heartbeat()
 
 
 @shared_task

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class MailbotConfig(AppConfig):
@@ -7,3 +8,8 @@ class MailbotConfig(AppConfig):
     def ready(self) -> None:
         from mailbot import checks  # noqa: F401  (importing registers the system checks)
         from mailbot.lib import lookups  # noqa: F401  (importing registers the lookup)
+
+        if settings.SENTRY_DSN:
+            from mailbot import sentry
+
+            sentry.start()

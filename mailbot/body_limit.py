@@ -13,9 +13,10 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
-from audit.middleware import context_of
+from audit.middleware import context_of, note_answer
 from mailbot.api.errors import ApiError, Code
 from mailbot.api.renderers import dumps
+from mailbot.api.request_log import NO_ROUTE, Stopwatch
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -93,12 +94,15 @@ async def _drain(receive: Receive) -> None:
 
 async def _refuse(scope: Any, receive: Receive | None, send: Send) -> None:
     """Answer 413 and hang up; first read the rest of the body if there is a `receive`."""
+    watch = Stopwatch()
     if receive:
         await _drain(receive)
     request = ASGIRequest(scope, BytesIO())
-    request_id = context_of(request).request_id
+    context = context_of(request)
+    request_id = context.request_id
     error = ApiError(Code.PAYLOAD_TOO_LARGE, "The body is too large.", fix="Send less, or smaller attachments.")
     named = {"content-type": "application/json", "x-request-id": request_id, "connection": "close"}
     headers = [(name.encode(), value.encode()) for name, value in named.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": dumps(error.body(request_id))})
+    note_answer(context, scope["method"], NO_ROUTE, error.status, watch)

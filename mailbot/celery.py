@@ -5,7 +5,7 @@ import os
 from typing import Any, Self
 
 import kombu
-from celery import Celery
+from celery import Celery, signals
 from celery.app.amqp import AMQP
 from django.conf import settings
 
@@ -48,3 +48,8 @@ def make_broker_folders(**_: object) -> None:
     """The filesystem broker does not make its own folders. With Redis there is nothing to make."""
     if not settings.REDIS_URL:
         (settings.BROKER_FOLDER / "control").mkdir(parents=True, exist_ok=True)
+
+
+@signals.setup_logging.connect
+def leave_logging_as_it_is(**_: object) -> None:
+    """Django has set it up. Without a receiver here Celery would set the root's level to that of its command line."""

@@ -19,8 +19,8 @@ from django.utils.deprecation import MiddlewareMixin
 from audit import middleware as audit_middleware
 from inboxes.console_roles import enter_scope
 
-# The probe too: who asks it knows this machine by an address and no host name.
-PASSED_BY = ("/v1/", "/hooks/", "/healthz")
+# The probes too: who asks them knows this machine by an address and no host name.
+PASSED_BY = ("/v1/", "/hooks/", "/healthz", "/readyz", "/metrics")
 # Everything is our own, nothing is inline: whatever markup a mail might smuggle into a page runs and loads nothing.
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
@@ -29,6 +29,12 @@ class NotForTheApi(MiddlewareMixin):
     def __call__(self, request: HttpRequest) -> Any:
         # In async mode get_response gives a coroutine, which the caller awaits: the same line serves both.
         return self.get_response(request) if request.path.startswith(PASSED_BY) else super().__call__(request)
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        """Sentry wraps middleware and calls this one of Django's directly, past the above."""
+        if request.path.startswith(PASSED_BY):
+            return await self.get_response(request)  # type: ignore[misc]
+        return await super().__acall__(request)
 
 
 class SecurityMiddleware(NotForTheApi, DjangoSecurityMiddleware):

@@ -11,7 +11,7 @@ import dj_database_url
 import django_stubs_ext
 from celery.schedules import schedule
 
-from mailbot.lib import env
+from mailbot.lib import env, logs
 from mailbot.lib.clock import steady_now
 
 django_stubs_ext.monkeypatch()  # Django's generics take [Type] when they run, too
@@ -158,6 +158,7 @@ CELERY_TASK_ACKS_LATE = False  # a hint that is lost is found by the sweep; a hi
 CELERY_TASK_PUBLISH_RETRY = False  # the request must not wait for a broker that is gone
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False  # the console backend prints whole mails: they are no log
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
@@ -168,6 +169,7 @@ SWEEP_OPTIONS = {"expires": 7200}
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": schedule(seconds, nowfun=steady_now), "options": SWEEP_OPTIONS}
     for name, task, seconds in (
+        ("heartbeat", "delivery.tasks.beat_heart", 15.0),
         ("sweep-inbound", "delivery.tasks.process_inbound", 5.0),
         ("fetch-attachments", "delivery.tasks.fetch_attachments", 5.0),
         ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
@@ -285,22 +287,10 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "()": "mailbot.lib.stray_keys.KeylessFormatter",
-            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("MAILBOT_LOG_LEVEL", "INFO").upper()},
-    "loggers": {
-        "django.server": {"level": "WARNING"},
-        "django.request": {"level": "ERROR"},  # a caller's mistake is answered, not logged
-        "mail.log": {"level": "WARNING"},
-        "celery": {"level": "WARNING"},
-        "uvicorn.access": {"level": "WARNING"},
-    },
-}
+# Who has it may read /metrics; without one nothing is counted.
+METRICS_TOKEN = env.text("MAILBOT_METRICS_TOKEN")
+METRICS_DIR = env.path("MAILBOT_METRICS_DIR", VAR / "metrics")
+SENTRY_DSN = env.text("SENTRY_DSN")
+SENTRY_ENVIRONMENT = env.text("SENTRY_ENVIRONMENT", "production")
+LOG_FORMAT = env.one_of("MAILBOT_LOG_FORMAT", logs.FORMATS, logs.default_format(is_production=bool(DATABASE_URL)))
+LOGGING = logs.logging_settings(LOG_FORMAT, env.text("MAILBOT_LOG_LEVEL", "INFO").upper())

@@ -8,6 +8,8 @@ from django.views.defaults import page_not_found, server_error
 from delivery.hooks.views import hook
 from mailbot.api import errors
 from mailbot.documentation import OpenApiView, docs
+from mailbot.health import readyz
+from mailbot.metrics import metrics
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -34,6 +36,8 @@ def handler500(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", home),
     path("healthz", healthz),
+    path("readyz", readyz),
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
     path("docs/", docs),
     path("v1/openapi.json", OpenApiView.as_view()),

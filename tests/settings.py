@@ -14,6 +14,7 @@ for name in [name for name in os.environ if name.startswith("MAILBOT_") and name
 os.environ["MAILBOT_VAR"] = tempfile.mkdtemp(prefix="mailbot-tests-")
 atexit.register(shutil.rmtree, os.environ["MAILBOT_VAR"], ignore_errors=True)
 
+os.environ["MAILBOT_METRICS_TOKEN"] = "token-of-the-tests"
 from mailbot.settings import *  # noqa: E402, F403
 from mailbot.settings import DATABASES, SQLITE  # noqa: E402
 

@@ -1,13 +1,17 @@
 """What can happen to a message, a thread or an inbox, and how it is written down."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
+from mailbot.lib import metrics
 from mailbot.lib.bulk import bulk_insert, new_row
 from threads.models import Event
 
@@ -73,3 +77,10 @@ def record_events(news: Iterable[News]) -> None:
         for item in news
     ]
     bulk_insert(events)
+    numbers = Counter(event.type for event in events)
+    transaction.on_commit(partial(_count, numbers))
+
+
+def _count(numbers: Counter[str]) -> None:
+    for kind, number in numbers.items():
+        metrics.note_event(kind, number)

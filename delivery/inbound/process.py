@@ -25,6 +25,7 @@ from delivery.inbound.receive import PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
 from inboxes.models import Inbox
+from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
 from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
@@ -117,6 +118,7 @@ def _file(mails: Sequence[InboundMail]) -> None:
         failpoint("inbound.filed")
         _finish(taken)
         _forget_purged(taken, {message.source_id for message in messages})
+    metrics.note_processed("processed", len(taken))
 
 
 def _read(mails: Sequence[InboundMail]) -> list[tuple[InboundMail, MailContent]]:
@@ -216,6 +218,7 @@ def _put_back(mail: InboundMail, error: Exception) -> None:
         )
         if failed:
             record(Act.INBOUND_FAILED, mail, account_id="", changes={"error": reason})
+    metrics.note_processed("failed" if failed else "retried")
 
 
 @transaction.atomic

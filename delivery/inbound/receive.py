@@ -7,6 +7,7 @@ worker.
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,7 +20,7 @@ from delivery.fidelity import Fidelity
 from delivery.inbound.lanes import lane_of
 from delivery.models import InboundMail
 from inboxes.routing import find_inboxes, still_open
-from mailbot.lib import hints
+from mailbot.lib import hints, metrics
 from mailbot.lib.bulk import bulk_insert, new_row
 from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
@@ -108,6 +109,8 @@ def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
             hints.ring_on_commit(PROCESS_TASK)
         failpoint("intake.before-commit")
     failpoint("intake.committed")
+    for source, number in Counter(row.source for row in rows).items():
+        metrics.note_received(source, number)
     return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in addressed]
 
 

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from audit.actors import acting_for_request
 from audit.record import Act, record
 from delivery.claims import claim
 from delivery.models import OutboundMail
@@ -80,12 +81,13 @@ def _settle_alone(mail: OutboundMail, found: Files | FetchFailed) -> None:
 
 def _alone(mail: OutboundMail, step: Callable[..., Outcome], *arguments: Any) -> Outcome | None:
     """Whatever this mail makes of the step, it alone suffers: it would come first again, and nothing behind it would ever be prepared."""
-    try:
-        return step(*arguments)
-    except Exception as error:
-        log.exception("Preparing %s", mail.pk)
-        _failed(mail, FetchFailed(f"It could not be prepared: {type(error).__name__}.", is_temporary=True))
-        return None
+    with acting_for_request(mail.request_id):
+        try:
+            return step(*arguments)
+        except Exception as error:
+            log.exception("Preparing %s", mail.pk)
+            _failed(mail, FetchFailed(f"It could not be prepared: {type(error).__name__}.", is_temporary=True))
+            return None
 
 
 def _may_go_on(mail: OutboundMail) -> bool:

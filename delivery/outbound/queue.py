@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from audit.actors import current as current_context
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
@@ -132,6 +133,7 @@ def queue_mail(
             state=State.PREPARING if to_fetch else State.QUEUED,
             to_fetch=to_fetch,
             carrier=draft.carrier,
+            request_id=current_context().request_id,
             next_attempt_at=database_now() if to_fetch else draft.send_at or database_now(),
         )
         Recipient.objects.bulk_create(

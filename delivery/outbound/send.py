@@ -5,10 +5,13 @@ import random
 from datetime import datetime, timedelta
 from time import monotonic
 
+import structlog
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from structlog.contextvars import bound_contextvars
 
+from audit.actors import acting_for_request
 from audit.record import Act, record
 from delivery.esps import ESPS
 from delivery.models import OutboundMail, SendAttempt
@@ -16,16 +19,18 @@ from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
 from delivery.outbound.queue import Blocked, why_not_send, why_not_to
-from delivery.outbound.sending import Sending, carrier_for, hand_over
+from delivery.outbound.sending import Handed, Sending, carrier_for, esp_of, hand_over
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
 from inboxes.models import Provider
+from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
 from threads.conversation import note_final_message_id
 from threads.events import EventType
 from threads.models import Message
 
 log = logging.getLogger(__name__)
+lines = structlog.get_logger(__name__)
 
 _ring = Ring()  # of this process: who comes next is no different after a pause
 CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
@@ -71,8 +76,8 @@ def send_due_mail() -> int:
                 sending.start(mail)
         if not taken and not sending.is_busy:
             return tried
-        for mail, outcome, carrier, started_at in sending.finished():
-            settle(mail, outcome, carrier, started_at)
+        for handed in sending.finished():
+            _settle_handed(handed)
 
 
 def send_outbound_mail(mail_id: str) -> None:
@@ -84,7 +89,12 @@ def send_outbound_mail(mail_id: str) -> None:
     mail = claim_one(mail_id)
     if mail is None or _is_blocked(mail):  # another worker has it, or it is not due
         return
-    settle(*hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
+    _settle_handed(hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
+
+
+def _settle_handed(handed: Handed) -> None:
+    mail, outcome, carrier, started_at, seconds = handed
+    settle(mail, outcome, carrier, started_at, seconds)
 
 
 def _is_blocked(mail: OutboundMail) -> bool:
@@ -110,8 +120,24 @@ def _parent_of(mail: OutboundMail) -> Message | None:
     return parents.first() if parent_id else None
 
 
-def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> None:
-    """Write the outcome, fenced: only while our lease is the current one. Then what the provider already said of recipients."""
+def settle(
+    mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime, seconds: float | None = None
+) -> None:
+    """Write the outcome, and tell of it: the trail and the log name the request that the mail came by."""
+    with acting_for_request(mail.request_id), bound_contextvars(mail_id=mail.pk, inbox_id=mail.inbox_id):
+        state = _settle(mail, outcome, carrier, started_at)
+        if state is None:
+            log.warning("Our lease is over, the outcome %s is not written.", outcome.result)
+            return
+        metrics.note_settled(esp_of(mail), outcome.result.value, state.value)
+        took = {} if seconds is None else {"duration_ms": round(seconds * 1000, 1)}
+        told = {"provider": carrier, "outcome": outcome.result.value, "state": state.value, **took}
+        # What the provider said stands in the row and in the trail: it may quote the mail.
+        lines.info("send", account_id=mail.account_id, esp=esp_of(mail), attempt=mail.attempts + 1, **told)
+
+
+def _settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> State | None:
+    """Fenced: only while our lease is the current one, otherwise None. Then what the provider already said of recipients."""
     number = mail.attempts + 1
     state = STATE_AFTER[outcome.result]
     if state is State.QUEUED and number > len(RETRY_AFTER):
@@ -130,14 +156,14 @@ def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datet
             columns |= _ids(mail, outcome.provider_message_id)
         ours = OutboundMail.objects.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token)
         if not ours.update(lease_token="", lease_until=None, **columns):
-            log.warning("Outbound mail %s: our lease is over, the outcome %s is not written.", mail.pk, outcome.result)
-            return
+            return None
         _note_attempt(mail, number, outcome, carrier, started_at)
         if final := columns.get("final_message_id"):
             note_final_message_id(mail.message_id, str(final))
         _tell(mail, state, outcome)
         if outcome.for_all and outcome.wait and mail.carrier_id:
             Provider.objects.filter(pk=mail.carrier_id).update(waits_until=database_now() + outcome.wait)
+    return state
 
 
 def _ids(mail: OutboundMail, provider_message_id: str) -> dict[str, object]:

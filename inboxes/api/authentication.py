@@ -25,7 +25,7 @@ def authenticated(authorization: str) -> ApiKey | None:
         guard.note_failure(context.remote_addr)
         raise AuthenticationFailed("This API key is unknown, revoked or expired.")
     guard.note_success(tried)
-    context.actor = actor_of(key)
+    context.actor, context.account_id = actor_of(key), key.account_id
     narrow_to([key.account_id], key.inbox_ids)
     note_use(key)
     return key

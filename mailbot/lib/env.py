@@ -6,6 +6,7 @@ may also be given as a file, by the same name with `_FILE` at its end (the conve
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -65,6 +66,14 @@ def flag(name: str, default: bool) -> bool:
     if value in _FALSE:
         return False
     raise ImproperlyConfigured(f"{name}={value} is neither true nor false.")
+
+
+def one_of(name: str, choices: Sequence[str], default: str) -> str:
+    """One of `choices`, in any case."""
+    value = text(name, default).lower()
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name}={value} is not one of {', '.join(choices)}.")
+    return value
 
 
 def names(name: str, default: list[str]) -> list[str]:

@@ -4,7 +4,6 @@ A key in a URL is in the logs of every proxy on its way, one in a name or a reas
 refused before anything keeps it, and what is written to a log is cleared of it.
 """
 
-import logging
 import re
 
 from django.core.exceptions import ValidationError
@@ -33,10 +32,3 @@ def refuse_key(value: str) -> None:
     """A validator for what people type. Raises ValidationError."""
     if looks_like_key(value):
         raise ValidationError("An API key stands here. It must not be kept; if it is in use, revoke it.")
-
-
-class KeylessFormatter(logging.Formatter):
-    """Writes no key to a log, wherever in a line or a traceback one may stand."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return without_keys(super().format(record))

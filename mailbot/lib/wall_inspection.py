@@ -49,6 +49,7 @@ def inspect(connection: BaseDatabaseWrapper) -> list[Finding]:
 
 
 def _roles(cursor: Any) -> Iterator[Finding]:
+    """A worker's temporary table, by which it copies rows in (mailbot.lib.bulk), is no table of anybody's but its session's."""
     for role, purpose in ((TENANT, "requests"), (SYSTEM, "workers, commands and superusers")):
         cursor.execute(_ROLE, [role])
         if (found := cursor.fetchone()) is None:
@@ -123,7 +124,7 @@ def _login(cursor: Any) -> Iterator[Finding]:
 
 
 _ROLE = """
-SELECT rolsuper, rolbypassrls, EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid),
+SELECT rolsuper, rolbypassrls, EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relpersistence <> 't'),
        EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
 FROM pg_roles WHERE rolname = %s
 """

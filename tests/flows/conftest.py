@@ -215,6 +215,10 @@ class Server:
             if text:
                 yield log.stem, text[-LOG_SHOWN:]
 
+    def log_of(self, name: str) -> str:
+        """All that a process has written since the server was made."""
+        return self._log(name).read_text(encoding="utf-8")
+
     def _clock(self, name: str) -> Path:
         return self.var / f"{name}.clock"
 

@@ -1,5 +1,6 @@
 """PostgreSQL restarted at once, away for a while and held still, under load: clients hear 451, and all comes back by itself."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -21,6 +22,7 @@ pytestmark = [
 
 ANSWERED_WITHIN = 8.0  # seconds: SMTPLimits.database_timeout and what two busy cores take
 BACK_WITHIN = 5.0  # seconds from PostgreSQL's return to the first mail accepted and the first request answered
+READY_SAYS_WITHIN = 5.0  # seconds
 LEASE = 10  # seconds: what a worker held when PostgreSQL went is taken again when its lease is over
 VISIBLE_WITHIN = LEASE + 15.0  # the sweep, and two busy cores
 CONNECTIONS = 10  # of the web process's pool
@@ -109,6 +111,23 @@ def test_it_holds_a_bounded_number_of_octets_while_postgresql_hangs(
             # Some wait too long, there is no room for others.
             assert {client.getreply()[0] for client in clients} == {451, 452}
     assert server.peak("smtp") - before < 4 * QUEUED  # with what the readers hold, and mails that are joined
+
+
+def test_it_says_within_seconds_that_it_is_not_ready_while_postgresql_hangs(
+    server: OutageServer, postgres: PrivatePostgres
+) -> None:
+    with postgres.held_still():
+        for _ in range(2):
+            began = time.monotonic()
+            answer = httpx.get(f"{server.url}/readyz", timeout=30)
+            assert time.monotonic() - began < READY_SAYS_WITHIN
+            assert answer.status_code == 503
+            assert answer.json()["parts"]["database"]["status"] == "missing"
+    until(lambda: is_ready(server), "it is ready again", BACK_WITHIN)
+
+
+def is_ready(server: OutageServer) -> bool:
+    return httpx.get(f"{server.url}/readyz", params={"without": "workers"}).status_code == 200
 
 
 def answers_again(http: httpx.Client) -> bool:

@@ -20,6 +20,7 @@ pytestmark = [
     production_only,
 ]
 
+READY_SAYS_WITHIN = 5.0  # seconds
 SOON = 2.0  # seconds: far more than a reply takes, and less than any time-out that one could be waiting for
 SWEPT_WITHIN = 20.0  # seconds until worker and beat are back and a sweep, every 5 s, has found what no hint told of
 NOTICED_WITHIN = 6.0  # seconds until a process knows that Redis hangs, and its waits look by themselves
@@ -162,6 +163,13 @@ class TestHangs:
             answer = http.get(f"/inboxes/{inbox['id']}/messages/wait", params={"timeout_ms": 500})
             assert answer.status_code == 408
             assert time.monotonic() - began < SOON
+
+    def test_it_says_within_seconds_that_it_is_not_ready(self, server: Server, redis_server: PrivateRedis) -> None:
+        with redis_server.held_still():
+            began = time.monotonic()
+            answer = httpx.get(f"{server.url}/readyz", params={"without": "workers"}, timeout=30)
+            assert time.monotonic() - began < READY_SAYS_WITHIN
+            assert (answer.status_code, answer.json()["missing"]) == (503, ["redis"])
 
 
 def file_untold(server: Server, inbox: Any) -> None:

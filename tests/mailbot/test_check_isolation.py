@@ -124,3 +124,11 @@ class TestOnPostgreSQL:
         with login("NOINHERIT", ""):
             answer = refused()
         assert 'GRANT mailbot_tenant, mailbot_system TO "mailbot_test_login"' in answer
+
+
+@on_postgresql
+def test_it_minds_no_temporary_table_of_a_worker(db: None) -> None:
+    """Rows are copied in by one, which stays for as long as the worker's connection."""
+    with acting_within(EVERYBODY), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE staged AS SELECT 1")
+    assert "MISSING" not in told()

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.actors import ActContext, acting_in
-from audit.middleware import context_of
+from audit.middleware import context_of, note_answer
 from inboxes.api.authentication import authenticated
 from inboxes.api.views import visible_inboxes
 from inboxes.models import Inbox
@@ -30,6 +30,7 @@ from mailbot.api.fields import OneOf
 from mailbot.api.permissions import require
 from mailbot.api.rate_limits import count_call
 from mailbot.api.renderers import dumps
+from mailbot.api.request_log import Stopwatch
 from mailbot.api.schema import described
 from mailbot.api.views import TenantView, is_plain_id, once, read_query
 from mailbot.lib.scope import NOBODY, acting_for_everybody, acting_within
@@ -41,6 +42,7 @@ from threads.waiting import WaitingRoom, waiting_room
 from threads.wanted import Wanted, first_match, new_matches, wanted
 
 PATH = re.compile(r"/v1/inboxes/(?P<inbox_id>[^/]+)/messages/wait")
+ROUTE = "/v1/inboxes/{inbox_id}/messages/wait"
 LONGEST_WAIT_MS = 25_000  # clients give up at 30 s
 ADMITTERS = 4
 
@@ -120,7 +122,7 @@ class Call:
 
 async def wait_application(scope: Scope, receive: Receive, send: Send) -> None:
     call = Call.of(scope)
-    request_id = call.context.request_id
+    request_id, watch = call.context.request_id, Stopwatch()
     try:
         status, body, headers = await _answer(call, receive)
     except asyncio.CancelledError:  # the server is stopping and will wait no longer
@@ -129,6 +131,7 @@ async def wait_application(scope: Scope, receive: Receive, send: Send) -> None:
         await _respond(send, request_id, *_told(stopping, request_id))
         raise
     await _respond(send, request_id, status, body, headers)
+    note_answer(call.context, call.method, ROUTE, status, watch, call.inbox_id)
 
 
 async def _answer(call: Call, receive: Receive) -> Answer:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from mailbot.lib.stray_keys import KeylessFormatter, holds_key, looks_like_key, without_keys
+from mailbot.lib.logs import FORMATS, KeylessFormatter
+from mailbot.lib.stray_keys import holds_key, looks_like_key, without_keys
 
 SECRET = "mb_live_abcdefghijklmnopqrstuvwxyz234567"
 
@@ -47,12 +48,13 @@ def test_it_leaves_the_shown_beginning() -> None:
     assert without_keys(f"{SECRET}, {SECRET}") == "mb_live_abcd…, mb_live_abcd…"
 
 
-def test_no_line_of_the_log_has_one() -> None:
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_line_of_the_log_has_one(form: str) -> None:
     try:
         raise ValueError(f"{SECRET} is not an inbox")
     except ValueError:
         record = logging.LogRecord("x", logging.ERROR, __file__, 1, "In %s", (f"/v1/{SECRET}",), sys.exc_info())
-    line = KeylessFormatter("%(levelname)s %(message)s").format(record)
+    line = KeylessFormatter(form).format(record)
     assert SECRET not in line
     assert line.count("mb_live_abcd…") == 2
 
