@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from delivery.heartbeat import since_heartbeat
-from delivery.models import InboundMail, OutboundMail, any_of
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, any_of
 from delivery.outbound.states import UNSETTLED, State
 from mailbot.lib import metrics as counted
 from mailbot.lib.clock import database_now
@@ -67,7 +67,7 @@ class Figures:
 
 def _ask() -> list[Metric]:
     with acting_for_everybody("figures of the server"):
-        return [*_inbound(), *_outbound(), *_workers()]
+        return [*_inbound(), *_outbound(), *_provider_events(), *_workers()]
 
 
 _figures = Question(_ask, "metrics-figures")
@@ -100,6 +100,14 @@ def _outbound() -> Iterator[Metric]:
     yield _age("mailbot_outbound_oldest_due_seconds", "How long the oldest of them is due.", due["oldest"])
     preparing = mails.filter(state=State.PREPARING).aggregate(oldest=Min("created_at"))["oldest"]
     yield _age("mailbot_preparing_oldest_seconds", "How long the oldest mail waits for its attachments.", preparing)
+
+
+def _provider_events() -> Iterator[Metric]:
+    waiting = ProviderEvent.objects.order_by().filter(processed_at=None)
+    found = waiting.aggregate(number=Count("pk"), oldest=Min("received_at"))
+    text = "News and mails of providers that are not worked on yet, or are tried again."
+    yield GaugeMetricFamily("mailbot_provider_events_waiting", text, value=found["number"])
+    yield _age("mailbot_provider_events_oldest_seconds", "How long the oldest of them waits.", found["oldest"])
 
 
 def _age(name: str, text: str, since: object) -> Metric:

@@ -44,6 +44,7 @@ urlpatterns = [
     path("v1/", include("inboxes.api.urls")),
     path("v1/", include("threads.api.urls")),
     path("v1/", include("delivery.api.urls")),
-    re_path(r"^hooks/(?P<provider_id>[^/]+)/(?P<token>[^/]+)/(?P<kind>inbound|tracking)(?:/mime)?$", hook),
+    path("hooks/<str:provider_id>/<str:token>/<str:kind>", hook),
+    path("hooks/<str:provider_id>/<str:token>/<str:kind>/mime", hook),
     re_path(r"^v1/.*$", errors.path_not_found),
 ]

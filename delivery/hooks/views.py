@@ -22,12 +22,14 @@ from delivery.esps.base import Hook, MissingSecret, NotForUs
 from delivery.hooks.calls import NoRoom, take_call
 from delivery.inbound.receive import StorageError
 from inboxes.models import Provider
+from mailbot.lib import metrics
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.safe_fetch import FetchFailed
 from mailbot.lib.scope import acting_for_everybody
 
 log = logging.getLogger(__name__)
 
+HOOKS = frozenset(Hook)
 RETRY_AFTER = "60"  # seconds
 
 
@@ -36,7 +38,7 @@ def hook(request: HttpRequest, provider_id: str, token: str, kind: str) -> JsonR
     with acting_for_everybody("an ESP calls with the secret of its row"):
         try:
             provider = Provider.objects.filter(pk=provider_id.replace("\0", "")).first()
-            if provider is None or not constant_time_compare(provider.token, token):
+            if provider is None or kind not in HOOKS or not constant_time_compare(provider.token, token):
                 return _answer(404, "There is no provider with this address.")
             if request.method in ("GET", "HEAD"):  # some ESPs ask so whether anybody is here
                 return _answer(200, "")
@@ -67,6 +69,7 @@ def _taken(provider: Provider, kind: Hook, request: HttpRequest) -> JsonResponse
         return _later("The credentials of this provider cannot be read. Enter them again in mailbot.")
     except (NoRoom, StorageError, FetchFailed) as error:
         return _later(f"It cannot be kept now: {error}" if str(error) else "The account has no room left.")
+    metrics.note_call(provider.esp, kind)
     return JsonResponse({"events": taken.events, "mails": taken.mails})
 
 

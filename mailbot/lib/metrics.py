@@ -118,6 +118,12 @@ _PROVIDERS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=_own,
 )
+_CALLS = Counter(
+    "mailbot_webhook_calls",
+    "Calls of ESPs that were checked and stored, by what they are for.",
+    ["esp", "hook"],
+    registry=_own,
+)
 _EVENTS = Counter(
     "mailbot_events",
     "Events that were recorded, by type; delivered, bounced, complained, … are news from providers.",
@@ -170,3 +176,8 @@ def note_settled(esp: str, outcome: str, state: str) -> None:
 @_harmless
 def note_event(kind: str, number: int) -> None:
     _EVENTS.labels(kind).inc(number)
+
+
+@_harmless
+def note_call(esp: str, hook: str) -> None:
+    _CALLS.labels(esp, hook).inc()

@@ -44,6 +44,12 @@ def test_a_body_holds_a_whole_one(body: str, found: bool) -> None:
     assert holds_key(body.encode()) is found
 
 
+def test_it_takes_the_secret_out_of_the_address_of_a_webhook() -> None:
+    path = "/hooks/provider_01m8ec93r3eagb5zhv7tvbx1nw/26bt1WJDqkxKAr7ie2X6uDoEfULhjqA6c8pYxE74mfc/tracking"
+    shown = "Internal Server Error: /hooks/provider_01m8ec93r3eagb5zhv7tvbx1nw/…/tracking"
+    assert without_keys(f"Internal Server Error: {path}") == shown
+
+
 def test_it_leaves_the_shown_beginning() -> None:
     assert without_keys(f"{SECRET}, {SECRET}") == "mb_live_abcd…, mb_live_abcd…"
 
