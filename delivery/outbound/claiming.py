@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from delivery.claims import new_token
@@ -18,7 +19,7 @@ from delivery.outbound.states import State
 from inboxes.models import Inbox, Mode, Provider
 from mailbot.lib.clock import database_now
 
-SEND_LEASE = timedelta(minutes=5)
+SEND_LEASE = timedelta(seconds=settings.SEND_LEASE)
 Mails = list[OutboundMail]
 # From one inbox with due mail to the next, by index: however much one of them has queued, it is looked at once. The ids of inboxes are
 # walked like a ring, from where this process stopped the last time.
