@@ -28,7 +28,7 @@ class Handed(NamedTuple):
     outcome: Outcome
     carrier: str
     started_at: datetime
-    seconds: float
+    seconds: float | None  # None: it was handed to nobody
 
 
 def esp_of(mail: OutboundMail) -> str:
