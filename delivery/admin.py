@@ -150,7 +150,7 @@ class InboundMailAdmin(ConsoleAdmin):
     @admin.action(description="Try again…", permissions=["operate"])
     def try_again(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         failed = queryset.filter(state=InboundMail.State.FAILED)
-        return self.ask_first(request, failed, TRY_AGAIN, lambda mail, reason: retry_failed([mail]) == 1)
+        return self.ask_first(request, failed, TRY_AGAIN, lambda mail, reason: retry_failed([mail], reason) == 1)
 
     def offers(self, action: str, row: InboundMail) -> bool:
         return row.state == InboundMail.State.FAILED

@@ -302,6 +302,10 @@ class SendAttempt(models.Model):
 
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
+    def in_trouble(self) -> ProviderEventQuerySet:
+        """Given up. Written as the condition of the index that has them."""
+        return self.filter(any_of("state", "unmatched", "failed"))
+
     def due(self, now: datetime | None = None) -> ProviderEventQuerySet:
         """Not processed, and held by nobody: what came in just now, or is due for another try."""
         now = now or database_now()
@@ -357,6 +361,12 @@ class ProviderEvent(models.Model):
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(processed_at=None), name="provider_event_unfinished"),
             models.Index(fields=["processed_at"], name="provider_event_processed"),
+            models.Index(fields=["provider", "id"], name="provider_event_of_provider"),
+            models.Index(
+                fields=["provider", "id"],
+                condition=any_of("state", "unmatched", "failed"),
+                name="provider_event_in_trouble",
+            ),
         ]
 
     def __str__(self) -> str:
