@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 
+from delivery.console_provider_calls import events_of_a_day, on_the_wire, troubled, waits_until, webhooks
 from delivery.console_provider_forms import ChooseEspForm, ProviderForm, TestMailForm
 from delivery.esps import ESPS
 from delivery.outbound.queue import Blocked, TooLarge
@@ -18,7 +18,6 @@ from delivery.provider_rows import (
     queue_test,
     resume_provider,
     rotate_token,
-    webhook_urls,
 )
 from inboxes.console import AccountFilter, ConsoleAdmin, Question, choice_filter
 from inboxes.console_roles import Can, Rows, is_superuser, may, may_in, visible
@@ -103,8 +102,8 @@ class ProviderAdmin(ConsoleAdmin):
         link_column("account", "inboxes_account"),
         flag_column("is_default", "default"),
         link_column("fallback", "inboxes_provider"),
-        "concurrency",
-        time_column("waits_until", "asked to wait until"),
+        on_the_wire,
+        waits_until,
         time_column("created_at", "created"),
         "id",
     ]
@@ -142,7 +141,13 @@ class ProviderAdmin(ConsoleAdmin):
     def details(self, request: HttpRequest, row: Provider) -> dict[str, Any]:
         """Webhook addresses hold a secret, which is the owner's."""
         manages = self._manages(request, row)
-        return {"may_manage": manages, "webhooks": webhook_urls(row, settings.MAILBOT_URL) if manages else {}}
+        return {
+            "may_manage": manages,
+            "esp": esp_label(row),
+            "webhooks": webhooks(row),
+            "events_of_a_day": events_of_a_day(row),
+            "troubled": troubled(row) if manages else [],
+        }
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Which ESP, then what it wants."""

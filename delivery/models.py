@@ -301,11 +301,10 @@ class SendAttempt(models.Model):
         return f"{self.number}: {self.outcome}"
 
 
-class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
-    def in_trouble(self) -> ProviderEventQuerySet:
-        """Given up. Written as the condition of the index that has them."""
-        return self.filter(any_of("state", "unmatched", "failed"))
+IN_TROUBLE = any_of("state", "unmatched", "failed")  # events that were given up, as the index has them
 
+
+class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
     def due(self, now: datetime | None = None) -> ProviderEventQuerySet:
         """Not processed, and held by nobody: what came in just now, or is due for another try."""
         now = now or database_now()
@@ -364,7 +363,7 @@ class ProviderEvent(models.Model):
             models.Index(fields=["provider", "id"], name="provider_event_of_provider"),
             models.Index(
                 fields=["provider", "id"],
-                condition=any_of("state", "unmatched", "failed"),
+                condition=IN_TROUBLE,
                 name="provider_event_in_trouble",
             ),
         ]

@@ -11,18 +11,13 @@ from delivery.hooks.retrying import retry_events
 from delivery.models import ProviderEvent
 from inboxes.models import Provider
 from tests.cast import Caller
+from tests.console import failed_event
 
 
 @pytest.fixture
 def provider(alice: Caller) -> Provider:
     body = {"name": "Mine", "esp": "postmark", "credentials": {"server_token": "secret"}}
     return Provider.objects.get(pk=alice.with_key(mode="live").post("/v1/providers", body).json()["data"]["id"])
-
-
-def event(provider: Provider, kind: str, state: str) -> ProviderEvent:
-    columns = {"attempts": 7, "error": "It broke.", "processed_at": provider.created_at}
-    key = f"{kind}-{state}"
-    return ProviderEvent.objects.create(provider=provider, kind=kind, state=state, key=key, **columns)
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ class TestRetry:
     def test_it_rings_for_who_works_on_that_kind(
         self, provider: Provider, rung: list[str], kind: str, task: str
     ) -> None:
-        failed = event(provider, kind, "failed")
+        failed = failed_event(provider, kind=kind)
         assert (retry(failed), rung) == (1, [task])
         failed.refresh_from_db()
         assert (failed.state, failed.attempts, failed.error, failed.processed_at) == ("pending", 0, "", None)
@@ -57,12 +52,14 @@ class TestRetry:
     def test_only_what_can_go_otherwise_is_tried_again(self, provider: Provider, rung: list[str]) -> None:
         """Of a mail for nobody here nothing is kept that could be fetched again."""
         kinds = ("tracking", "inbound", "confirmation")
-        events = [event(provider, kind, state) for kind in kinds for state in ("processed", "unmatched")]
+        events = [
+            failed_event(provider, kind=kind, state=state) for kind in kinds for state in ("processed", "unmatched")
+        ]
         assert retry(*events) == 1
         (again,) = ProviderEvent.objects.filter(state="pending")
-        assert again.key == "tracking-unmatched"
+        assert (again.kind, again.pk) == ("tracking", events[1].pk)
 
     def test_it_is_in_the_trail(self, provider: Provider, rung: list[str]) -> None:
-        retry(event(provider, "tracking", "failed"), reason="the index is mended")
+        retry(failed_event(provider), reason="the index is mended")
         entry: Any = AuditEntry.objects.get(act="provider.event_retried")
         assert (entry.account_id, entry.changes) == (provider.account_id, {"reason": "the index is mended"})
