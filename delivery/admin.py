@@ -256,7 +256,7 @@ class OutboundMailAdmin(ConsoleAdmin):
                 "fields": [
                     text_column("provider"),
                     text_column("provider_message_id", "its id", 200),
-                    text_column("final_message_id", "Message-ID that recipients see, if not ours", 200),
+                    text_column("final_message_id", "final Message-ID", 200),
                     flag_column("track_opens"),
                 ]
             },

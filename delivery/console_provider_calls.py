@@ -1,5 +1,6 @@
 """What a provider's page says of its calls: whether they can be checked, when the last one came, and what became of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,7 @@ from mailbot.lib.ids import first_id
 
 MOST_COUNTED = 10_000
 MOST_SHOWN = 20
-PURPOSES = {Hook.TRACKING: "deliveries, bounces, complaints, opens", Hook.INBOUND: "incoming mail"}
+PURPOSES = {Hook.TRACKING: "deliveries, bounces, complaints and opens", Hook.INBOUND: "incoming mail"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,15 @@ def webhooks(provider: Provider) -> list[Webhook]:
         for hook, purpose in PURPOSES.items()
         if hook in esp.views
     ]
+
+
+def missing_secrets(webhooks: Iterable[Webhook]) -> dict[str, list[str]]:
+    """By the label of an empty field, the purposes of the calls that cannot be taken without it."""
+    found: dict[str, list[str]] = {}
+    for webhook in webhooks:
+        if webhook.is_missing:
+            found.setdefault(webhook.checked_with, []).append(webhook.purpose)
+    return found
 
 
 def _label(esp: type[Esp], hook: Hook) -> str:

@@ -39,6 +39,11 @@ KINDS: dict[str, str] = {
     ProviderEvent.Kind.INBOUND: "incoming mail",
     ProviderEvent.Kind.CONFIRMATION: "confirmation",
 }
+IN_WORDS: dict[str, str] = {
+    ProviderEvent.Kind.TRACKING: "news of a mail that was sent",
+    ProviderEvent.Kind.INBOUND: "incoming mail",
+    ProviderEvent.Kind.CONFIRMATION: "confirmation: the ESP asks whether it may call",
+}
 
 
 class ProviderFilter(admin.SimpleListFilter):
@@ -73,7 +78,7 @@ def kind(event: ProviderEvent) -> str:
 
 @admin.display(description="kind")
 def kind_in_words(event: ProviderEvent) -> str:
-    return f"{kind(event)}: {event.get_kind_display()}"
+    return IN_WORDS.get(event.kind, event.kind)
 
 
 @admin.display(description="type")
@@ -137,7 +142,7 @@ class ProviderEventAdmin(ConsoleAdmin):
                     link_column("provider", "inboxes_provider"),
                     esp,
                     time_column("received_at", "received"),
-                    time_column("processed_at", "processed"),
+                    time_column("processed_at", "finished"),
                 ]
             },
         ),
@@ -173,12 +178,16 @@ class ProviderEventAdmin(ConsoleAdmin):
         return super().get_queryset(request).defer("payload", "data", "provider__sealed")
 
     def details(self, request: HttpRequest, row: ProviderEvent) -> dict[str, Any]:
-        is_mail = row.kind == ProviderEvent.Kind.INBOUND and row.recipient
-        inbound = list_url("delivery_inboundmail", source=row.provider.esp, q=row.recipient) if is_mail else ""
+        is_kept = row.kind == ProviderEvent.Kind.INBOUND and row.state == ProviderEvent.State.PROCESSED
+        inbound = list_url("delivery_inboundmail", source=row.provider.esp, q=row.recipient) if is_kept else ""
         return {"payload": row.payload, "data": row.data, "inbound": inbound, "provider": row.provider}
 
     def label(self, row: ProviderEvent) -> str:
-        return f"{esp(row)}: {row.type or kind(row)} {row.recipient}".strip()[:200]
+        return (
+            f"{esp(row)}: {row.type if row.kind == ProviderEvent.Kind.TRACKING else kind(row)} {row.recipient}".strip()[
+                :200
+            ]
+        )
 
     @admin.action(description="Try again…", permissions=["operate"])
     def try_again(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:

@@ -6,7 +6,14 @@ from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 
-from delivery.console_provider_calls import events_of_a_day, on_the_wire, troubled, waits_until, webhooks
+from delivery.console_provider_calls import (
+    events_of_a_day,
+    missing_secrets,
+    on_the_wire,
+    troubled,
+    waits_until,
+    webhooks,
+)
 from delivery.console_provider_forms import ChooseEspForm, ProviderForm, TestMailForm
 from delivery.esps import ESPS
 from delivery.outbound.queue import Blocked, TooLarge
@@ -94,18 +101,32 @@ class ProviderAdmin(ConsoleAdmin):
     search_help_text = "Name, or an id."
     change_form_template = "admin/inboxes/provider/change_form.html"
     change_list_template = "admin/inboxes/provider/change_list.html"
-    fields = [
-        provider_status,
-        text_column("paused_reason", "why", 500),
-        esp_label,
-        credentials_state,
-        link_column("account", "inboxes_account"),
-        flag_column("is_default", "default"),
-        link_column("fallback", "inboxes_provider"),
-        on_the_wire,
-        waits_until,
-        time_column("created_at", "created"),
-        "id",
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    provider_status,
+                    text_column("paused_reason", "why", 500),
+                    esp_label,
+                    credentials_state,
+                    link_column("account", "inboxes_account"),
+                    "id",
+                ]
+            },
+        ),
+        (
+            "Sending",
+            {
+                "fields": [
+                    on_the_wire,
+                    waits_until,
+                    flag_column("is_default", "default"),
+                    link_column("fallback", "inboxes_provider"),
+                    time_column("created_at", "created"),
+                ]
+            },
+        ),
     ]
     actions = ["pause_providers", "resume_providers", "rotate_tokens", "delete_providers"]
 
@@ -140,11 +161,12 @@ class ProviderAdmin(ConsoleAdmin):
 
     def details(self, request: HttpRequest, row: Provider) -> dict[str, Any]:
         """Webhook addresses hold a secret, which is the owner's."""
-        manages = self._manages(request, row)
+        manages, hooks = self._manages(request, row), webhooks(row)
         return {
             "may_manage": manages,
             "esp": esp_label(row),
-            "webhooks": webhooks(row),
+            "webhooks": hooks,
+            "missing": missing_secrets(hooks),
             "events_of_a_day": events_of_a_day(row),
             "troubled": troubled(row) if manages else [],
         }

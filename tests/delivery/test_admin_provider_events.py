@@ -220,7 +220,7 @@ class TestProvider:
         assert tell(provider, "tracking", bounce()).status_code == 200
         text = text_of(owner, page_of(provider))
         assert "<td>never</td>" not in text
-        assert "Events in the last 24 hours: 1." in text
+        assert "Events in the last 24 hours: <strong>1</strong>" in text
 
     def test_a_call_that_is_refused_is_none(self, live: Caller, acme: Account) -> None:
         resend = make_provider(live, "resend", api_key="secret")
