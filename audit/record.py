@@ -53,6 +53,7 @@ class Act(StrEnum):
     PROVIDER_RESUMED = "provider.resumed"
     PROVIDER_CHANGED = "provider.credentials_changed"
     PROVIDER_TESTED = "provider.tested"
+    PROVIDER_EVENT_RETRIED = "provider.event_retried"
     ACCOUNT_HAS_ROOM = "account.has_room"
 
 
