@@ -7,6 +7,7 @@ from django.dispatch import receiver
 from delivery.models import InboundMail, OutboundMail, RawObject
 from delivery.raw_erasure import in_pieces, let_go, let_go_outbound, sources_in_use
 from inboxes.models import Inbox
+from inboxes.signals import inbox_goes
 from mailbot.lib.scope import acting_for_everybody
 from threads.signals import content_erased, content_goes
 
@@ -14,10 +15,10 @@ from threads.signals import content_erased, content_goes
 _TIME_IN_ID = 6
 
 
-@receiver(content_goes, dispatch_uid="delivery.wait_for_senders")
+@receiver([inbox_goes, content_goes], dispatch_uid="delivery.wait_for_senders")
 def wait_for_senders(sender: object, *, inbox: Inbox, **_: Any) -> None:
-    """Who settles a mail has locked its row first, and goes on to its recipients and its message: an erasure that began with these would
-    wait for him, and he for it."""
+    """Who settles a mail has locked its row first, and goes on to its inbox, its recipients and its message: an erasure that began with
+    these would wait for him, and he for it. Before the inbox is locked, and again for what was queued until then."""
     locked = OutboundMail.objects.filter(inbox=inbox).order_by("pk").select_for_update()
     for _mail in locked.values_list("pk").iterator():
         pass
