@@ -2,6 +2,7 @@
 
 import logging
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 
@@ -14,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from audit.actors import acting_for_request
 from audit.record import Act, record
 from delivery.esps import ESPS
+from delivery.inbound.receive import storable
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
@@ -66,8 +68,16 @@ def send_due_mail() -> int:
 
     This thread alone has to do with the database: the others hand over, and bring the outcome.
     """
-    sending, tried = Sending(settings.SEND_THREADS), 0
-    ends = monotonic() + CLAIMS_FOR
+    sending = Sending(settings.SEND_THREADS)
+    try:
+        return _send_due(sending)
+    finally:  # whatever ended it: what is on the wire has an outcome all the same
+        while sending.is_busy:
+            _settle_finished(sending)
+
+
+def _send_due(sending: Sending) -> int:
+    tried, ends = 0, monotonic() + CLAIMS_FOR
     while True:
         taken = claim_next(_ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
         tried += len(taken)
@@ -76,8 +86,16 @@ def send_due_mail() -> int:
                 sending.start(mail)
         if not taken and not sending.is_busy:
             return tried
-        for handed in sending.finished():
+        _settle_finished(sending)
+
+
+def _settle_finished(sending: Sending) -> None:
+    """Each by itself: one that cannot be written must not cost the others their outcomes. Its lease runs out, and it is unknown."""
+    for handed in sending.finished():
+        try:
             _settle_handed(handed)
+        except Exception:
+            log.exception("The outcome %s of %s is not written", handed.outcome.result, handed.mail.pk)
 
 
 def send_outbound_mail(mail_id: str) -> None:
@@ -124,6 +142,7 @@ def settle(
     mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime, seconds: float | None = None
 ) -> None:
     """Write the outcome, and tell of it: the trail and the log name the request that the mail came by."""
+    outcome = _storable(outcome)
     with acting_for_request(mail.request_id), bound_contextvars(mail_id=mail.pk, inbox_id=mail.inbox_id):
         state = _settle(mail, outcome, carrier, started_at)
         if state is None:
@@ -134,6 +153,16 @@ def settle(
         told = {"provider": carrier, "outcome": outcome.result.value, "state": state.value, **took}
         # What the provider said stands in the row and in the trail: it may quote the mail.
         lines.info("send", account_id=mail.account_id, esp=esp_of(mail), attempt=mail.attempts + 1, **told)
+
+
+def _storable(outcome: Outcome) -> Outcome:
+    """What a provider says may hold what no database takes, and what became of the mail must be written all the same."""
+    reports = tuple(
+        replace(report, recipient=storable(report.recipient), reason=storable(report.reason))
+        for report in outcome.reports
+    )
+    detail, provider_message_id = storable(outcome.detail), storable(outcome.provider_message_id)
+    return replace(outcome, reports=reports, detail=detail, provider_message_id=provider_message_id)
 
 
 def _settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> State | None:

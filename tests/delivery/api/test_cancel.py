@@ -14,6 +14,7 @@ from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound import cancelling, fetching
 from delivery.outbound.compose import compose
 from delivery.outbound.states import State
+from delivery.outbound.tracking import apply_reports
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 from tests.file_server import file_server
@@ -109,7 +110,7 @@ def test_who_cancels_and_who_has_fetched_do_not_wait_for_each_other(
 ) -> None:
     """The mail's row is cancelled, and its inbox is locked next, when the worker comes with the attachments."""
     settings.FETCH_ALLOW = ["127.0.0.0/8"]
-    whole, begun, answers = cancelling.apply_reports, threading.Event(), list[int]()
+    whole, begun, answers = apply_reports, threading.Event(), list[int]()
 
     def apply_slowly(*arguments: Any) -> None:
         begun.set()
