@@ -39,6 +39,7 @@ CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
 # When a mail that was refused for now is tried again; spread over a day, then it has failed.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
 JITTER = 0.2
+FORGOTTEN = "It waited until the provider, which may have taken it, does not know it by its key any more."
 FIRST_LOOK = timedelta(seconds=30)  # until somebody looks what became of an unknown one (delivery.outbound.unknown)
 
 STATE_AFTER: dict[Result, State] = {
@@ -128,6 +129,8 @@ def _why_blocked(mail: OutboundMail) -> Outcome | None:
         why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
     except Blocked as blocked:
         return Outcome(Result.BLOCKED, blocked.detail)
+    if mail.again_before is not None and timezone.now() >= mail.again_before:
+        return Outcome(Result.BLOCKED, FORGOTTEN)  # who may have it would take it for another mail
     return None
 
 
