@@ -179,6 +179,24 @@ class TestManyAtOnce:
         assert order.index("other@example.com") < 6
 
 
+class TestPausedProviders:
+    def test_the_inboxes_of_one_hold_up_no_others(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, charlie: Caller
+    ) -> None:
+        """However many they are: what a worker looks at at once may be all theirs."""
+        theirs = charlie.with_key(mode="live")
+        Provider.objects.filter(pk=make_provider(theirs, esp).pk).update(is_paused=True)
+        for _ in range(5):
+            theirs.send(theirs.create_inbox(), to="ben@example.com")
+        make_provider(live, esp)
+        mine = live.create_inbox()  # behind theirs on the ring
+        live.send(mine, to="ann@example.com")
+        with acting_as_system("worker"):
+            send_due_mail()
+        assert OutboundMail.objects.get(inbox=mine).state == State.SENT
+        assert OutboundMail.objects.filter(state=State.QUEUED).count() == 5
+
+
 class TestRetryAfter:
     def test_for_429_the_whole_provider_is_left_alone(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
         make_provider(live, esp)
