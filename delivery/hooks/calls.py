@@ -138,7 +138,7 @@ def _plain(value: Any) -> Any:
         return {storable(str(name)): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    is_kept = value is None or isinstance(value, bool | int) or isinstance(value, float) and math.isfinite(value)
+    is_kept = value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
     return value if is_kept else storable(str(value))
 
 
