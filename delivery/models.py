@@ -191,9 +191,14 @@ class OutboundMail(models.Model):
     error = models.TextField(blank=True)
     request_id = models.CharField(max_length=100, blank=True, help_text="of the call of the API that it came by")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    again_before = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="until when its carrier, which may have it, knows it by its key; then it is not handed over",
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
-    raw = models.BinaryField(default=b"")  # last, as above
+    raw = models.BinaryField(default=bytes)  # last, as above
 
     objects = TenantManager.from_queryset(OutboundMailQuerySet)()
 

@@ -16,7 +16,9 @@ from django.utils import timezone
 from audit.record import Act, record
 from delivery.esps import ESPS
 from delivery.esps.base import InvalidCredentials
+from delivery.models import OutboundMail
 from delivery.outbound.queue import Draft, queue_mail
+from delivery.outbound.states import State
 from inboxes.models import Account, Inbox, Mode, Provider
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.public_hosts import PrivateHost, refuse_private_name
@@ -146,7 +148,10 @@ def _make_room_for_default(provider: Provider) -> None:
 
 @transaction.atomic
 def delete_provider(provider: Provider) -> None:
-    """Its inboxes go on with the default; mail that it was chosen for is chosen for anew. The trail keeps its name."""
+    """Its inboxes go on with the default; mail that it was chosen for is chosen for anew, unless it may have that. The trail keeps its
+    name."""
+    waiting = OutboundMail.objects.filter(carrier=provider, state=State.QUEUED, again_before__isnull=False)
+    waiting.update(again_before=timezone.now())
     provider.delete()
 
 

@@ -1,12 +1,16 @@
 """What this app does when threads says that content was erased. Runs in the transaction of the erasure."""
 
+from contextlib import suppress
+from email.utils import getaddresses
 from typing import Any
 
 from django.dispatch import receiver
 
-from delivery.models import InboundMail, OutboundMail, RawObject
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, RawObject
 from delivery.raw_erasure import in_pieces, let_go, let_go_outbound, sources_in_use
 from inboxes.models import Inbox
+from inboxes.signals import inbox_goes
+from mailbot.lib.addresses import AddressError, canonical
 from mailbot.lib.scope import acting_for_everybody
 from threads.signals import content_erased, content_goes
 
@@ -14,10 +18,10 @@ from threads.signals import content_erased, content_goes
 _TIME_IN_ID = 6
 
 
-@receiver(content_goes, dispatch_uid="delivery.wait_for_senders")
+@receiver([inbox_goes, content_goes], dispatch_uid="delivery.wait_for_senders")
 def wait_for_senders(sender: object, *, inbox: Inbox, **_: Any) -> None:
-    """Who settles a mail has locked its row first, and goes on to its recipients and its message: an erasure that began with these would
-    wait for him, and he for it."""
+    """Who settles a mail has locked its row first, and goes on to its inbox, its recipients and its message: an erasure that began with
+    these would wait for him, and he for it. Before the inbox is locked, and again for what was queued until then."""
     locked = OutboundMail.objects.filter(inbox=inbox).order_by("pk").select_for_update()
     for _mail in locked.values_list("pk").iterator():
         pass
@@ -36,6 +40,30 @@ def erase_raw_mail(sender: object, *, inbox: Inbox, source_ids: set[str], **_: A
         InboundMail.objects.filter(pk__in=piece).delete()
     let_go(gone)
     let_go_outbound(inbox.pk)
+    _forget_calls(inbox)
+
+
+def _forget_calls(inbox: Inbox) -> None:
+    """What ESPs told of its inbound mail: with some of them that is the text itself. What is still to be fetched for others too stays."""
+    oldest = f"pevt_{inbox.pk.removeprefix('inbox_')[:_TIME_IN_ID]}"
+    of_mail = ProviderEvent.objects.filter(pk__gte=oldest, kind=ProviderEvent.Kind.INBOUND)
+    told = of_mail.filter(recipient__icontains=inbox.local_part).values_list("pk", "recipient", "state")
+    addressed = {pk: (_addresses_in(recipient), state) for pk, recipient, state in told}
+    gone = {
+        pk
+        for pk, (addresses, state) in addressed.items()
+        if inbox.address in addresses and (state != ProviderEvent.State.PENDING or addresses == {inbox.address})
+    }
+    for piece in in_pieces(gone):
+        ProviderEvent.objects.filter(pk__in=piece).delete()
+
+
+def _addresses_in(text: str) -> set[str]:
+    found = set()
+    for _, address in getaddresses([text]):
+        with suppress(AddressError, UnicodeEncodeError):
+            found.add(canonical(address).address)
+    return found
 
 
 def _needed_elsewhere(inbox: Inbox, source_ids: set[str]) -> set[str]:

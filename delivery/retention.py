@@ -1,4 +1,4 @@
-"""What is removed because its time is over: rows of the inbound queue, and raw mail where a time is set for it.
+"""What is removed because its time is over: rows of the inbound queue, what ESPs told, and raw mail where a time is set for it.
 
 Mail that failed, that is not processed yet, or whose bytes are not in the object store yet is never removed here.
 """
@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
-from delivery.models import InboundMail, RawObject
+from delivery.models import InboundMail, ProviderEvent, RawObject
 from delivery.raw_erasure import let_go, sources_in_use
 from inboxes.models import Inbox
 from mailbot.lib.ids import first_id
@@ -40,6 +40,22 @@ def remove_finished_rows(limit: int = BATCH) -> int:
     with transaction.atomic():
         InboundMail.objects.filter(pk__in=found).delete()
         let_go(set(found) - used)
+    return len(found)
+
+
+def remove_old_provider_events(limit: int = BATCH) -> int:
+    """Remove what ESPs told, also of no mail of ours, once it is history; how many. What followed from it stands in events and recipients.
+
+    It names people and has what the ESP sent of them. The row of an event that is told again after that time is a new one.
+    """
+    if not settings.INBOUND_RETENTION_DAYS:
+        return 0
+    before = timezone.now() - timedelta(days=settings.INBOUND_RETENTION_DAYS)
+    old = ProviderEvent.objects.filter(processed_at__lt=before).order_by("processed_at").values_list("pk", flat=True)
+    found = list(old[:limit])
+    ProviderEvent.objects.filter(
+        pk__in=found, processed_at__lt=before
+    ).delete()  # an operator may try one again just now
     return len(found)
 
 

@@ -15,7 +15,7 @@ from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
 from delivery.raw_erasure import remove_leaving
 from delivery.raw_mover import move_batch
-from delivery.retention import remove_finished_rows, remove_old_raw
+from delivery.retention import remove_finished_rows, remove_old_provider_events, remove_old_raw
 from delivery.storage_figures import count_storage
 from mailbot.lib.hints import ring
 from threads.search_index import index_batch
@@ -103,7 +103,7 @@ def remove_raw() -> None:
 def sweep_storage() -> None:
     with acting_as_system("retention"):
         ends = monotonic() + SWEEPS_FOR
-        while monotonic() < ends and remove_old_raw() + remove_finished_rows():
+        while monotonic() < ends and remove_old_raw() + remove_finished_rows() + remove_old_provider_events():
             pass
         remove_leaving()
         count_storage()

@@ -16,7 +16,7 @@ from inboxes.idempotency import forget_inbox
 from inboxes.models import Account, Inbox, Provider
 from inboxes.naming import RESERVED, candidates, random_local_part
 from inboxes.quotas import see_whether_room
-from inboxes.signals import inbox_changed, inbox_purged
+from inboxes.signals import inbox_changed, inbox_goes, inbox_purged
 from mailbot.lib.addresses import CanonicalAddress, canonical_domain, canonical_local_part
 from mailbot.lib.scope import acting_for_everybody
 
@@ -214,6 +214,7 @@ def expire_inbox(inbox: Inbox) -> Inbox:
 @transaction.atomic
 def purge_inbox(inbox: Inbox) -> Inbox:
     """End it and erase what it holds, at once. The trail stays, and says so."""
+    inbox_goes.send(Inbox, inbox=inbox)
     delete_inbox(inbox, "purged")
     inbox.purged_at = timezone.now()
     Inbox.objects.filter(pk=inbox.pk).update(purged_at=inbox.purged_at)

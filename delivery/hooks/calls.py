@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -42,6 +43,10 @@ class NoRoom(Exception):
     """Whose mail it is has no room left: the ESP must keep it and call again."""
 
 
+class Unreadable(ValueError):
+    """It has another shape than what the ESP sends; the message says what was missing."""
+
+
 class Taken(NamedTuple):
     """How many events and mails a call told, whether they were new or not, and how many of the mails are for nobody here."""
 
@@ -53,9 +58,19 @@ class Taken(NamedTuple):
 def take_call(provider: Provider, hook: Hook, request: Any) -> Taken:
     """Check, read and store a call.
 
-    Raises AnymailWebhookValidationFailure when it is not the ESP's, MissingSecret and CannotDecrypt when nobody can say, NotForUs and
-    what Anymail raises when it cannot be read, NoRoom and StorageError when it cannot be kept now.
+    Raises AnymailWebhookValidationFailure when it is not the ESP's, MissingSecret and CannotDecrypt when nobody can say, NotForUs,
+    Unreadable and what Anymail raises when it cannot be read, NoRoom and StorageError when it cannot be kept now.
     """
+    try:
+        events, mails = _read(provider, hook, request)
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+    stored = _store_events(events)
+    return take_arrived(provider, mails) if mails else stored
+
+
+def _read(provider: Provider, hook: Hook, request: Any) -> tuple[Sequence[ProviderEvent], Sequence[Arrived]]:
+    """Check a call, and read it."""
     esp = ESPS[provider.esp]
     if hook not in esp.views:
         raise NotForUs(f"{esp.label} has no webhook for {hook}.")
@@ -66,10 +81,10 @@ def take_call(provider: Provider, hook: Hook, request: Any) -> Taken:
     view.run_validators(request)
     esp.verify(hook, request, credentials)
     if url := esp.confirmation(request):
-        return _store_events([_confirmation(provider, url)])
+        return [_confirmation(provider, url)], []
     if hook is Hook.TRACKING:
-        return _store_events([_news(provider, esp, event) for event in view.parse_events(request) if event])
-    return take_arrived(provider, esp.arrived(view, request))
+        return [_news(provider, esp, event) for event in view.parse_events(request) if event], []
+    return [], esp.arrived(view, request)
 
 
 # --- Events ---
@@ -123,12 +138,13 @@ def _confirmation(provider: Provider, url: str) -> ProviderEvent:
 
 
 def _plain(value: Any) -> Any:
-    """What an ESP sent as a database keeps it: JSON without NUL and lone surrogates."""
+    """What an ESP sent as a database keeps it: JSON without NUL, lone surrogates, and numbers that are none."""
     if isinstance(value, dict):  # a form is one too, of Django's
         return {storable(str(name)): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else storable(str(value))
+    is_kept = value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_kept else storable(str(value))
 
 
 def _digest(parts: Any) -> str:

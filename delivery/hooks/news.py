@@ -10,6 +10,7 @@ from django.utils import timezone
 from delivery.claims import new_token
 from delivery.models import OutboundMail, ProviderEvent
 from delivery.outbound.outcomes import Report
+from delivery.outbound.states import State
 from delivery.outbound.tracking import FOLLOWS, STATUS_OF, apply_reports
 from delivery.outbound.unknown import settle_by_news
 from mailbot.lib.clock import database_now
@@ -80,8 +81,21 @@ def _process(event: ProviderEvent) -> None:
         _later(event, "No mail of ours has this id.", ProviderEvent.State.UNMATCHED)
         return
     with transaction.atomic():
-        if _finish(event, mail):
+        if _is_on_the_wire(mail):
+            _later(
+                event,
+                "The mail is being handed over: what becomes of that is not written yet.",
+                ProviderEvent.State.FAILED,
+            )
+        elif _finish(event, mail):
             _apply(event, mail)
+
+
+def _is_on_the_wire(mail: OutboundMail) -> bool:
+    """Then its state is about to be written, perhaps as unknown, and what settles that must come behind it. Otherwise the row is locked: it
+    is not claimed, settled or cancelled while its news are applied."""
+    locked = OutboundMail.objects.select_for_update(no_key=True).filter(pk=mail.pk)
+    return locked.values_list("state", flat=True).first() == State.SENDING
 
 
 def _mail_of(event: ProviderEvent) -> OutboundMail | None:

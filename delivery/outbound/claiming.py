@@ -6,6 +6,7 @@ A mail is claimed right before it is handed over, so `sending` means that it may
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from inboxes.models import Inbox, Mode, Provider
 from mailbot.lib.clock import database_now
 
 SEND_LEASE = timedelta(seconds=settings.SEND_LEASE)
+LOOKS_FOR = 1.0  # seconds: meanwhile no outcome is written
 Mails = list[OutboundMail]
 # From one inbox with due mail to the next, by index: however much one of them has queued, it is looked at once. The ids of inboxes are
 # walked like a ring, from where this process stopped the last time.
@@ -71,10 +73,23 @@ class Ring:
 
 
 def claim_next(ring: Ring, places: int) -> Mails:
-    """Take up to so many mails, each with its recipients and, as `carrier`, whom it goes to. They are this caller's for SEND_LEASE."""
-    inboxes = ring.next(places) if may_hand_out() else []
-    if not inboxes:
+    """Take up to so many mails, each with its recipients and, as `carrier`, whom it goes to. They are this caller's for SEND_LEASE.
+
+    None: nobody whose provider has room has any. So it goes on around the ring, at most once, past those that are paused or full; if
+    they are very many, the next call goes on from there.
+    """
+    if not may_hand_out():
         return []
+    seen: set[str] = set()
+    ends = monotonic() + LOOKS_FOR
+    while monotonic() < ends and (inboxes := [inbox for inbox in ring.next(places) if inbox not in seen]):
+        if taken := _claim_of(inboxes, ring, places):
+            return taken
+        seen.update(inboxes)
+    return []
+
+
+def _claim_of(inboxes: list[str], ring: Ring, places: int) -> Mails:
     waiting = [mail for inbox in inboxes for mail in _first_due(inbox, -(-places // len(inboxes)))]
     taken: Mails = []
     for carrier, mails in _by_carrier(waiting).items():

@@ -162,7 +162,6 @@ def _queue(mail: OutboundMail, fetched: Files) -> None:
     files.keep(mail.account_id, [file.content for file in fetched])
     with transaction.atomic():
         due = max(database_now(), _date(message)) if message.status == Message.Status.SCHEDULED else database_now()
-        complete_outgoing(message, _rows(message, fetched), len(raw))
         columns = {
             "state": State.QUEUED,
             "raw": raw,
@@ -172,9 +171,10 @@ def _queue(mail: OutboundMail, fetched: Files) -> None:
             "next_attempt_at": due,
         }
         if not _ours(mail).update(lease_token="", lease_until=None, **columns):
-            transaction.set_rollback(True)
             log.warning("Outbound mail %s: our lease is over, what was fetched is not kept.", mail.pk)
             return
+        # The mail's row first and its inbox then, as everybody who settles or cancels one.
+        complete_outgoing(message, _rows(message, fetched), len(raw))
         ring_on_commit(SEND_TASK)
 
 

@@ -3,18 +3,20 @@
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
 from audit.actors import acting_for_request
 from audit.record import Act, record
+from delivery.inbound.receive import storable
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
@@ -42,6 +44,7 @@ CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
 # When a mail that was refused for now is tried again; spread over a day, then it has failed.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
 JITTER = 0.2
+FORGOTTEN = "It waited until the provider, which may have taken it, does not know it by its key any more."
 FIRST_LOOK = timedelta(seconds=30)  # until somebody looks what became of an unknown one (delivery.outbound.unknown)
 
 STATE_AFTER: dict[Result, State] = {
@@ -73,13 +76,13 @@ def send_due_mail() -> int:
     """
     sending = Sending(settings.SEND_THREADS)
     try:
-        return _send_all(sending)
-    except Exception:
-        _save_what_was_sent(sending)
-        raise
+        return _send_due(sending)
+    finally:  # whatever ended it: what is on the wire has an outcome all the same
+        while sending.is_busy:
+            _settle_finished(sending)
 
 
-def _send_all(sending: Sending) -> int:
+def _send_due(sending: Sending) -> int:
     tried, ends = 0, monotonic() + CLAIMS_FOR
     while True:
         taken = claim_next(_ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
@@ -88,7 +91,7 @@ def _send_all(sending: Sending) -> int:
             sending.start(mail)
         if not taken and not sending.is_busy:
             return tried
-        _settle_all(list(sending.finished()))
+        _settle_finished(sending)
 
 
 def send_outbound_mail(mail_id: str) -> None:
@@ -103,32 +106,33 @@ def send_outbound_mail(mail_id: str) -> None:
     _settle_handed(hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
 
 
-def _save_what_was_sent(sending: Sending) -> None:
-    """Something of ours has failed. What is on its way all the same is written down, or its fate would be unknown."""
-    while sending.is_busy:
-        for each in sending.finished():
+def _settle_finished(sending: Sending) -> None:
+    """Those that were simply taken at once, the others each by itself: one that cannot be written must not cost the others their
+    outcomes. Its lease runs out, and it is unknown."""
+    handed = [each._replace(outcome=_storable(each.outcome)) for each in sending.finished()]
+    written = _written_together([each for each in handed if is_plain(each.outcome)])
+    for each in handed:
+        if each.mail.pk not in written:
             try:
                 _settle_handed(each)
             except Exception:
-                log.exception("The outcome of %s is not written", each.mail.pk)
+                log.exception("The outcome %s of %s is not written", each.outcome.result, each.mail.pk)
 
 
-def _settle_all(handed: list[Handed]) -> None:
-    plain = [each for each in handed if is_plain(each.outcome)]
-    if len(plain) > 1:
-        try:
-            written = _patiently(write_sent, plain)
-        except DatabaseError:  # one of them, or another than ours: alone each has its own fate
-            log.exception("%d outcomes are written one by one", len(plain))
-            written, plain = set(), []
-        for each in plain:
+def _written_together(plain: list[Handed]) -> set[str]:
+    """The ids of those that are written. Whoever is not among them is looked at alone."""
+    if len(plain) < 2:
+        return set()
+    try:
+        written = _patiently(write_sent, plain)
+    except Exception:
+        log.exception("%d outcomes are written one by one", len(plain))
+        return set()
+    for each in plain:
+        if each.mail.pk in written:
             with bound_contextvars(mail_id=each.mail.pk, inbox_id=each.mail.inbox_id, request_id=each.mail.request_id):
-                _say(each, State.SENT if each.mail.pk in written else None)
-    else:
-        plain = []
-    for each in handed:
-        if each not in plain:
-            _settle_handed(each)
+                _say(each, State.SENT)
+    return written
 
 
 def _patiently(write: Callable[..., Written], *arguments: Any) -> Written:
@@ -183,6 +187,8 @@ def _why_blocked(mail: OutboundMail, has_rules: bool) -> Outcome | None:
             why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
     except Blocked as blocked:
         return Outcome(Result.BLOCKED, blocked.detail)
+    if mail.again_before is not None and timezone.now() >= mail.again_before:
+        return Outcome(Result.BLOCKED, FORGOTTEN)  # who may have it would take it for another mail
     return None
 
 
@@ -194,7 +200,17 @@ def _parent_of(mail: OutboundMail) -> Message | None:
 
 
 def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> None:
-    _settle_handed(Handed(mail, outcome, carrier, started_at, None))
+    _settle_handed(Handed(mail, _storable(outcome), carrier, started_at, None))
+
+
+def _storable(outcome: Outcome) -> Outcome:
+    """What a provider says may hold what no database takes, and what became of the mail must be written all the same."""
+    reports = tuple(
+        replace(report, recipient=storable(report.recipient), reason=storable(report.reason))
+        for report in outcome.reports
+    )
+    detail, provider_message_id = storable(outcome.detail), storable(outcome.provider_message_id)
+    return replace(outcome, reports=reports, detail=detail, provider_message_id=provider_message_id)
 
 
 def _settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> State | None:

@@ -6,10 +6,11 @@
 4. The account's `on_unknown`: an operator decides, or it is sent again with the same Message-ID.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -18,6 +19,8 @@ from django.utils import timezone
 from audit.record import Act, record
 from delivery.claims import claim
 from delivery.esps import ESPS
+from delivery.esps.base import Esp
+from delivery.inbound.receive import storable
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.outcomes import Report, Result
 from delivery.outbound.queue import SEND_TASK
@@ -25,10 +28,12 @@ from delivery.outbound.send import EVENT_AFTER, RETRY_AFTER
 from delivery.outbound.states import State, can_move
 from delivery.outbound.tracking import apply_reports, requeue
 from delivery.slow_work import work_through
-from inboxes.models import OnUnknown
+from inboxes.models import OnUnknown, Provider
 from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.safe_fetch import FetchFailed
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 AT_ONCE_OF_A_PROVIDER = 1
@@ -44,11 +49,12 @@ KEY_MARGIN = timedelta(minutes=5)  # a key is not used right before the ESP forg
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`state` UNKNOWN: nothing was found out; looked at again later."""
+    """`state` UNKNOWN: nothing was found out; looked at again later. `again_before`: until when QUEUED is safe."""
 
     state: State
     reason: str = ""
     provider_message_id: str = ""
+    again_before: datetime | None = None
 
 
 STILL_UNKNOWN = Finding(State.UNKNOWN)
@@ -56,7 +62,7 @@ STILL_UNKNOWN = Finding(State.UNKNOWN)
 
 def look_into_unknown() -> int:
     """Settle what can be settled without a person; how many were looked at."""
-    return work_through(claim=_next, ask=_find_out, settle=_settle, at_once=AT_ONCE, seconds=TURN)
+    return work_through(claim=_next, ask=_find_out, settle=_settle_alone, at_once=AT_ONCE, seconds=TURN)
 
 
 def due_for_a_look() -> QuerySet[OutboundMail]:
@@ -77,6 +83,15 @@ def _next(flying: Collection[OutboundMail]) -> OutboundMail | None:
     return mails.get(pk=pk)
 
 
+def _settle_alone(mail: OutboundMail, found: Finding) -> None:
+    """One that cannot be settled would come first again, and nothing behind it would ever be looked at."""
+    try:
+        _settle(mail, found)
+    except Exception:
+        log.exception("Settling %s", mail.pk)
+        _settle(mail, STILL_UNKNOWN)
+
+
 def _find_out(mail: OutboundMail) -> Finding:
     carrier = mail.carrier
     esp = ESPS.get(carrier.esp) if carrier else None
@@ -85,9 +100,11 @@ def _find_out(mail: OutboundMail) -> Finding:
         return STILL_UNKNOWN
     first, age = tries[0].started_at, timezone.now() - tries[-1].finished_at
     has_tries_left = mail.attempts <= len(RETRY_AFTER)
-    if esp and esp.retries_safely and has_tries_left and timezone.now() - first < esp.key_lifetime - KEY_MARGIN:
-        return Finding(State.QUEUED, f"{esp.label} knows it by its idempotency key, so it is sent again safely.")
-    if esp and carrier and (found := _looked_up(mail)):
+    known_until = first + esp.key_lifetime - KEY_MARGIN if esp and esp.retries_safely else first
+    if esp and has_tries_left and timezone.now() < known_until:
+        reason = f"{esp.label} knows it by its idempotency key, so it is sent again safely."
+        return Finding(State.QUEUED, reason, again_before=known_until)
+    if esp and carrier and (found := _looked_up(esp, carrier, mail)):
         return Finding(State.SENT, f"{carrier.name} has it in its records.", found)
     at_least_once = mail.account.on_unknown == OnUnknown.AT_LEAST_ONCE
     if at_least_once and has_tries_left and age >= AGAIN_AFTER:
@@ -95,11 +112,13 @@ def _find_out(mail: OutboundMail) -> Finding:
     return STILL_UNKNOWN
 
 
-def _looked_up(mail: OutboundMail) -> str | None:
-    assert mail.carrier is not None  # its caller has asked
+def _looked_up(esp: type[Esp], carrier: Provider, mail: OutboundMail) -> str | None:
     try:
-        return ESPS[mail.carrier.esp].look_up(mail.carrier.credentials, mail.pk, mail.message.message_id_header)
-    except (FetchFailed, ValueError, KeyError):  # not now, or not so; a person can still decide
+        return esp.look_up(carrier.credentials, mail.pk, mail.message.message_id_header)
+    except FetchFailed:  # not now, or not so; a person can still decide
+        return None
+    except Exception:  # whatever the ESP made of its answer, or who can choose its address
+        log.exception("Looking for %s in the records of %s", mail.pk, carrier.pk)
         return None
 
 
@@ -108,24 +127,37 @@ def _settle(mail: OutboundMail, found: Finding) -> None:
         ours = OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN, lease_token=mail.lease_token)
         ours.update(lease_token="", lease_until=None, next_attempt_at=database_now() + _pause(mail))
     else:
-        settle_unknown(mail, found.state, found.reason, found.provider_message_id)
+        settle_unknown(mail, found.state, found.reason, storable(found.provider_message_id), found.again_before)
 
 
 def _pause(mail: OutboundMail) -> timedelta:
-    age = timezone.now() - max(attempt.finished_at for attempt in mail.send_attempts.all())
+    age = timezone.now() - max((attempt.finished_at for attempt in mail.send_attempts.all()), default=mail.created_at)
     return next((after - age for after in LOOKS_AFTER if after > age), WEEK)
 
 
 @transaction.atomic
-def settle_unknown(mail: OutboundMail, state: State, reason: str, provider_message_id: str = "") -> bool:
-    """Decide on an unknown mail: SENT (it arrived), FAILED (it did not) or QUEUED (send it again). False when somebody did before."""
+def settle_unknown(
+    mail: OutboundMail,
+    state: State,
+    reason: str,
+    provider_message_id: str = "",
+    again_before: datetime | None = None,
+) -> bool:
+    """Decide on an unknown mail: SENT (it arrived), FAILED (it did not) or QUEUED (send it again). False when somebody did before.
+
+    `again_before`: by the carrier that may have it and until then, since that knows it by its key; None: whenever and by whomever.
+    """
     if not can_move(State.UNKNOWN, state):
         raise ValueError(f"An unknown mail cannot become {state}.")
     columns: dict[str, object] = {"lease_token": "", "lease_until": None, "error": reason[:2000]}
+    columns["again_before"] = again_before
     columns |= {"next_attempt_at": database_now()} if state is State.QUEUED else {"finished_at": timezone.now()}
     if provider_message_id:
         columns["provider_message_id"] = provider_message_id
-    if not OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN).update(state=state, **columns):
+    unknown = OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN)
+    if again_before is not None:
+        unknown = unknown.filter(carrier=mail.carrier_id)
+    if not unknown.update(state=state, **columns):
         return False
     _note(mail, State.UNKNOWN, state, reason)
     if state is State.QUEUED:

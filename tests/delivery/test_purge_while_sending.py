@@ -19,7 +19,7 @@ WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database(
 
 
 def settle_slowly(mail: OutboundMail, begun: threading.Event, done: list[str]) -> None:
-    """As delivery.outbound.send.settle: the mail, then its recipients. In between, until somebody waits for it."""
+    """As delivery.outbound.send.settle: the mail, then its inbox and its recipients. In between, until somebody waits for it."""
     try:
         with transaction.atomic():
             OutboundMail.objects.filter(pk=mail.pk).update(error="settled")
@@ -28,6 +28,7 @@ def settle_slowly(mail: OutboundMail, begun: threading.Event, done: list[str]) -
             with connection.cursor() as cursor:
                 while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
                     time.sleep(0.01)
+            Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
             Recipient.objects.filter(mail=mail).update(reason="settled")
         done.append("settled")
     finally:

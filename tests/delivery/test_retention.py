@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from audit.models import AuditEntry
 from delivery import tasks
-from delivery.models import InboundMail, OutboundMail, RawObject
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, RawObject
 from delivery.outbound.send import send_due_mail
 from delivery.raw_mover import move_batch
-from delivery.retention import remove_finished_rows, remove_old_raw
-from inboxes.models import Inbox
+from delivery.retention import remove_finished_rows, remove_old_provider_events, remove_old_raw
+from inboxes.models import Inbox, Provider
 from inboxes.provisioning import purge_inbox
 from mailbot.lib.ids import first_id
 from tests.cast import Caller
@@ -192,3 +192,40 @@ class TestRawMail:
         tasks.sweep_storage()
         assert raw(alice, inbox) == [200]
         assert bytes(InboundMail.objects.get(state="failed").raw) == bytes(failed.raw)
+
+
+class TestProviderEvents:
+    @pytest.fixture
+    def provider(self, inbox: Inbox) -> Provider:
+        return Provider.objects.create(account=inbox.account, name="Mine", esp="brevo")
+
+    def told(self, provider: Provider, days: int, state: str = "processed", **columns: Any) -> ProviderEvent:
+        at = timezone.now() - days * DAY
+        key, kind = str(ProviderEvent.objects.count()), columns.pop("kind", ProviderEvent.Kind.TRACKING)
+        is_over = state != ProviderEvent.State.PENDING
+        times = {"received_at": at, "next_attempt_at": at, "processed_at": at if is_over else None}
+        return ProviderEvent.objects.create(provider=provider, kind=kind, key=key, state=state, **times, **columns)
+
+    def test_they_go_when_they_are_history(self, provider: Provider, settings: Any) -> None:
+        for state in ("processed", "unmatched", "failed"):
+            self.told(provider, 31, state, recipient="ann@example.com", payload={"subject": "Secret"})
+        young, waits = self.told(provider, 29), self.told(provider, 40, "pending")
+        settings.INBOUND_RETENTION_DAYS = 0
+        assert remove_old_provider_events() == 0
+        settings.INBOUND_RETENTION_DAYS = 30
+        tasks.sweep_storage()
+        assert set(ProviderEvent.objects.values_list("pk", flat=True)) == {young.pk, waits.pk}
+
+    def test_a_purge_takes_along_what_was_told_of_mail_for_the_inbox(
+        self, alice: Caller, provider: Provider, inbox: Inbox
+    ) -> None:
+        other = alice.create_inbox(username=f"not-{inbox.local_part}")
+        kind, tagged = ProviderEvent.Kind.INBOUND, inbox.address.replace("@", "+tag@")
+        for state in ("pending", "failed"):
+            self.told(provider, 0, state, kind=kind, recipient=tagged, payload={"item": "the text"})
+        kept = [
+            self.told(provider, 0, "pending", kind=kind, recipient=f"{inbox.address}, {other.address}"),
+            self.told(provider, 0, "failed", kind=kind, recipient=other.address),
+        ]
+        purge_inbox(inbox)
+        assert set(ProviderEvent.objects.values_list("pk", flat=True)) == {row.pk for row in kept}

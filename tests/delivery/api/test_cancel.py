@@ -1,13 +1,20 @@
 """POST /v1/inboxes/{inbox_id}/messages/{message_id}/cancel"""
 
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, connections
 from django.utils import timezone
 
+from audit.actors import acting_as_system
 from delivery.models import OutboundMail, SendAttempt
+from delivery.outbound import cancelling, fetching
+from delivery.outbound.compose import compose
 from delivery.outbound.states import State
+from delivery.outbound.tracking import apply_reports
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 from tests.file_server import file_server
@@ -91,3 +98,45 @@ class TestWho:
     def test_a_key_that_may_not_send_may_not_cancel(self, alice: Caller, inbox: Inbox) -> None:
         reader = alice.with_key(permissions=["messages:read"])
         assert cancel(reader, inbox, alice.send(inbox, send_at=later())).status_code == 403
+
+
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+def test_who_cancels_and_who_has_fetched_do_not_wait_for_each_other(
+    alice: Caller, inbox: Inbox, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mail's row is cancelled, and its inbox is locked next, when the worker comes with the attachments."""
+    settings.FETCH_ALLOW = ["127.0.0.0/8"]
+    whole, begun, answers = apply_reports, threading.Event(), list[int]()
+
+    def apply_slowly(*arguments: Any) -> None:
+        begun.set()
+        ends = time.monotonic() + 5
+        with connection.cursor() as cursor:
+            while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
+                time.sleep(0.01)
+        whole(*arguments)
+
+    def cancel_slowly() -> None:
+        try:
+            answers.append(cancel(alice, inbox, sent).status_code)
+        finally:
+            connections.close_all()
+
+    def compose_late(*arguments: Any) -> Any:
+        canceller.start()
+        assert begun.wait(5)
+        return compose(*arguments)
+
+    monkeypatch.setattr(cancelling, "apply_reports", apply_slowly)
+    monkeypatch.setattr(fetching, "compose", compose_late)
+    canceller = threading.Thread(target=cancel_slowly)
+    with file_server() as server, acting_as_system("worker"):
+        sent = alice.send(inbox, attachments=[{"filename": "a.txt", "url": server.gives("/a", b"a")}])
+        fetching.prepare_due_mail()
+    canceller.join()
+    mail = OutboundMail.objects.get()
+    assert (answers, mail.state) == ([200], State.CANCELLED)

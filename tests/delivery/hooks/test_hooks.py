@@ -189,6 +189,26 @@ class TestTrouble:
         assert postmark.post("tracking", postmark.signed("tracking", payload)).status_code == 200
         assert "550" in ProviderEvent.objects.get().reason
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            *("[]", "7", "null", "{}", '{"RecordType": "Delivery", "Metadata": 7}', '{"RecordType": ["Open"]}'),
+            '{"MessageID": 1e999, "OriginalRecipient": []}',
+            '{"RecordType":"Delivery","x":' + "[" * 100_000 + "]" * 100_000 + "}",
+            '{"RecordType":"Delivery","x":' + '{"a":' * 900 + "1" + "}" * 900 + "}",
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["tracking", "inbound"])
+    def test_what_has_another_shape_is_no_fault_of_ours(self, postmark: Postmark, kind: str, body: str) -> None:
+        """An ESP would call again for days, and each time somebody would be told of a fault."""
+        assert postmark.post(kind, Call(body.encode())).status_code in (200, 400)
+
+    def test_numbers_that_are_none_are_kept_as_text(self, postmark: Postmark, sent: dict[str, Any]) -> None:
+        told = postmark.news("delivered").replace("{", '{"Rate": NaN, "Most": -Infinity, "Much": 1e999,', 1)
+        assert postmark.post("tracking", postmark.signed("tracking", told)).status_code == 200
+        payload = ProviderEvent.objects.get().payload
+        assert [payload[name] for name in ("Rate", "Most", "Much")] == ["nan", "-inf", "inf"]
+
     @pytest.mark.django_db(transaction=True)
     def test_many_calls_at_once_are_one_row(self, postmark: Postmark, sent: dict[str, Any]) -> None:
         made = postmark.signed("tracking", postmark.news("delivered"))

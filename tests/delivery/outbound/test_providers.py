@@ -5,12 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import DataError, OperationalError
 from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery.esps import ESPS
 from delivery.models import OutboundMail, SendAttempt
-from delivery.outbound import sending
+from delivery.outbound import send, sending
+from delivery.outbound.claiming import claim_next
+from delivery.outbound.outcomes import Outcome, Result
 from delivery.outbound.send import send_due_mail
 from delivery.outbound.states import State
 from inboxes.models import Inbox, Provider
@@ -176,6 +179,24 @@ class TestManyAtOnce:
         assert order.index("other@example.com") < 6
 
 
+class TestPausedProviders:
+    def test_the_inboxes_of_one_hold_up_no_others(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, charlie: Caller
+    ) -> None:
+        """However many they are: what a worker looks at at once may be all theirs."""
+        theirs = charlie.with_key(mode="live")
+        Provider.objects.filter(pk=make_provider(theirs, esp).pk).update(is_paused=True)
+        for _ in range(5):
+            theirs.send(theirs.create_inbox(), to="ben@example.com")
+        make_provider(live, esp)
+        mine = live.create_inbox()  # behind theirs on the ring
+        live.send(mine, to="ann@example.com")
+        with acting_as_system("worker"):
+            send_due_mail()
+        assert OutboundMail.objects.get(inbox=mine).state == State.SENT
+        assert OutboundMail.objects.filter(state=State.QUEUED).count() == 5
+
+
 class TestRetryAfter:
     def test_for_429_the_whole_provider_is_left_alone(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
         make_provider(live, esp)
@@ -229,3 +250,61 @@ class TestSideBySide:
             run_workers()
             assert [entry["to"][-1] for entry in esp.taken] == ["ann@example.com"]
             assert [entry["to"][-1] for entry in other.taken] == ["bob@example.com"]
+
+
+class TestAnswersOfOthers:
+    def test_what_no_database_takes_costs_no_mail_its_outcome(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, charlie: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A tenant chooses the address of his API, and so what it answers."""
+        make_provider(live, esp)
+        sent = live.send(inbox, to="ann@example.com", subject="[400]")
+        theirs = charlie.with_key(mode="live")
+        make_provider(theirs, esp)
+        other = theirs.send(theirs.create_inbox(), to="ben@example.com")
+        monkeypatch.setattr(
+            ESPS["postmark"], "outcome_of", lambda error: Outcome(Result.PERMANENT, "\x00\ud800 no such user")
+        )
+        with acting_as_system("worker"):
+            send_due_mail()
+        states = dict(OutboundMail.objects.values_list("message_id", "state"))
+        assert states == {sent["id"]: State.FAILED, other["id"]: State.SENT}
+        assert now_of(live, inbox, sent)["recipients"][0]["reason"].endswith("no such user")
+
+    def test_an_outcome_that_cannot_be_written_costs_no_other_mail_its_own(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_provider(live, esp)
+        for subject in ("bad", "good", "good"):
+            live.send(inbox, to="ann@example.com", subject=subject)
+        whole = send._settle
+
+        def trip(mail: OutboundMail, *others: Any) -> Any:
+            if mail.message.subject == "bad":
+                raise DataError("nobody thought of it")
+            return whole(mail, *others)
+
+        monkeypatch.setattr(send, "_settle", trip)
+        with acting_as_system("worker"):
+            send_due_mail()
+        assert sorted(OutboundMail.objects.values_list("state", flat=True)) == ["sending", "sent", "sent"]
+
+    def test_what_is_on_the_wire_keeps_its_outcome_when_the_next_claim_fails(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        settings.SEND_THREADS = 4
+        esp.latency = 0.3
+        make_provider(live, esp)
+        live.send(inbox, to="ann@example.com")
+        whole, claims = claim_next, []
+
+        def claim(*arguments: Any) -> Any:
+            claims.append(arguments)
+            if len(claims) > 1:
+                raise OperationalError("deadlock detected")
+            return whole(*arguments)
+
+        monkeypatch.setattr(send, "claim_next", claim)
+        with acting_as_system("worker"), pytest.raises(OperationalError):
+            send_due_mail()
+        assert state() == State.SENT

@@ -10,10 +10,13 @@ import time_machine
 from django.utils import timezone
 
 from audit.actors import acting_as_system
-from delivery.models import OutboundMail, SendAttempt
+from delivery.hooks.news import process_provider_events
+from delivery.models import OutboundMail, ProviderEvent, SendAttempt
+from delivery.outbound import send
 from delivery.outbound.send import send_due_mail
+from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
-from delivery.outbound.unknown import LOOKS_AFTER, look_into_unknown, settle_by_news
+from delivery.outbound.unknown import LOOKS_AFTER, look_into_unknown, settle_by_news, settle_unknown
 from inboxes.models import Account, Inbox, OnUnknown, Provider
 from tests.cast import Caller, run_workers
 from tests.fake_esp.credentials import credentials_for
@@ -57,6 +60,11 @@ def look(after: timedelta = timedelta(0)) -> None:
         send_due_mail()
 
 
+def make_due(**columns: Any) -> None:
+    Provider.objects.update(waits_until=None)
+    OutboundMail.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1), **columns)
+
+
 def now() -> OutboundMail:
     return OutboundMail.objects.get()
 
@@ -86,6 +94,35 @@ class TestKey:
         look()
         assert (now().state, len(esp.ledger)) == (State.UNKNOWN, 1)
 
+    @pytest.mark.parametrize("key", ["brevo", "resend"])
+    def test_nor_when_it_waited_so_long_for_another_try(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, key: str
+    ) -> None:
+        sent = send_by(key, live, inbox, esp, "[cut, 429]")
+        look()
+        assert (now().state, len(esp.ledger)) == (State.QUEUED, 2)
+        assert now().again_before is not None
+        make_due(again_before=timezone.now())
+        run_workers()
+        assert (now().state, len(esp.ledger)) == (State.UNKNOWN, 2)
+        with acting_as_system("operator"):
+            assert settle_unknown(now(), State.QUEUED, "I know that it has not.")
+        run_workers()
+        assert (now().state, len(esp.ledger)) == (State.SENT, 3)
+        assert live.events(message_id=sent["id"])[-2:] == ["message.queued", "message.sent"]
+
+    def test_nor_by_another_provider_once_that_one_is_deleted(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        send_by("resend", live, inbox, esp, "[cut, 429=60]")
+        look()
+        assert now().state == State.QUEUED
+        first = Provider.objects.get()
+        assert live.delete(f"/v1/providers/{first.pk}").status_code in (200, 204)
+        body = {"name": "Other", "esp": "sendgrid", "credentials": credentials_for("sendgrid", esp.url)}
+        assert live.post("/v1/providers", {**body, "is_default": True}).status_code == 201
+        make_due()
+        run_workers()
+        assert (now().state, [entry["esp"] for entry in esp.ledger]) == (State.UNKNOWN, ["resend", "resend"])
+
     def test_a_refusal_later_does_not_say_what_became_of_the_first_try(
         self, live: Caller, inbox: Inbox, esp: FakeEsp
     ) -> None:
@@ -100,8 +137,7 @@ class TestKey:
         look()
         Provider.objects.update(is_default=False)  # somebody chose another one
         Provider.objects.filter(pk=stand_in).update(is_default=True)
-        Provider.objects.update(waits_until=None)
-        OutboundMail.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+        make_due()
         run_workers()
         assert [entry["esp"] for entry in esp.ledger] == ["resend", "resend", "resend"]
 
@@ -113,7 +149,7 @@ class TestRecords:
         look()
         assert (now().state, now().provider_message_id, len(esp.ledger)) == (State.SENT, "the-id", 1)
 
-    @pytest.mark.parametrize("answer", [b'{"Messages": []}', b"<html>", None])
+    @pytest.mark.parametrize("answer", [b'{"Messages": []}', b'{"Messages": ["?"]}', b"[]", b"<html>", None])
     def test_that_it_finds_nothing_proves_nothing(
         self, live: Caller, inbox: Inbox, esp: FakeEsp, answer: bytes | None
     ) -> None:
@@ -126,6 +162,47 @@ class TestRecords:
         assert mail.next_attempt_at - timezone.now() <= LOOKS_AFTER[1]
         look(timedelta(days=2))
         assert now().next_attempt_at - timezone.now() > timedelta(days=6)
+
+    def test_what_no_database_takes_stops_nobody(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        send_by("postmark", live, inbox, esp)
+        esp.gives["/messages/outbound"] = b'{"Messages": [{"MessageID": "the-\\u0000id"}]}'
+        look()
+        assert (now().state, now().provider_message_id) == (State.SENT, "the-\ufffdid")
+
+    def test_credentials_that_cannot_be_read_stop_nobody(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        Account.objects.update(on_unknown=OnUnknown.AT_LEAST_ONCE)
+        send_by("postmark", live, inbox, esp)
+        Provider.objects.update(sealed="gone")
+        look()
+        assert (now().state, now().lease_token) == (State.UNKNOWN, "")
+
+
+class TestNewsWhileItIsHandedOver:
+    """The usual case: an ESP tells that it has delivered while we still wait for its answer, which never comes."""
+
+    def test_they_settle_it_once_it_is_unknown(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Account.objects.update(on_unknown=OnUnknown.AT_LEAST_ONCE)
+        whole = send._settle_handed
+
+        def settle(handed: Handed) -> None:
+            row = Provider.objects.get()
+            told = {"told_mail_id": handed.mail.pk, "type": "delivered", "recipient": "ann@example.com"}
+            ProviderEvent.objects.create(provider=row, kind=ProviderEvent.Kind.TRACKING, key="0" * 64, **told)
+            assert now().state == State.SENDING
+            process_provider_events()
+            whole(handed)
+
+        monkeypatch.setattr(send, "_settle_handed", settle)
+        sent = send_by("postmark", live, inbox, esp)
+        monkeypatch.undo()
+        ProviderEvent.objects.update(next_attempt_at=timezone.now())
+        with acting_as_system("worker"):
+            process_provider_events()
+        look(timedelta(minutes=16))
+        assert (now().state, len(esp.taken)) == (State.SENT, 1)
+        assert live.events(message_id=sent["id"])[-1] == "message.delivered"
 
 
 class TestChoiceOfTheAccount:
