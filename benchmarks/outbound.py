@@ -4,8 +4,8 @@
 
 The ESP is that of the tests, a process of its own on loopback, which answers at once or after 50 ms. Mails are queued before the worker
 starts; their rate is that at which the ESP took them, from its first to its last. Webhooks are accepted by the web process while no worker
-runs, and then processed by one. One worker process of one pool process does everything. In the end the ESP has each mail once, and each
-event is one row that is processed.
+runs, and then processed by one. The worker has two pool processes, as ever. In the end the ESP has each mail once, and each event is one row
+that is processed.
 """
 
 import json
@@ -86,7 +86,7 @@ def run(mails: int, events: int, latency: float) -> dict[str, float]:
     with new_database() as environment:
         environment |= {"MAILBOT_FETCH_ALLOW": "127.0.0.0/8", "MAILBOT_SEND_THREADS": str(THREADS)}
         ledger = Path(environment["MAILBOT_VAR"]) / "esp.jsonl"
-        with esp(ledger, latency) as url, Mailbot(environment, workers=1, processes=("web", "beat")) as mailbot:
+        with esp(ledger, latency) as url, Mailbot(environment, workers=2, processes=("web", "beat")) as mailbot:
             hook = in_django(SETUP.format(threads=THREADS, url=url), mailbot.environment).strip()
             in_django(QUEUE.format(mails=mails), mailbot.environment)
             with worker(mailbot):
@@ -129,11 +129,11 @@ def tell(mailbot: Mailbot, url: str, mails: list[dict[str, Any]]) -> dict[str, f
 
 
 def nothing_tasks(tasks: int) -> float:
-    """Tasks a second that one worker process of Celery's runs from Redis."""
+    """Tasks a second that a worker of Celery's with two pool processes runs from Redis."""
     with new_database() as environment, redis.Redis.from_url(environment["REDIS_URL"]) as broker:
         in_django(NOTHING.format(tasks=tasks), environment)
         command = [sys.executable, "-m", "celery", "--app", "benchmarks.noop_tasks", "worker", "--queues", "noop"]
-        command += ["--concurrency", "1", "--without-mingle", "--without-gossip", "--loglevel", "ERROR"]
+        command += ["--concurrency", "2", "--without-mingle", "--without-gossip", "--loglevel", "ERROR"]
         with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
                 until(lambda: broker.llen("noop") < tasks, "the worker begins", pause=0.01)

@@ -38,6 +38,14 @@ SELECT inbox_id FROM walk WHERE inbox_id IS NOT NULL LIMIT %s
 """
 
 
+_FIRST_OF_ONE = """
+SELECT * FROM (
+    SELECT id, inbox_id, mode, attempts, carrier_id FROM delivery_outboundmail
+    WHERE inbox_id = %s AND state = 'queued' AND next_attempt_at <= %s ORDER BY next_attempt_at, id LIMIT %s
+) AS first_due
+"""
+
+
 class Ring:
     """Where a process is on its way around the inboxes: on the whole, and with each carrier, which may have room for few of them."""
 
@@ -90,9 +98,8 @@ def claim_next(ring: Ring, places: int) -> Mails:
 
 
 def _claim_of(inboxes: list[str], ring: Ring, places: int) -> Mails:
-    waiting = [mail for inbox in inboxes for mail in _first_due(inbox, -(-places // len(inboxes)))]
     taken: Mails = []
-    for carrier, mails in _by_carrier(waiting).items():
+    for carrier, mails in _by_carrier(_first_due(inboxes, -(-places // len(inboxes)))).items():
         in_turn = ring.in_turn(mails, carrier)
         claimed = {mail.pk: mail for mail in _take(in_turn, carrier, places - len(taken))}
         ordered = [claimed[mail.pk] for mail in in_turn if mail.pk in claimed]
@@ -111,9 +118,11 @@ def claim_one(mail_id: str) -> OutboundMail | None:
     return None
 
 
-def _first_due(inbox_id: str, most: int) -> Iterable[OutboundMail]:
-    rows = OutboundMail.objects.due().filter(inbox_id=inbox_id).order_by("next_attempt_at", "pk")
-    return rows.only("inbox_id", "mode", "attempts", "carrier_id")[:most]
+def _first_due(inboxes: list[str], most: int) -> Mails:
+    """The oldest of each, so many, with the columns that matter here. One statement: asked one by one, they were a third of a claim."""
+    now = connection.ops.adapt_datetimefield_value(database_now())
+    parameters = [parameter for inbox in inboxes for parameter in (inbox, now, most)]
+    return list(OutboundMail.objects.raw(" UNION ALL ".join([_FIRST_OF_ONE] * len(inboxes)), parameters))
 
 
 def _by_carrier(waiting: Iterable[OutboundMail]) -> dict[Provider | None, Mails]:
