@@ -9,20 +9,21 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_plus
 
 Headers = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     path: str
     headers: Headers
     body: bytes
     method: str = "POST"
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The body as far as it can be searched: the MIME that SES gets in base64 is unpacked."""
         text = self.body.decode("utf-8", "replace")
@@ -31,7 +32,7 @@ class Request:
         kind = self.headers.get("content-type", "")
         return unquote_plus(text) if kind.startswith("application/x-www-form-urlencoded") else text
 
-    @property
+    @cached_property
     def recipients(self) -> list[str]:
         """Whatever looks like an address of example.com, in order and once."""
         return list(dict.fromkeys(re.findall(r"[\w.+-]+@(?:[\w-]+\.)*example\.com", self.text)))
