@@ -198,7 +198,7 @@ class OutboundMail(models.Model):
     )
     finished_at = models.DateTimeField(null=True, blank=True)
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
-    raw = models.BinaryField(default=b"")  # last, as above
+    raw = models.BinaryField(default=bytes)  # last, as above
 
     objects = TenantManager.from_queryset(OutboundMailQuerySet)()
 
