@@ -14,7 +14,7 @@ DATABASE_FOR_TESTS = $(or $(DATABASE_URL),postgres://postgres@127.0.0.1:5432/pos
 REDIS_FOR_TESTS = $(or $(REDIS_URL),redis://127.0.0.1:6379/1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-production test-browser soak fuzz lint types imports migrations-check bench lock format clean \
+.PHONY: help run demo test test-production test-browser soak faults fuzz lint types imports migrations-check bench lock format clean \
 	venv installed installed-dev
 
 help: ## This list
@@ -34,6 +34,9 @@ test-production: installed-dev ## The same suite on PostgreSQL and Redis (DATABA
 
 soak: installed-dev ## Kill processes at random for half an hour; on PostgreSQL and Redis with DATABASE_URL and REDIS_URL
 	$(PYTEST) -n 0 -m soak
+
+faults: installed-dev ## The ledger test: mail in and out while things break (KILLS=300, MAILBOT_SEED; with DATABASE_URL and REDIS_URL more of them)
+	MAILBOT_KILLS=$(or $(KILLS),30) $(PYTEST) -n 0 -s tests/flows/test_ledger.py
 
 fuzz: installed-dev ## Call the API with all that its schema allows, and more (FUZZ_CASES=300 for each operation, FUZZ_SEED)
 	FUZZ_CASES=$(or $(FUZZ_CASES),300) FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) -n 0 -s --timeout 0 tests/flows/test_schema.py

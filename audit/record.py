@@ -53,6 +53,7 @@ class Act(StrEnum):
     PROVIDER_RESUMED = "provider.resumed"
     PROVIDER_CHANGED = "provider.credentials_changed"
     PROVIDER_TESTED = "provider.tested"
+    PROVIDER_EVENT_RETRIED = "provider.event_retried"
     ACCOUNT_HAS_ROOM = "account.has_room"
 
 
@@ -66,6 +67,7 @@ class Entry:
     inbox_id: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
     remote_addr: str | None = None  # who caused it, where that is another than who acts
+    request_id: str = ""  # the same
 
 
 def record(
@@ -99,7 +101,7 @@ def record_many(entries: Iterable[Entry]) -> None:
             actor_kind=context.actor.kind,
             actor_id=context.actor.id,
             actor_name=context.actor.name,
-            cid=context.request_id,
+            cid=entry.request_id or context.request_id,
             remote_addr=entry.remote_addr or context.remote_addr,
         )
         for entry in entries

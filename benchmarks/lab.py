@@ -219,6 +219,13 @@ class Mailbot:
                 start_new_session=True,
             )
 
+    def stop(self, name: str) -> None:
+        """One of them, at once."""
+        process = self._running.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def pid(self, name: str) -> int:
         """Of the process with that name in the Procfile."""
         return self._running[name].pid

@@ -7,12 +7,16 @@ from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, raw_message
+from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, needs_filter, raw_message
 from delivery.console_outbox import sending_page
+from delivery.console_provider_events import ProviderEventAdmin
 from delivery.console_providers import ProviderAdmin
 from delivery.console_storage import StorageAdmin
+from delivery.esps import ESPS
+from delivery.esps.base import Hook
+from delivery.fidelity import Fidelity
 from delivery.inbound.process import retry_failed
-from delivery.models import InboundMail, OutboundMail, Recipient, StorageFigures
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, Recipient, StorageFigures
 from delivery.outbound.states import State
 from delivery.outbound.unknown import settle_unknown
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
@@ -22,14 +26,21 @@ from mailbot.lib.console_cells import badge_column, flag_column, link_column, sh
 from threads.models import Message
 
 MOST_SHOWN = 500
+# What brings mail in: ourselves, and the ESPs that take it in for their customers.
+SOURCES = {
+    "smtp": "SMTP",
+    "sandbox": "sandbox",
+    **{key: esp.label for key, esp in ESPS.items() if Hook.INBOUND in esp.views},
+}
+FIDELITIES: dict[str, str] = {
+    Fidelity.EXACT: "byte for byte as it was sent",
+    Fidelity.DECODED: "the ESP made text of it, so that characters that are not UTF-8 are lost",
+    Fidelity.REBUILT: "put together from the fields that the ESP gives",
+}
 
 admin.site.register(StorageFigures, StorageAdmin)
 admin.site.register(Provider, ProviderAdmin)
-
-
-def _needs_filter(needs: dict[str, tuple[str, Any]]) -> type[admin.SimpleListFilter]:
-    choices = [(name, label) for name, (label, _) in needs.items()]
-    return choice_filter("needs", "need", choices, lambda rows, name: needs[name][1](rows) if name in needs else rows)
+admin.site.register(ProviderEvent, ProviderEventAdmin)
 
 
 TRY_AGAIN = Question(
@@ -51,6 +62,16 @@ def envelope_recipients(mail: InboundMail) -> Any:
 @admin.display(description="from")
 def envelope_sender(mail: InboundMail) -> Any:
     return shortened(mail.envelope_sender or "<>", 40)
+
+
+@admin.display(description="source")
+def came_by(mail: InboundMail) -> str:
+    return SOURCES.get(mail.source, mail.source)
+
+
+@admin.display(description="fidelity")
+def what_is_kept(mail: InboundMail) -> str:
+    return f"{mail.fidelity}: {FIDELITIES[mail.fidelity]}" if mail.fidelity in FIDELITIES else mail.fidelity
 
 
 # How far a row of either queue is, above everything else on its page.
@@ -79,13 +100,13 @@ class InboundMailAdmin(ConsoleAdmin):
         "size",
         "attempts",
         text_column("error", length=60),
-        "source",
+        came_by,
         time_column("received_at", "received"),
     ]
     list_filter = [
-        _needs_filter(INBOUND_NEEDS),
+        needs_filter(INBOUND_NEEDS),
         choice_filter("state", "state", InboundMail.State.choices, inbound_in_state),
-        choice_filter("source", "source", [("smtp", "SMTP"), ("sandbox", "sandbox")]),
+        choice_filter("source", "source", list(SOURCES.items())),
     ]
     search_fields = ["envelope_sender", "recipients__icontains", "remote_addr__exact", "sha256__exact"]
     search_ids = {"inmail": "pk"}
@@ -109,7 +130,8 @@ class InboundMailAdmin(ConsoleAdmin):
             "Came from",
             {
                 "fields": [
-                    "source",
+                    came_by,
+                    what_is_kept,
                     text_column("remote_addr", "peer address"),
                     text_column("helo", "HELO"),
                     flag_column("tls", "TLS"),
@@ -150,7 +172,7 @@ class InboundMailAdmin(ConsoleAdmin):
     @admin.action(description="Try again…", permissions=["operate"])
     def try_again(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         failed = queryset.filter(state=InboundMail.State.FAILED)
-        return self.ask_first(request, failed, TRY_AGAIN, lambda mail, reason: retry_failed([mail]) == 1)
+        return self.ask_first(request, failed, TRY_AGAIN, lambda mail, reason: retry_failed([mail], reason) == 1)
 
     def offers(self, action: str, row: InboundMail) -> bool:
         return row.state == InboundMail.State.FAILED
@@ -203,7 +225,7 @@ class OutboundMailAdmin(ConsoleAdmin):
         text_column("error", length=60),
     ]
     list_filter = [
-        _needs_filter(OUTBOUND_NEEDS),
+        needs_filter(OUTBOUND_NEEDS),
         choice_filter("state", "state", [(state.value, state.value) for state in State]),
         choice_filter("mode", "mode", Mode.choices),
         AccountFilter,
@@ -234,6 +256,7 @@ class OutboundMailAdmin(ConsoleAdmin):
                 "fields": [
                     text_column("provider"),
                     text_column("provider_message_id", "its id", 200),
+                    text_column("final_message_id", "final Message-ID", 200),
                     flag_column("track_opens"),
                 ]
             },

@@ -1,21 +1,25 @@
-"""What of the two queues needs an operator: the start page counts it, the lists filter by it, and both mean the same rows."""
+"""What of the queues needs an operator: the start page counts it, the lists filter by it, and both mean the same rows."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
+from delivery.models import IN_TROUBLE, ProviderEvent
 from delivery.outbound.states import State
 from delivery.raw import RawGone, raw_of
+from inboxes.console import choice_filter
 from inboxes.console_roles import Can, visible
 from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Message
 
 Rows = QuerySet[Any]
+Narrow = Callable[[Rows], Rows]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,23 @@ def recently_failed(mails: Rows) -> Rows:
     return mails.filter(state=State.FAILED, finished_at__gte=timezone.now() - RECENTLY)
 
 
-Narrow = Callable[[Rows], Rows]
+def late_events(events: Rows) -> Rows:
+    """Due for a minute, and nobody has taken it or whoever did is gone. One that waits for its next try is not late."""
+    before = timezone.now() - LATE
+    return events.filter(Q(lease_until=None) | Q(lease_until__lt=before), processed_at=None, next_attempt_at__lt=before)
+
+
+def events_in_state(events: Rows, state: str) -> Rows:
+    """Among millions that are processed, each of the others by the index that has it."""
+    if state == ProviderEvent.State.PENDING:
+        return events.filter(processed_at=None)
+    narrowed = events.filter(state=state)
+    return narrowed if state == ProviderEvent.State.PROCESSED else narrowed.filter(IN_TROUBLE)
+
+
+def recently_in(state: str) -> Narrow:
+    return lambda events: events.filter(state=state, processed_at__gte=timezone.now() - RECENTLY)
+
 
 INBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
     "late": ("waiting for more than a minute", late_inbound),
@@ -64,6 +84,17 @@ OUTBOUND_NEEDS: dict[str, tuple[str, Narrow]] = {
     "sending": ("being sent", lambda mails: mails.filter(state=State.SENDING)),
     "failed": ("failed in the last 24 hours", recently_failed),
 }
+PROVIDER_EVENT_NEEDS: dict[str, tuple[str, Narrow]] = {
+    "failed": ("failed in the last 24 hours", recently_in("failed")),
+    "late": ("overdue for more than a minute", late_events),
+    "unmatched": ("unmatched in the last 24 hours", recently_in("unmatched")),
+    "retried": ("waiting for another try", lambda events: events.filter(processed_at=None, attempts__gt=0)),
+}
+
+
+def needs_filter(needs: Mapping[str, tuple[str, Narrow]]) -> type[admin.SimpleListFilter]:
+    choices = [(name, label) for name, (label, _) in needs.items()]
+    return choice_filter("needs", "need", choices, lambda rows, name: needs[name][1](rows) if name in needs else rows)
 
 
 def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:

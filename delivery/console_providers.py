@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 
+from delivery.console_provider_calls import (
+    events_of_a_day,
+    missing_secrets,
+    on_the_wire,
+    troubled,
+    waits_until,
+    webhooks,
+)
 from delivery.console_provider_forms import ChooseEspForm, ProviderForm, TestMailForm
 from delivery.esps import ESPS
 from delivery.outbound.queue import Blocked, TooLarge
@@ -18,7 +25,6 @@ from delivery.provider_rows import (
     queue_test,
     resume_provider,
     rotate_token,
-    webhook_urls,
 )
 from inboxes.console import AccountFilter, ConsoleAdmin, Question, choice_filter
 from inboxes.console_roles import Can, Rows, is_superuser, may, may_in, visible
@@ -95,18 +101,32 @@ class ProviderAdmin(ConsoleAdmin):
     search_help_text = "Name, or an id."
     change_form_template = "admin/inboxes/provider/change_form.html"
     change_list_template = "admin/inboxes/provider/change_list.html"
-    fields = [
-        provider_status,
-        text_column("paused_reason", "why", 500),
-        esp_label,
-        credentials_state,
-        link_column("account", "inboxes_account"),
-        flag_column("is_default", "default"),
-        link_column("fallback", "inboxes_provider"),
-        "concurrency",
-        time_column("waits_until", "asked to wait until"),
-        time_column("created_at", "created"),
-        "id",
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    provider_status,
+                    text_column("paused_reason", "why", 500),
+                    esp_label,
+                    credentials_state,
+                    link_column("account", "inboxes_account"),
+                    "id",
+                ]
+            },
+        ),
+        (
+            "Sending",
+            {
+                "fields": [
+                    on_the_wire,
+                    waits_until,
+                    flag_column("is_default", "default"),
+                    link_column("fallback", "inboxes_provider"),
+                    time_column("created_at", "created"),
+                ]
+            },
+        ),
     ]
     actions = ["pause_providers", "resume_providers", "rotate_tokens", "delete_providers"]
 
@@ -141,8 +161,15 @@ class ProviderAdmin(ConsoleAdmin):
 
     def details(self, request: HttpRequest, row: Provider) -> dict[str, Any]:
         """Webhook addresses hold a secret, which is the owner's."""
-        manages = self._manages(request, row)
-        return {"may_manage": manages, "webhooks": webhook_urls(row, settings.MAILBOT_URL) if manages else {}}
+        manages, hooks = self._manages(request, row), webhooks(row)
+        return {
+            "may_manage": manages,
+            "esp": esp_label(row),
+            "webhooks": hooks,
+            "missing": missing_secrets(hooks),
+            "events_of_a_day": events_of_a_day(row),
+            "troubled": troubled(row) if manages else [],
+        }
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """Which ESP, then what it wants."""

@@ -306,6 +306,9 @@ class SendAttempt(models.Model):
         return f"{self.number}: {self.outcome}"
 
 
+IN_TROUBLE = any_of("state", "unmatched", "failed")  # events that were given up, as the index has them
+
+
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
     def due(self, now: datetime | None = None) -> ProviderEventQuerySet:
         """Not processed, and held by nobody: what came in just now, or is due for another try."""
@@ -362,6 +365,12 @@ class ProviderEvent(models.Model):
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(processed_at=None), name="provider_event_unfinished"),
             models.Index(fields=["processed_at"], name="provider_event_processed"),
+            models.Index(fields=["provider", "id"], name="provider_event_of_provider"),
+            models.Index(
+                fields=["provider", "id"],
+                condition=IN_TROUBLE,
+                name="provider_event_in_trouble",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ A row of an account is that account's own; one without an account is shared by a
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from auditlog.context import disable_auditlog
@@ -25,6 +26,7 @@ from threads.mime import Address
 from threads.models import Message
 
 MOST_FALLBACKS = 5  # how long a chain of them may be
+CALLS_NOTED_EVERY = timedelta(minutes=1)
 SETTINGS = ("name", "is_default", "fallback", "concurrency")
 
 
@@ -220,6 +222,13 @@ def queue_test(provider: Provider, inbox: Inbox, to: str) -> Message:
 
 def note_test(provider: Provider, inbox: Inbox, to: str) -> None:
     _note(Act.PROVIDER_TESTED, provider, to=to, inbox=inbox.address)
+
+
+def note_call(provider: Provider, hook: str) -> None:
+    """That its ESP called. At most once a minute: the row is locked while a worker looks whether there is room for another mail."""
+    column, now = f"{hook}_called_at", timezone.now()
+    if (last := getattr(provider, column)) is None or now - last > CALLS_NOTED_EVERY:
+        Provider.objects.filter(pk=provider.pk).update(**{column: now})
 
 
 def webhook_urls(provider: Provider, base: str) -> dict[str, str]:

@@ -211,6 +211,11 @@ class Provider(models.Model):
     waits_until = models.DateTimeField(
         null=True, editable=False, help_text="It asked us to wait (Retry-After): until then nothing is handed to it."
     )
+    # To the minute. Of mail that comes whole with a call no event is kept, which could tell it.
+    tracking_called_at = models.DateTimeField(
+        null=True, editable=False, help_text="when its ESP last called with news of mail"
+    )
+    inbound_called_at = models.DateTimeField(null=True, editable=False, help_text="when it last called with mail")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = TenantManager(inbox=None, whole_account=True)

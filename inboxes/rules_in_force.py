@@ -15,9 +15,10 @@ from mailbot.lib.bulk import places
 EFFECTS = tuple(effect.value for effect in AddressRule.Effect)
 
 
-def with_rules_flag(inboxes: QuerySet[Inbox], direction: str) -> QuerySet[Any]:
-    """Each inbox with `has_rules`: whether it is under any rule of this direction. Two look-ups in an index for each, and no query more."""
-    rules = AddressRule.objects.filter(direction=direction)
+def with_rules_flag(inboxes: QuerySet[Inbox], direction: str | None = None) -> QuerySet[Any]:
+    """Each inbox with `has_rules`: whether it is under any rule of this direction, or of any. Two look-ups in an index for each, and no
+    query more."""
+    rules = AddressRule.objects.filter(direction=direction) if direction else AddressRule.objects.all()
     own = rules.filter(inbox_id=OuterRef("pk"), inbox__isnull=False)
     shared = rules.filter(account_id=OuterRef("account_id"), mode=OuterRef("mode"), inbox__isnull=True)
     return inboxes.annotate(has_rules=Exists(own) | Exists(shared))

@@ -9,8 +9,8 @@ from django.db.models import Count, Min, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS
-from delivery.models import InboundMail, OutboundMail
+from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, PROVIDER_EVENT_NEEDS
+from delivery.models import InboundMail, OutboundMail, ProviderEvent
 from delivery.outbound.states import State
 from delivery.raw_mover import refused
 from inboxes.console_roles import is_superuser, visible
@@ -29,6 +29,7 @@ NAVIGATION = (
     ("delivery.OutboundMail", "Outbound"),
     ("delivery.StorageFigures", "Storage"),
     ("inboxes.Provider", "Providers"),
+    ("delivery.ProviderEvent", "Provider events"),
     ("inboxes.AddressRule", "Lists"),
     ("inboxes.ApiKey", "API keys"),
     ("inboxes.Account", "Accounts"),
@@ -80,7 +81,12 @@ def tally(label: str, rows: Rows, since: str, url: str, tone: str = "busy") -> T
 
 def needs_you(request: HttpRequest) -> list[Tally]:
     """What is stuck, failed, unknown or stopped, the worst first; empty when nothing needs an operator."""
-    found = [*_outbound_needs(request), *_inbound_needs(request), *_stopped_inboxes(request)]
+    found = [
+        *_outbound_needs(request),
+        *_inbound_needs(request),
+        *_provider_event_needs(request),
+        *_stopped_inboxes(request),
+    ]
     return sorted((one for one in found if one.count), key=lambda one: one.tone != "bad")
 
 
@@ -120,6 +126,23 @@ def _inbound_needs(request: HttpRequest) -> list[Tally]:
     ]
 
 
+def _provider_event_needs(request: HttpRequest) -> list[Tally]:
+    """Not those of no mail of ours: where other software sends through the same account of an ESP, most are."""
+    if not is_superuser(request):
+        return []
+    shown = {"failed": ("processed_at", "bad"), "late": ("next_attempt_at", "warn")}
+    return [
+        tally(
+            f"Provider events {PROVIDER_EVENT_NEEDS[name][0]}",
+            PROVIDER_EVENT_NEEDS[name][1](ProviderEvent.objects.all()),
+            since,
+            list_url("delivery_providerevent", needs=name),
+            tone,
+        )
+        for name, (since, tone) in shown.items()
+    ]
+
+
 def _stopped_inboxes(request: HttpRequest) -> list[Tally]:
     inboxes = visible(request, Inbox.objects.all())
     stopped = {"tripped": ("Inboxes stopped by a breaker", "bad"), "paused": ("Inboxes paused", "warn")}
@@ -130,7 +153,7 @@ def _stopped_inboxes(request: HttpRequest) -> list[Tally]:
 
 
 def queues(request: HttpRequest) -> list[Tally]:
-    """Both queues as they are, also when all is well."""
+    """The queues as they are, also when all is well."""
     mails, inbound, outbound = (
         visible(request, OutboundMail.objects.all()),
         "delivery_inboundmail",
@@ -148,8 +171,15 @@ def queues(request: HttpRequest) -> list[Tally]:
         return shown
     stored = InboundMail.objects.unfinished().filter(state=InboundMail.State.STORED)
     processing = InboundMail.objects.unfinished().filter(state=InboundMail.State.PROCESSING)
+    events = ProviderEvent.objects.filter(processed_at=None)
     return [
         tally("Inbound, waiting", stored, "received_at", list_url(inbound, state="stored")),
         tally("Inbound, being read", processing, "received_at", list_url(inbound, state="processing")),
         *shown,
+        tally(
+            "Provider events, to be processed",
+            events,
+            "received_at",
+            list_url("delivery_providerevent", state="pending"),
+        ),
     ]

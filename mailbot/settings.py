@@ -209,6 +209,8 @@ EMAIL_BACKEND = env.text("MAILBOT_EMAIL_BACKEND", "django.core.mail.backends.con
 ANYMAIL = env.prefixed("ANYMAIL_")
 vars().update(env.relay(EMAIL_RELAY, timeout=30))
 
+# Seconds until a mail whose worker does not come back is unknown. Longer than a provider may take to answer (30 s) by far.
+SEND_LEASE = env.number("MAILBOT_SEND_LEASE", 300, minimum=5)
 # Mails that a worker process has on their way at once; 0: one after the other.
 SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
 

@@ -12,11 +12,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from delivery.claims import claim
-from delivery.models import InboundMail, OutboundMail
+from delivery.models import InboundMail, OutboundMail, ProviderEvent
 from delivery.outbound.outcomes import Outcome, Result
 from delivery.outbound.send import send_due_mail, settle
 from delivery.outbound.states import State
-from inboxes.models import Account, Inbox, Membership
+from inboxes.models import Account, Inbox, Membership, Provider
 from tests.cast import Caller
 from tests.mailing import deliver, mail, store
 
@@ -68,6 +68,14 @@ def failed_inbound(inbox: Inbox, subject: str = "Poison") -> InboundMail:
     newest = InboundMail.objects.order_by("-pk")
     newest.filter(pk=newest[0].pk).update(state="failed", attempts=4, error="ValueError: it cannot be read")
     return newest[0]
+
+
+def failed_event(provider: Provider, **columns: Any) -> ProviderEvent:
+    """What an ESP told, and what could not be worked on."""
+    told = {"kind": "tracking", "type": "bounced", "recipient": "ann@example.com", "payload": {"RecordType": "Bounce"}}
+    ended = {"state": "failed", "attempts": 7, "error": "It broke.", "processed_at": timezone.now()}
+    named = {"key": f"event {ProviderEvent.objects.count()}"}
+    return ProviderEvent.objects.create(provider=provider, **{**named, **told, **ended, **columns})
 
 
 def fill(caller: Caller, inbox: Inbox, number: int) -> None:

@@ -407,5 +407,9 @@ def _make_received(inbox: Inbox, message: Message, reason: str) -> None:
 
 def note_final_message_id(message_id: str, final: str) -> None:
     """A provider gave this mail of ours another Message-ID: answers name that one."""
-    bracketed = final if final.startswith("<") else f"<{final}>"
-    Message.objects.filter(pk=message_id).update(final_id_digest=message_id_digest(bracketed))
+    Message.objects.filter(pk=message_id).update(final_id_digest=final_id_digest(final))
+
+
+def final_id_digest(final: str) -> str:
+    """What such a Message-ID is found by; nothing for none. Some providers tell it without its brackets."""
+    return message_id_digest(final if final.startswith("<") or not final else f"<{final}>")

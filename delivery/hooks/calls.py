@@ -94,9 +94,14 @@ def _store_events(rows: Sequence[ProviderEvent]) -> Taken:
     """A row that is there by its key stays as it is: the ESP told it before."""
     with transaction.atomic():
         ProviderEvent.objects.bulk_create(rows, ignore_conflicts=True)
-        for task in {NEWS_TASK if row.kind == ProviderEvent.Kind.TRACKING else FETCH_TASK for row in rows}:
-            ring_on_commit(task)
+        ring_for({row.kind for row in rows})
     return Taken(events=len(rows))
+
+
+def ring_for(kinds: Iterable[str]) -> None:
+    """Once the transaction is committed, for whoever works on events of these kinds."""
+    for task in {NEWS_TASK if kind == ProviderEvent.Kind.TRACKING else FETCH_TASK for kind in kinds}:
+        ring_on_commit(task)
 
 
 def _news(provider: Provider, esp: type[Esp], event: Any) -> ProviderEvent:

@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -11,14 +10,12 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from delivery.claims import new_token
-from delivery.hooks.calls import NEWS_TASK
 from delivery.models import OutboundMail, ProviderEvent
 from delivery.outbound.outcomes import Report
 from delivery.outbound.states import State
 from delivery.outbound.tracking import FOLLOWS, STATUS_OF, apply_reports
 from delivery.outbound.unknown import settle_by_news
 from mailbot.lib.clock import database_now
-from mailbot.lib.hints import ring_on_commit
 from threads.conversation import note_final_message_id
 from threads.events import EventType
 
@@ -170,13 +167,3 @@ def _later(event: ProviderEvent, why: str, in_the_end: ProviderEvent.State) -> N
     else:
         columns |= {"state": in_the_end, "processed_at": timezone.now()}
     ours.update(lease_token="", lease_until=None, **columns)
-
-
-def retry_events(events: Sequence[ProviderEvent]) -> int:
-    """An operator tries those again that failed or found no mail; how many."""
-    again = ProviderEvent.objects.filter(pk__in=[event.pk for event in events], processed_at__isnull=False)
-    with transaction.atomic():
-        ring_on_commit(NEWS_TASK)
-        pending = {"state": ProviderEvent.State.PENDING, "attempts": 0, "error": "", "processed_at": None}
-        ended = (ProviderEvent.State.FAILED, ProviderEvent.State.UNMATCHED)
-        return again.filter(state__in=ended).update(next_attempt_at=database_now(), **pending)

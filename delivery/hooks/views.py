@@ -21,6 +21,7 @@ from django.views.decorators.csrf import csrf_exempt
 from delivery.esps.base import Hook, MissingSecret, NotForUs
 from delivery.hooks.calls import NoRoom, take_call
 from delivery.inbound.receive import StorageError
+from delivery.provider_rows import note_call
 from inboxes.models import Provider
 from mailbot.lib import metrics
 from mailbot.lib.crypto import CannotDecrypt
@@ -70,6 +71,7 @@ def _taken(provider: Provider, kind: Hook, request: HttpRequest) -> JsonResponse
     except (NoRoom, StorageError, FetchFailed) as error:
         return _later(f"It cannot be kept now: {error}" if str(error) else "The account has no room left.")
     metrics.note_call(provider.esp, kind)
+    note_call(provider, kind)
     return JsonResponse({"events": taken.events, "mails": taken.mails})
 
 

@@ -222,9 +222,10 @@ def _put_back(mail: InboundMail, error: Exception) -> None:
 
 
 @transaction.atomic
-def retry_failed(mails: Sequence[InboundMail]) -> int:
+def retry_failed(mails: Sequence[InboundMail], reason: str = "") -> int:
     """An operator's button: give failed mails their attempts back. How many there were."""
     failed = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], state=InboundMail.State.FAILED)
-    record_many(Entry(Act.INBOUND_RETRIED, mail, "") for mail in failed.defer("raw"))
+    about = {"reason": reason} if reason else {}
+    record_many(Entry(Act.INBOUND_RETRIED, mail, "", changes=about) for mail in failed.defer("raw"))
     ring_on_commit(PROCESS_TASK)
     return failed.update(state=InboundMail.State.STORED, attempts=0, next_attempt_at=timezone.now())

@@ -9,6 +9,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from delivery.claims import new_token
@@ -19,7 +20,7 @@ from delivery.outbound.states import State
 from inboxes.models import Inbox, Mode, Provider
 from mailbot.lib.clock import database_now
 
-SEND_LEASE = timedelta(minutes=5)
+SEND_LEASE = timedelta(seconds=settings.SEND_LEASE)
 LOOKS_FOR = 1.0  # seconds: meanwhile no outcome is written
 Mails = list[OutboundMail]
 # From one inbox with due mail to the next, by index: however much one of them has queued, it is looked at once. The ids of inboxes are
@@ -34,6 +35,14 @@ WITH RECURSIVE walk(inbox_id) AS (
     ) FROM walk WHERE walk.inbox_id IS NOT NULL
 )
 SELECT inbox_id FROM walk WHERE inbox_id IS NOT NULL LIMIT %s
+"""
+
+
+_FIRST_OF_ONE = """
+SELECT * FROM (
+    SELECT id, inbox_id, mode, attempts, carrier_id FROM delivery_outboundmail
+    WHERE inbox_id = %s AND state = 'queued' AND next_attempt_at <= %s ORDER BY next_attempt_at, id LIMIT %s
+) AS first_due
 """
 
 
@@ -89,9 +98,8 @@ def claim_next(ring: Ring, places: int) -> Mails:
 
 
 def _claim_of(inboxes: list[str], ring: Ring, places: int) -> Mails:
-    waiting = [mail for inbox in inboxes for mail in _first_due(inbox, -(-places // len(inboxes)))]
     taken: Mails = []
-    for carrier, mails in _by_carrier(waiting).items():
+    for carrier, mails in _by_carrier(_first_due(inboxes, -(-places // len(inboxes)))).items():
         in_turn = ring.in_turn(mails, carrier)
         claimed = {mail.pk: mail for mail in _take(in_turn, carrier, places - len(taken))}
         ordered = [claimed[mail.pk] for mail in in_turn if mail.pk in claimed]
@@ -110,9 +118,11 @@ def claim_one(mail_id: str) -> OutboundMail | None:
     return None
 
 
-def _first_due(inbox_id: str, most: int) -> Iterable[OutboundMail]:
-    rows = OutboundMail.objects.due().filter(inbox_id=inbox_id).order_by("next_attempt_at", "pk")
-    return rows.only("inbox_id", "mode", "attempts", "carrier_id")[:most]
+def _first_due(inboxes: list[str], most: int) -> Mails:
+    """The oldest of each, so many, with the columns that matter here. One statement: asked one by one, they were a third of a claim."""
+    now = connection.ops.adapt_datetimefield_value(database_now())
+    parameters = [parameter for inbox in inboxes for parameter in (inbox, now, most)]
+    return list(OutboundMail.objects.raw(" UNION ALL ".join([_FIRST_OF_ONE] * len(inboxes)), parameters))
 
 
 def _by_carrier(waiting: Iterable[OutboundMail]) -> dict[Provider | None, Mails]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
+from urllib.request import getproxies
 
 from django.core.mail import get_connection
 
@@ -95,6 +96,10 @@ def _opened(row: Provider) -> Any:
             public_addresses(host, HTTPS)
     backend = noting(get_connection(esp.backend, fail_silently=False, **esp.options(credentials)))
     backend.open()
+    if session := getattr(backend, "session", None):
+        session.max_redirects = 0  # an API does not move, and a tenant's could lead into the server's own network
+        # Asked for each request otherwise: a tenth of what a mail costs here.
+        session.trust_env = bool(getproxies())
     return backend
 
 

@@ -5,7 +5,8 @@ from email.encoders import encode_base64
 from email.message import Message as ParsedMessage
 from email.mime.base import MIMEBase
 from email.parser import BytesParser
-from email.policy import default as modern_policy
+from email.policy import EmailPolicy
+from functools import lru_cache
 from typing import Any
 
 from django.core.mail import EmailMessage, EmailMultiAlternatives
@@ -19,6 +20,21 @@ OWN_HEADERS = frozenset(
     {"from", "to", "cc", "bcc", "subject", "reply-to", "mime-version", "content-type", "content-transfer-encoding"}
 )
 REFUSED = frozenset({"invalid", "rejected", "failed"})  # what Anymail calls recipients that the ESP did not take
+
+
+class _Remembering(EmailPolicy):
+    """The email package reads a header anew each time that it is asked for it, and asks ten times for one Content-Type."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return value if hasattr(value, "name") else _header(name, value)
+
+
+@lru_cache(maxsize=512)
+def _header(name: str, value: str) -> Any:
+    return EmailPolicy.header_fetch_parse(POLICY, name, value)
+
+
+POLICY = _Remembering()
 
 
 class RawMail:
@@ -45,7 +61,7 @@ class FixedMessage(EmailMessage):
 
 def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> EmailMessage:
     """The mail as an object, for ESPs that take fields and not MIME; every field comes out of the fixed bytes."""
-    parsed = BytesParser(policy=modern_policy).parsebytes(bytes(mail.raw))
+    parsed: Any = BytesParser(policy=POLICY).parsebytes(bytes(mail.raw))
     text, html = parsed.get_body(("plain",)), parsed.get_body(("html",))
     by_kind: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
     for recipient in recipients:
@@ -54,8 +70,8 @@ def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> Emai
         subject=str(parsed["Subject"] or ""),
         body=text.get_content() if text else "",
         from_email=str(parsed["From"]),
-        reply_to=[str(parsed["Reply-To"])] if parsed["Reply-To"] else None,
-        headers={name: str(value) for name, value in parsed.items() if name.lower() not in OWN_HEADERS},
+        reply_to=[str(reply_to)] if (reply_to := parsed["Reply-To"]) else None,
+        headers=_other_headers(parsed),
         to=by_kind["to"],
         cc=by_kind["cc"],
         bcc=by_kind["bcc"],
@@ -67,6 +83,16 @@ def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> Emai
     if mail.track_opens:
         message.track_opens = True  # type: ignore[attr-defined]
     return message
+
+
+def _other_headers(parsed: ParsedMessage) -> dict[str, str]:
+    """Only these are read: what a header says is found out each time that it is asked, and is most of the work here."""
+    policy = parsed.policy
+    return {
+        name: str(policy.header_fetch_parse(name, value))
+        for name, value in parsed.raw_items()
+        if name.lower() not in OWN_HEADERS
+    }
 
 
 def _attachment(part: ParsedMessage) -> MIMEBase:

@@ -21,9 +21,11 @@ from delivery.outbound.outcomes import Outcome, Result
 
 LONGEST_WAIT = timedelta(days=1)
 TOO_MANY = 429  # RFC 6585 4: by the customer, and not by the mail
-# Raised before a first octet of the request: no name, no route, no connection, no trust in whom we met.
+# Raised before a first octet of the request: no name, no route, no connection, no trust in whom we met. Or we were sent elsewhere, where
+# we do not go.
 NOT_CONNECTED = (
     requests.ConnectTimeout,
+    requests.TooManyRedirects,
     ConnectTimeoutError,
     NewConnectionError,
     ConnectionRefusedError,

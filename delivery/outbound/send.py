@@ -2,19 +2,20 @@
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from time import monotonic
+from time import monotonic, sleep
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
 from audit.actors import acting_for_request
 from audit.record import Act, record
-from delivery.esps import ESPS
 from delivery.inbound.receive import storable
 from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.choosing import provider_for
@@ -22,9 +23,11 @@ from delivery.outbound.claiming import Ring, claim_next, claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
 from delivery.outbound.queue import Blocked, why_not_send, why_not_to
 from delivery.outbound.sending import Handed, Sending, carrier_for, esp_of, hand_over
+from delivery.outbound.sent import final_message_id, is_plain, write_sent
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
-from inboxes.models import Provider
+from inboxes.models import Inbox, Provider
+from inboxes.rules_in_force import with_rules_flag
 from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
 from threads.conversation import note_final_message_id
@@ -35,6 +38,8 @@ log = logging.getLogger(__name__)
 lines = structlog.get_logger(__name__)
 
 _ring = Ring()  # of this process: who comes next is no different after a pause
+PAUSES = (0.2, 1.0, 3.0, 10.0)  # seconds between tries to write an outcome
+Written = TypeVar("Written")
 CLAIMS_FOR = 20.0  # seconds: then the worker looks at what else there is to do
 # When a mail that was refused for now is tried again; spread over a day, then it has failed.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 7200, 14400, 28800, 28800))
@@ -82,21 +87,11 @@ def _send_due(sending: Sending) -> int:
     while True:
         taken = claim_next(_ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
         tried += len(taken)
-        for mail in taken:
-            if not _is_blocked(mail):
-                sending.start(mail)
+        for mail in _without_blocked(taken):
+            sending.start(mail)
         if not taken and not sending.is_busy:
             return tried
         _settle_finished(sending)
-
-
-def _settle_finished(sending: Sending) -> None:
-    """Each by itself: one that cannot be written must not cost the others their outcomes. Its lease runs out, and it is unknown."""
-    for handed in sending.finished():
-        try:
-            _settle_handed(handed)
-        except Exception:
-            log.exception("The outcome %s of %s is not written", handed.outcome.result, handed.mail.pk)
 
 
 def send_outbound_mail(mail_id: str) -> None:
@@ -111,22 +106,85 @@ def send_outbound_mail(mail_id: str) -> None:
     _settle_handed(hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
 
 
+def _settle_finished(sending: Sending) -> None:
+    """Those that were simply taken at once, the others each by itself: one that cannot be written must not cost the others their
+    outcomes. Its lease runs out, and it is unknown."""
+    handed = [each._replace(outcome=_storable(each.outcome)) for each in sending.finished()]
+    written = _written_together([each for each in handed if is_plain(each.outcome)])
+    for each in handed:
+        if each.mail.pk not in written:
+            try:
+                _settle_handed(each)
+            except Exception:
+                log.exception("The outcome %s of %s is not written", each.outcome.result, each.mail.pk)
+
+
+def _written_together(plain: list[Handed]) -> set[str]:
+    """The ids of those that are written. Whoever is not among them is looked at alone."""
+    if len(plain) < 2:
+        return set()
+    try:
+        written = _patiently(write_sent, plain)
+    except Exception:
+        log.exception("%d outcomes are written one by one", len(plain))
+        return set()
+    for each in plain:
+        if each.mail.pk in written:
+            with bound_contextvars(mail_id=each.mail.pk, inbox_id=each.mail.inbox_id, request_id=each.mail.request_id):
+                _say(each, State.SENT)
+    return written
+
+
+def _patiently(write: Callable[..., Written], *arguments: Any) -> Written:
+    """A database that is away comes back, mostly within the lease, and what was sent must not become unknown for it."""
+    for pause in PAUSES:
+        try:
+            return write(*arguments)
+        except (OperationalError, InterfaceError) as error:
+            log.warning("The outcome cannot be written now: %s", error)
+            connection.close_if_unusable_or_obsolete()
+            sleep(pause)
+    return write(*arguments)
+
+
 def _settle_handed(handed: Handed) -> None:
-    mail, outcome, carrier, started_at, seconds = handed
-    settle(mail, outcome, carrier, started_at, seconds)
+    """Write the outcome, and tell of it: the trail and the log name the request that the mail came by."""
+    mail = handed.mail
+    with acting_for_request(mail.request_id), bound_contextvars(mail_id=mail.pk, inbox_id=mail.inbox_id):
+        _say(handed, _patiently(_settle, mail, handed.outcome, handed.carrier, handed.started_at))
 
 
-def _is_blocked(mail: OutboundMail) -> bool:
-    blocked = _why_blocked(mail)
+def _say(handed: Handed, state: State | None) -> None:
+    mail, outcome, carrier, _, seconds = handed
+    if state is None:
+        log.warning("Our lease is over, the outcome %s is not written.", outcome.result)
+        return
+    metrics.note_settled(esp_of(mail), outcome.result.value, state.value)
+    took = {} if seconds is None else {"duration_ms": round(seconds * 1000, 1)}
+    told = {"provider": carrier, "outcome": outcome.result.value, "state": state.value, **took}
+    # What the provider said stands in the row and in the trail: it may quote the mail.
+    lines.info("send", account_id=mail.account_id, esp=esp_of(mail), attempt=mail.attempts + 1, **told)
+
+
+def _without_blocked(taken: list[OutboundMail]) -> list[OutboundMail]:
+    """Those that may go; of the others it is written why not."""
+    inboxes = Inbox.objects.filter(pk__in={mail.inbox_id for mail in taken})
+    ruled = {inbox.pk for inbox in with_rules_flag(inboxes) if inbox.has_rules} if taken else set()
+    return [mail for mail in taken if not _is_blocked(mail, has_rules=mail.inbox_id in ruled)]
+
+
+def _is_blocked(mail: OutboundMail, *, has_rules: bool = True) -> bool:
+    blocked = _why_blocked(mail, has_rules)
     if blocked:
         settle(mail, blocked, "mailbot", timezone.now())
     return blocked is not None
 
 
-def _why_blocked(mail: OutboundMail) -> Outcome | None:
+def _why_blocked(mail: OutboundMail, has_rules: bool) -> Outcome | None:
     try:
         why_not_send(mail.inbox)
-        why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
+        if has_rules:
+            why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
     except Blocked as blocked:
         return Outcome(Result.BLOCKED, blocked.detail)
     if mail.again_before is not None and timezone.now() >= mail.again_before:
@@ -141,21 +199,8 @@ def _parent_of(mail: OutboundMail) -> Message | None:
     return parents.first() if parent_id else None
 
 
-def settle(
-    mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime, seconds: float | None = None
-) -> None:
-    """Write the outcome, and tell of it: the trail and the log name the request that the mail came by."""
-    outcome = _storable(outcome)
-    with acting_for_request(mail.request_id), bound_contextvars(mail_id=mail.pk, inbox_id=mail.inbox_id):
-        state = _settle(mail, outcome, carrier, started_at)
-        if state is None:
-            log.warning("Our lease is over, the outcome %s is not written.", outcome.result)
-            return
-        metrics.note_settled(esp_of(mail), outcome.result.value, state.value)
-        took = {} if seconds is None else {"duration_ms": round(seconds * 1000, 1)}
-        told = {"provider": carrier, "outcome": outcome.result.value, "state": state.value, **took}
-        # What the provider said stands in the row and in the trail: it may quote the mail.
-        lines.info("send", account_id=mail.account_id, esp=esp_of(mail), attempt=mail.attempts + 1, **told)
+def settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: datetime) -> None:
+    _settle_handed(Handed(mail, _storable(outcome), carrier, started_at, None))
 
 
 def _storable(outcome: Outcome) -> Outcome:
@@ -200,8 +245,7 @@ def _settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: date
 
 def _ids(mail: OutboundMail, provider_message_id: str) -> dict[str, object]:
     """The provider's id, and the Message-ID that recipients see where that can be told from it."""
-    esp = ESPS.get(mail.carrier.esp) if mail.carrier else None
-    final = esp.final_message_id(provider_message_id, mail.carrier.credentials) if esp and mail.carrier else ""
+    final = final_message_id(mail, provider_message_id)
     return {"provider_message_id": provider_message_id, **({"final_message_id": final} if final else {})}
 
 

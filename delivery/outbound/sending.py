@@ -1,5 +1,6 @@
 """Handing mails over, several at once: threads that talk to providers and touch no database."""
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
@@ -13,12 +14,14 @@ from structlog.contextvars import bound_contextvars
 
 from audit.actors import acting_for_request
 from delivery.models import OutboundMail
-from delivery.outbound.outcomes import Outcome
+from delivery.outbound.outcomes import Outcome, Result
 from delivery.outbound.providers import Carrier, DjangoBackend, EspCarrier
 from delivery.outbound.sandbox import Sandbox
 from inboxes.models import Mode
 from mailbot.lib import metrics
 from mailbot.lib.failpoints import failpoint
+
+log = logging.getLogger(__name__)
 
 LOOKS_EVERY = 0.2  # seconds: what came due meanwhile need not wait for a provider that is slow
 
@@ -28,7 +31,7 @@ class Handed(NamedTuple):
     outcome: Outcome
     carrier: str
     started_at: datetime
-    seconds: float
+    seconds: float | None  # None: it was handed to nobody
 
 
 def esp_of(mail: OutboundMail) -> str:
@@ -50,7 +53,11 @@ def hand_over(mail: OutboundMail, carrier: Carrier) -> Handed:
     started_at, began = timezone.now(), monotonic()
     failpoint("send.claimed")
     with acting_for_request(mail.request_id), bound_contextvars(mail_id=mail.pk, inbox_id=mail.inbox_id):
-        outcome = carrier.send(mail, list(mail.recipients.all()))
+        try:
+            outcome = carrier.send(mail, list(mail.recipients.all()))
+        except Exception as error:  # a fault of ours, before anything was handed over or after it
+            log.exception("Handing over %s", mail.pk)
+            outcome = Outcome(Result.UNKNOWN, f"{type(error).__name__}: {error}")
     failpoint("send.handed-over")
     seconds = monotonic() - began
     metrics.note_handed_over(esp_of(mail), outcome.result.value, seconds)

@@ -65,12 +65,12 @@ def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
     for report in reports:
         if recipient := recipients.get(report.recipient):
             move_forward(recipient, report)
-    record_events(_news(mail, report) for report in reports)
+    record_events(news_of(mail, report) for report in reports)
     show_on_message(mail, list(recipients.values()))
     wake_on_commit({mail.inbox_id})
 
 
-def _news(mail: OutboundMail, report: Report) -> News:
+def news_of(mail: OutboundMail, report: Report) -> News:
     message = mail.message
     about = {**({"reason": report.reason} if report.reason else {}), **report.data}
     whose = (mail.account_id, mail.inbox_id, message.thread_id, message.pk, report.recipient)
@@ -78,11 +78,17 @@ def _news(mail: OutboundMail, report: Report) -> News:
 
 
 def move_forward(recipient: Recipient, report: Report) -> None:
+    if moved_forward(recipient, report):
+        recipient.save(update_fields=["status", "reason", "updated_at"])
+
+
+def moved_forward(recipient: Recipient, report: Report) -> bool:
+    """The same, not stored yet; whether there is anything to store."""
     status = STATUS_OF.get(report.event)
     if status is None or recipient.status not in FOLLOWS[status]:
-        return
+        return False
     recipient.status, recipient.reason, recipient.updated_at = status, report.reason, timezone.now()
-    recipient.save(update_fields=["status", "reason", "updated_at"])
+    return True
 
 
 def requeue(mail: OutboundMail) -> None:
@@ -90,13 +96,19 @@ def requeue(mail: OutboundMail) -> None:
     Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
     mail.recipients.filter(status=Status.UNKNOWN).update(status=Status.QUEUED, reason="", updated_at=timezone.now())
     recipients = list(mail.recipients.all())
-    record_events(_news(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
+    record_events(news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
     show_on_message(mail, recipients)
     wake_on_commit({mail.inbox_id})
 
 
 def show_on_message(mail: OutboundMail, recipients: list[Recipient]) -> None:
     """The message shows each recipient, and one status for all."""
+    shown, status = shown_of(recipients)
+    Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)
+
+
+def shown_of(recipients: list[Recipient]) -> tuple[list[dict[str, str]], Status]:
+    """`recipients` and `status` of a message."""
     shown = [
         {"address": r.address, "status": str(r.status), "reason": r.reason}
         for r in sorted(recipients, key=lambda r: r.pk)
@@ -104,4 +116,4 @@ def show_on_message(mail: OutboundMail, recipients: list[Recipient]) -> None:
     status = max(
         (Status(recipient.status) for recipient in recipients), key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED
     )
-    Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)
+    return shown, status

@@ -25,12 +25,28 @@ NOTHING = "–"
 TONES = {
     **dict.fromkeys(["failed", "bounced", "complained", "tripped", "unknown"], "bad"),
     **dict.fromkeys(
-        ["paused", "blocked", "deferred", "rejected", "held", "revoked", "expired", "test", "block", "full"], "warn"
+        [
+            "paused",
+            "blocked",
+            "deferred",
+            "rejected",
+            "held",
+            "revoked",
+            "expired",
+            "test",
+            "block",
+            "full",
+            "unmatched",
+        ],
+        "warn",
     ),
     **dict.fromkeys(["active", "sent", "delivered", "processed", "received", "usable", "open", "allow"], "good"),
-    **dict.fromkeys(["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live"], "busy"),
+    **dict.fromkeys(
+        ["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live", "pending"], "busy"
+    ),
 }
 _MAY_BREAK = re.compile(r"@(?=\S)|[^@\s]{24}(?=[^@\s])")
+MOST_JSON = 20_000  # characters
 SIZES = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -87,12 +103,13 @@ def list_url(model: str, **filters: str) -> str:
 
 
 def pretty(value: Any) -> SafeString:
-    """JSON for people."""
+    """JSON for people; of a long one the beginning, and how much is left out."""
     if not value:
         return SafeString(NOTHING)
-    return format_html(
-        '<pre class="foreign">{}</pre>', json.dumps(value, indent=2, ensure_ascii=False, default=str)[:20_000]
-    )
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    left_out = len(text) - MOST_JSON
+    note = f"\n… and {left_out:,} characters more" if left_out > 0 else ""
+    return format_html('<pre class="foreign">{}</pre>', text[:MOST_JSON] + note)
 
 
 def _column(show: Callable[[Any], Any], name: str, label: str) -> Cell:

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from delivery.storage_figures import count_storage
-from inboxes.models import Account, ApiKey, Inbox
+from inboxes.models import Account, ApiKey, Inbox, Provider
 from tests.cast import Caller
-from tests.console import HOSTILE, PASSWORD, failed_inbound, fill, list_of, page_of, person, unknown_mail
+from tests.console import HOSTILE, PASSWORD, failed_event, failed_inbound, fill, list_of, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
 from threads.models import Message
 
@@ -135,11 +135,16 @@ class TestConsole:
         live = Caller(acme, "Live", "live")
         unknown = unknown_mail(live, live.create_inbox(username="sales"))
         failed = failed_inbound(inbox)
+        made = live.post(
+            "/v1/providers", {"name": HOSTILE[:90], "esp": "mailgun", "credentials": {"api_key": "secret"}}
+        )
+        provider = Provider.objects.get(pk=made.json()["data"]["id"])
+        told = failed_event(provider, recipient=HOSTILE, error=HOSTILE, payload={"text": HOSTILE}, state="unmatched")
         fill(alice, inbox, 2)
         message = Message.objects.filter(inbox=inbox, direction="inbound").earliest("pk")
         count_storage()
         browser.sign_in("root")
-        rows = [inbox, message.thread, message, unknown, failed, alice.key, acme]
+        rows = [inbox, message.thread, message, unknown, failed, provider, told, alice.key, acme]
         for url in [
             "/admin/",
             *map(list_of, rows),

@@ -36,7 +36,7 @@ class TestRawObjects:
         columns = {"dedupe_key": "1", "recipients": [], "size": len(RAW), "sha256": "0" * 64, "raw": RAW}
         old.get_model("delivery", "InboundMail").objects.create(id="inmail_1", **columns)
         migrate("0003")
-        row = InboundMail.objects.get()
+        row = InboundMail.objects.only("raw", "raw_in_row").get()  # later columns are not there yet
         assert (bytes(row.raw), row.raw_in_row) == (RAW, True)
 
     @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL keeps long values elsewhere")

@@ -28,12 +28,14 @@ STEPS = {
     "500": "its own trouble, and nobody knows",
     "503": "its own trouble",
     "400": "refused for good",
+    "307": "not taken, and sent elsewhere",
     "hang": "taken, and no answer for n seconds (60)",
     "drip": "taken, and an answer of one octet every n milliseconds (50)",
     "cut": "taken, and the line is cut instead of an answer",
     "lost": "not taken, and the line is cut",
     "garbage": "taken, and the answer is no JSON",
 }
+REFUSES = ("429", "400", "500", "503", "307")
 _SCRIPT = re.compile(r"\[((?:(?:" + "|".join(STEPS) + r")(?:=\d+)?(?:,\s*)?)+)\]")
 _MAILBOT_ID = re.compile(r"outmail_[0-9a-z]{26}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@\"\\]+@[^<>\s\"\\]+>")
@@ -91,8 +93,9 @@ class FakeEsp:
             await asyncio.sleep(self.latency)
         step, amount = self._step(request)
         mail_id = self._note(api, request, step)
-        if step in ("429", "400", "500", "503"):
+        if step in REFUSES:
             wait = {"Retry-After": str(amount)} if amount else {}
+            wait |= {"Location": f"{self.url}/elsewhere{request.path}"} if step == "307" else {}
             await _write(writer, int(step), wait, {"message": f"told to answer {step}", "Message": "told to"})
             return True
         if step in ("cut", "lost"):
@@ -118,7 +121,7 @@ class FakeEsp:
     def _note(self, api: Api, request: Request, step: str) -> str:
         """Written down before it is answered: the id of the mail."""
         key = idempotency_key(request)
-        is_taken = step not in ("429", "400", "500", "503", "lost")
+        is_taken = step not in (*REFUSES, "lost")
         known = self._keys.get(key) if key else None
         mail_id = known or api.new_id()
         if key and is_taken:

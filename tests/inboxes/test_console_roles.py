@@ -10,11 +10,11 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import AuditEntry
-from delivery.models import InboundMail, OutboundMail, OutboxState, StorageFigures
+from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures
 from delivery.storage_figures import count_storage
 from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider
 from tests.cast import Caller, run_workers
-from tests.console import act, console, failed_inbound, page_of, person, unknown_mail
+from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
 
@@ -71,11 +71,12 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
         "delete_providers": OWNERS,
     },
     InboundMail: {"view": SUPERUSER, "add": NOBODY, "change": NOBODY, "try_again": SUPERUSER},
+    ProviderEvent: {"view": SUPERUSER, "add": NOBODY, "change": NOBODY, "try_again": SUPERUSER},
     StorageFigures: {"view": MEMBERS},
 }
 PAGES = [model for model in MATRIX if model is not StorageFigures]  # that one is a page of figures, without rows
 # Those whose rows belong to no account, so that no member sees any.
-OF_THE_SERVER = {InboundMail, get_user_model()}
+OF_THE_SERVER = {InboundMail, ProviderEvent, get_user_model()}
 
 
 def named(value: Any) -> str:
@@ -103,6 +104,7 @@ class World:
         assert caller.post("/v1/lists/receive/block", {"pattern": "blocked.example"}).status_code == 201
         provider = {"name": name, "esp": "postmark", "credentials": {"server_token": "secret"}}
         assert caller.post("/v1/providers", provider).status_code == 201
+        failed_event(Provider.objects.get(account=account))
         deliver(mail(From="spammer@blocked.example"), inbox)
         return account
 
@@ -117,6 +119,8 @@ class World:
             return rows.get(account=account, role="reviewer", user__username__startswith="second")
         if model is Message:
             return rows.get(account_id=account.pk, status="rejected")
+        if model is ProviderEvent:
+            return rows.get(provider__account=account)
         if model is InboundMail:
             return rows.filter(state="failed").first()
         return rows.filter(account_id=account.pk).first()

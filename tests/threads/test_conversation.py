@@ -181,6 +181,7 @@ class TestBookkeeping:
     def test_it_needs_no_more_queries_for_a_larger_batch(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
         deliver(mail(Message_ID=ROOT), inbox)
+        run_workers()  # what a process asks once
         needed = []
         for size in (20, 60):  # beyond the few that need no COPY
             for number in range(size):

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery.hooks import calls, news
+from delivery.hooks.retrying import retry_events
 from delivery.models import InboundMail, OutboundMail, ProviderEvent
 from inboxes.models import Account, Inbox, Provider
 from tests.cast import Caller, run_workers
@@ -192,7 +193,7 @@ class TestTrouble:
         assert states() == ["failed", "processed"]
         monkeypatch.setattr(news, "_apply", whole)
         with acting_as_system("operator"):
-            assert news.retry_events(list(ProviderEvent.objects.all())) == 1
+            assert retry_events(list(ProviderEvent.objects.all())) == 1
         run_workers()
         assert states() == ["processed", "processed"]
 

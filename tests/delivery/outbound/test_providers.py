@@ -94,6 +94,14 @@ class TestEachEsp:
         assert waits_until is not None
         assert waits_until - timezone.now() > timedelta(seconds=80)
 
+    def test_it_goes_nowhere_else(self, live: Caller, inbox: Inbox, esp: FakeEsp, key: str) -> None:
+        """Whoever chooses the address of an API must not lead the server into its own network."""
+        make_provider(live, esp, key)
+        live.send(inbox, to="ann@example.com", subject="[307]")
+        run_workers()
+        assert [entry["path"].startswith("/elsewhere") for entry in esp.ledger] == [False]
+        assert (state() in (State.QUEUED, State.FAILED), esp.taken) == (True, [])
+
     def test_it_refuses_for_good(self, live: Caller, inbox: Inbox, esp: FakeEsp, key: str) -> None:
         make_provider(live, esp, key)
         sent = live.send(inbox, to="ann@example.com", subject="[400]")

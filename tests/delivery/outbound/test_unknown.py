@@ -14,6 +14,7 @@ from delivery.hooks.news import process_provider_events
 from delivery.models import OutboundMail, ProviderEvent, SendAttempt
 from delivery.outbound import send
 from delivery.outbound.send import send_due_mail
+from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
 from delivery.outbound.unknown import LOOKS_AFTER, look_into_unknown, settle_by_news, settle_unknown
 from inboxes.models import Account, Inbox, OnUnknown, Provider
@@ -183,17 +184,17 @@ class TestNewsWhileItIsHandedOver:
         self, live: Caller, inbox: Inbox, esp: FakeEsp, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         Account.objects.update(on_unknown=OnUnknown.AT_LEAST_ONCE)
-        whole = send.settle
+        whole = send._settle_handed
 
-        def settle(mail: OutboundMail, *others: Any) -> None:
+        def settle(handed: Handed) -> None:
             row = Provider.objects.get()
-            told = {"told_mail_id": mail.pk, "type": "delivered", "recipient": "ann@example.com"}
+            told = {"told_mail_id": handed.mail.pk, "type": "delivered", "recipient": "ann@example.com"}
             ProviderEvent.objects.create(provider=row, kind=ProviderEvent.Kind.TRACKING, key="0" * 64, **told)
             assert now().state == State.SENDING
             process_provider_events()
-            whole(mail, *others)
+            whole(handed)
 
-        monkeypatch.setattr(send, "settle", settle)
+        monkeypatch.setattr(send, "_settle_handed", settle)
         sent = send_by("postmark", live, inbox, esp)
         monkeypatch.undo()
         ProviderEvent.objects.update(next_attempt_at=timezone.now())

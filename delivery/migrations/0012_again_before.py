@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("delivery", "0010_heartbeat")]
+    dependencies = [("delivery", "0011_provider_event_lookups")]
 
     operations = [
         migrations.AddField(

@@ -1,0 +1,126 @@
+"""Writing down many mails at once that their providers took: nearly all of what is sent, and one by one the main cost of sending."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from audit.record import Act, Entry, record_many
+from delivery.esps import ESPS
+from delivery.esps.base import MessageId
+from delivery.models import OutboundMail, Recipient, SendAttempt
+from delivery.outbound.outcomes import Outcome, Report, Result
+from delivery.outbound.sending import Handed
+from delivery.outbound.states import State
+from delivery.outbound.tracking import moved_forward, news_of, shown_of
+from inboxes.models import Inbox
+from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
+from mailbot.lib.crypto import CannotDecrypt
+from threads.conversation import final_id_digest
+from threads.events import EventType, record_events
+from threads.models import Message
+from threads.wakeups import wake_on_commit
+
+
+def is_plain(outcome: Outcome) -> bool:
+    """Whether it is nothing more than that the provider took it, for all recipients."""
+    return outcome.result is Result.SENT and not outcome.reports
+
+
+@transaction.atomic
+def write_sent(handed: Sequence[Handed]) -> set[str]:
+    """What `send.settle` writes of one plain outcome, for each of these; the ids of those whose lease was still ours.
+
+    The rows are locked before the inboxes, and both in order, as everybody does who locks both.
+    """
+    ours = _still_ours(handed)
+    done = [each for each in handed if each.mail.pk in ours]
+    if not done:
+        return set()
+    inbox_ids = {each.mail.inbox_id for each in done}
+    list(Inbox.objects.select_for_update(no_key=True).filter(pk__in=inbox_ids).order_by("pk").values_list("pk"))
+    bulk_set(
+        [_row(each) for each in done],
+        *("state", "attempts", "provider", "provider_message_id", "final_message_id", "error"),
+        *("lease_token", "lease_until", "finished_at"),
+    )
+    bulk_insert([_attempt(each) for each in done])
+    _move_recipients(done)
+    record_events(news_of(each.mail, Report(EventType.MESSAGE_SENT, to)) for each in done for to in _addresses(each))
+    record_many(_entry(each) for each in done)
+    wake_on_commit(inbox_ids)
+    return ours
+
+
+def _still_ours(handed: Sequence[Handed]) -> set[str]:
+    tokens = {each.mail.pk: each.mail.lease_token for each in handed}
+    rows = OutboundMail.objects.select_for_update(no_key=True).filter(pk__in=tokens, state=State.SENDING)
+    return {pk for pk, token in rows.order_by("pk").values_list("pk", "lease_token") if tokens[pk] == token}
+
+
+def _row(each: Handed) -> OutboundMail:
+    """A copy: what was claimed stays as it was, should this be undone."""
+    row = copy(each.mail)
+    row.state, row.attempts, row.provider, row.error = State.SENT, each.mail.attempts + 1, each.carrier, ""
+    row.lease_token, row.lease_until, row.finished_at = "", None, timezone.now()
+    row.provider_message_id = each.outcome.provider_message_id or row.provider_message_id
+    row.final_message_id = final_message_id(each.mail, each.outcome.provider_message_id) or row.final_message_id
+    return row
+
+
+def final_message_id(mail: OutboundMail, provider_message_id: str) -> str:
+    """The Message-ID that recipients see, where that can be told from the provider's id; otherwise empty."""
+    esp = ESPS.get(mail.carrier.esp) if mail.carrier else None
+    if esp is None or mail.carrier is None or esp.message_id is not MessageId.REPLACED or not provider_message_id:
+        return ""
+    try:
+        return esp.final_message_id(provider_message_id, mail.carrier.credentials)
+    except CannotDecrypt:  # since it was handed over
+        return ""
+
+
+def _attempt(each: Handed) -> SendAttempt:
+    return new_row(
+        SendAttempt,
+        account_id=each.mail.account_id,
+        mail_id=each.mail.pk,
+        number=each.mail.attempts + 1,
+        provider=each.carrier,
+        outcome=Result.SENT.value,
+        started_at=each.started_at,
+    )
+
+
+def _move_recipients(done: Sequence[Handed]) -> None:
+    """Forward where they may, and show them on their messages: news may have been quicker than this."""
+    by_mail: dict[str, list[Recipient]] = defaultdict(list)
+    for recipient in Recipient.objects.filter(mail_id__in=[each.mail.pk for each in done]).order_by("pk"):
+        by_mail[recipient.mail_id].append(recipient)
+    report = Report(EventType.MESSAGE_SENT, "")
+    bulk_set(
+        [recipient for theirs in by_mail.values() for recipient in theirs if moved_forward(recipient, report)],
+        *("status", "reason", "updated_at"),
+    )
+    messages: list[Message] = []
+    for each in done:
+        message = copy(each.mail.message)
+        message.recipients, message.status = shown_of(by_mail[each.mail.pk])
+        message.final_id_digest = final_id_digest(final_message_id(each.mail, each.outcome.provider_message_id))
+        messages.append(message)
+    bulk_set(messages, "recipients", "status")
+    bulk_set([message for message in messages if message.final_id_digest], "final_id_digest")
+
+
+def _entry(each: Handed) -> Entry:
+    mail = each.mail
+    changes: dict[str, Any] = {"recipients": _addresses(each), "subject": mail.message.subject, "detail": ""}
+    return Entry(
+        Act.MESSAGE_SENT, mail.message, mail.account_id, mail.inbox_id, changes=changes, request_id=mail.request_id
+    )
+
+
+def _addresses(each: Handed) -> list[str]:
+    return [recipient.address for recipient in each.mail.recipients.all()]
