@@ -34,6 +34,8 @@ RESERVED_HEADERS = frozenset(
 RESERVED_PREFIXES = (
     *("resent-", "arc-", "x-smtpapi", "x-mc-", "x-mailgun-", "x-pm-", "x-ses-", "x-msys-", "x-mj-", "x-sib-"),
     *("x-sparkpost-", "x-postmark-", "x-sendgrid-", "x-mailin-", "x-resend-", "x-mailersend-"),
+    # In these our id of the mail goes along and comes back with news: with another one they would be of somebody else's mail.
+    *("x-metadata", "idempotency"),
 )
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,76}")
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from anymail.inbound import AnymailInboundMessage  # type: ignore[import-untyped]
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId
-from delivery.esps.calls import downloaded, json_of, rebuilt
+from delivery.esps.calls import Files, json_of, rebuilt
 from delivery.fidelity import Fidelity
 
 
@@ -62,10 +62,11 @@ class Brevo(Esp):
             for name, values in item.get("Headers", {}).items()
             for value in ([values] if isinstance(values, str) else values)
         ]
+        told = Files()
         files = [
             AnymailInboundMessage.construct_attachment(
                 content_type=file.get("ContentType") or "application/octet-stream",
-                content=downloaded(
+                content=told.get(
                     f"{base}/inbound/attachments/{quote(file['DownloadToken'], safe='')}",
                     {"api-key": credentials["api_key"]},
                 ),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from email.utils import getaddresses
 from io import BytesIO
+from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -61,6 +62,21 @@ def asked_json(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
 def downloaded(url: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Raises FetchFailed."""
     return fetch(url, most=settings.SMTP_MAX_SIZE, seconds=FETCHED_WITHIN, headers=headers).content
+
+
+class Files:
+    """Those of one mail, of which each has an address of its own: however many, together they take no longer than one, and are no larger
+    than a mail may be."""
+
+    def __init__(self) -> None:
+        self._ends = monotonic() + FETCHED_WITHIN
+        self._room = settings.SMTP_MAX_SIZE * 3 // 4  # base64 makes four octets of three
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """Raises FetchFailed."""
+        content = fetch(url, most=self._room, seconds=self._ends - monotonic(), headers=headers).content
+        self._room -= len(content)
+        return content
 
 
 def recipients_in(raw: bytes, told: Any = None) -> tuple[str, ...]:

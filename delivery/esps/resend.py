@@ -8,7 +8,7 @@ from anymail.backends.resend import EmailBackend, ResendPayload  # type: ignore[
 from anymail.inbound import AnymailInboundMessage  # type: ignore[import-untyped]
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
-from delivery.esps.calls import asked_json, downloaded, json_of, rebuilt
+from delivery.esps.calls import Files, asked_json, downloaded, json_of, rebuilt
 from delivery.fidelity import Fidelity
 
 
@@ -88,10 +88,11 @@ def _put_together(data: Mapping[str, Any]) -> bytes:
     """Where Resend gives no raw mail: its fields, and the files that each have an address of their own."""
     headers = data.get("headers") or {}
     pairs = headers.items() if isinstance(headers, dict) else ((item["name"], item["value"]) for item in headers)
+    told = Files()
     files = [
         AnymailInboundMessage.construct_attachment(
             content_type=file.get("content_type") or "application/octet-stream",
-            content=downloaded(file["download_url"]),
+            content=told.get(file["download_url"]),
             filename=file.get("filename"),
             content_id=file.get("content_id"),
         )

@@ -22,9 +22,9 @@ from mailbot.lib.safe_fetch import FetchFailed, fetch
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-AT_ONCE_OF_A_PROVIDER = 2
+AT_ONCE_OF_ONE = 2  # account; a shared provider counts by itself
 TURN = 30.0  # seconds, then the worker does something else for a moment
-LEASE = timedelta(minutes=10)  # several files of a mail are fetched one after the other
+LEASE = timedelta(minutes=3)  # what names the files of a mail is asked first, and they have one time together
 RETRY_AFTER = (10, 60, 300, 1800, 7200, 21600, 43200)  # seconds: ESPs keep a mail for a day at least
 JITTER = 0.2
 FETCHED = Q(kind__in=[ProviderEvent.Kind.INBOUND, ProviderEvent.Kind.CONFIRMATION])
@@ -32,15 +32,21 @@ Found = Arrived | FetchFailed | None
 
 
 def fetch_from_providers() -> int:
-    """Get what is due, several at once and few of one provider; how many were tried."""
+    """Get what is due, several at once and few of one account; how many were tried.
+
+    One worker at a time: who chooses the address of his API chooses how slow it is, and the others have mail to move.
+    """
+    if ProviderEvent.objects.filter(FETCHED, processed_at=None, lease_until__gt=database_now()).exists():
+        return 0
     return work_through(claim=_next, ask=_ask, settle=_settle, at_once=AT_ONCE, seconds=TURN)
 
 
 def _next(flying: Collection[ProviderEvent]) -> ProviderEvent | None:
-    many = Counter(event.provider_id for event in flying)
-    full = [provider for provider, count in many.items() if count >= AT_ONCE_OF_A_PROVIDER]
-    due = ProviderEvent.objects.due().filter(FETCHED).exclude(provider_id__in=full).order_by("next_attempt_at", "pk")
-    pk = due.values_list("pk", flat=True).first()
+    many = Counter(event.provider.account_id or event.provider_id for event in flying)
+    full = [whose for whose, count in many.items() if count >= AT_ONCE_OF_ONE]
+    due = ProviderEvent.objects.due().filter(FETCHED)
+    others = due.exclude(Q(provider_id__in=full) | Q(provider__account_id__in=full)).order_by("next_attempt_at", "pk")
+    pk = others.values_list("pk", flat=True).first()
     event = claim(ProviderEvent.objects.due(), pk, state=ProviderEvent.State.PENDING, lease=LEASE) if pk else None
     if event:
         _ = event.provider  # read here: the thread that asks touches no database

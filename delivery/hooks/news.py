@@ -1,10 +1,12 @@
 """From what an ESP told to what is known of a mail: its recipients' status, its events, and whether an unknown one was taken."""
 
 import logging
+from collections import Counter
 from datetime import timedelta
 from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from delivery.claims import new_token
@@ -20,6 +22,7 @@ from threads.events import EventType
 log = logging.getLogger(__name__)
 
 BATCH = 100
+SHARE = 0.25  # of a batch, for an account that has more than that while others wait
 LEASE = timedelta(seconds=60)
 # Until the next look for the mail: an ESP may be quicker than our own note of what it answered.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600, 21600))
@@ -67,12 +70,24 @@ def process_provider_events(limit: int = BATCH) -> int:
 
 def _claim(limit: int) -> list[ProviderEvent]:
     token, due = new_token(), ProviderEvent.objects.due().filter(kind=ProviderEvent.Kind.TRACKING)
-    chosen = list(due.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit])
+    chosen = _chosen(due.order_by("next_attempt_at", "pk"), limit)
     if not chosen:
         return []
     due.filter(pk__in=chosen).update(lease_token=token, lease_until=database_now() + LEASE)
     taken = ProviderEvent.objects.filter(pk__in=chosen, lease_token=token).select_related("provider")
     return list(taken.order_by("occurred_at", "pk"))
+
+
+def _chosen(due: QuerySet[ProviderEvent], limit: int) -> list[str]:
+    """The oldest; but where one account fills the batch, whatever of the others is there goes before the most of it."""
+    oldest = list(due.values_list("pk", "provider_id", "provider__account_id")[:limit])
+    many = Counter(account_id or provider_id for _, provider_id, account_id in oldest)
+    loud = [whose for whose, number in many.items() if number > limit * SHARE]
+    if len(oldest) < limit or not loud:
+        return [pk for pk, _, _ in oldest]
+    others = due.exclude(Q(provider_id__in=loud) | Q(provider__account_id__in=loud)).values_list("pk", flat=True)
+    quiet = list(others[: int(limit * (1 - SHARE))])
+    return list(dict.fromkeys([*quiet, *(pk for pk, _, _ in oldest)]))[:limit]
 
 
 def _process(event: ProviderEvent) -> None:

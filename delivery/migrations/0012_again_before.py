@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
                 null=True,
             ),
         ),
-        # SQLite makes the table anew for it and puts a column that is altered last: `raw` has to be.
+        # SQLite makes the table anew for another default, and puts the column that is altered last: `raw` has to be.
         migrations.AlterField(
             model_name="outboundmail",
             name="raw",

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 AT_ONCE_OF_A_PROVIDER = 1
+AT_ONCE_OF_AN_ACCOUNT = 2
 TURN = 10.0  # seconds, then the worker does something else for a moment
 LEASE = timedelta(minutes=3)
 # When a mail is looked at, counted from when it became unknown; afterwards once a week.
@@ -61,7 +62,9 @@ STILL_UNKNOWN = Finding(State.UNKNOWN)
 
 
 def look_into_unknown() -> int:
-    """Settle what can be settled without a person; how many were looked at."""
+    """Settle what can be settled without a person; how many were looked at. One worker at a time, as with attachments."""
+    if OutboundMail.objects.filter(state=State.UNKNOWN, lease_until__gt=database_now()).exists():
+        return 0
     return work_through(claim=_next, ask=_find_out, settle=_settle_alone, at_once=AT_ONCE, seconds=TURN)
 
 
@@ -74,7 +77,9 @@ def due_for_a_look() -> QuerySet[OutboundMail]:
 def _next(flying: Collection[OutboundMail]) -> OutboundMail | None:
     asked = Counter(mail.carrier_id for mail in flying)
     full = [carrier for carrier, count in asked.items() if carrier and count >= AT_ONCE_OF_A_PROVIDER]
-    due = due_for_a_look().exclude(carrier_id__in=full)
+    accounts = Counter(mail.account_id for mail in flying)
+    served = [account for account, count in accounts.items() if count >= AT_ONCE_OF_AN_ACCOUNT]
+    due = due_for_a_look().exclude(carrier_id__in=full).exclude(account_id__in=served)
     pk = due.order_by("next_attempt_at", "pk").values_list("pk", flat=True).first()
     if pk is None or claim(due_for_a_look(), pk, state=State.UNKNOWN, lease=LEASE) is None:
         return None

@@ -81,6 +81,8 @@ class TestSend:
             {"to": "a@example.com", "headers": {"Resent-Bcc": "x@example.com"}},
             {"to": "a@example.com", "headers": {"X-MC-BccAddress": "x@example.com"}},
             {"to": "a@example.com", "headers": {"x-smtpapi": "{}"}},
+            {"to": "a@example.com", "headers": {"x-metadata": '{"mailbot_id": "outmail_01m8ec93r3eagb5zhv7tvbx1nw"}'}},
+            {"to": "a@example.com", "headers": {"Idempotencykey": "outmail_01m8ec93r3eagb5zhv7tvbx1nw"}},
             {"to": "(" * 990},
             {"to": "a@example.com", "attachments": [{"filename": "a", "content": "%%%"}]},
             {"to": "a@example.com", "attachments": [{"filename": "a", "url": "http://127.0.0.1/"}]},

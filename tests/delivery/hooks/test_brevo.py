@@ -1,7 +1,13 @@
 """The webhooks of Brevo, which brings a mail in fields, and its files by tokens"""
 
-import pytest
+import json
+from datetime import timedelta
+from typing import Any
 
+import pytest
+from django.utils import timezone
+
+from delivery.models import ProviderEvent
 from inboxes.models import Inbox, Provider
 from tests.cast import Caller, run_workers
 from tests.delivery.hooks.cases import HookCases
@@ -17,6 +23,30 @@ class TestBrevo(HookCases):
     @pytest.fixture(autouse=True)
     def with_files(self, fake: FakeEsp) -> None:
         fake.gives["/inbound/attachments/the%2Ftoken"] = b"hello"
+
+    def test_its_files_have_one_time_and_one_size_together(
+        self, live: Caller, inbox: Inbox, provider: Provider, fake: FakeEsp, settings: Any
+    ) -> None:
+        """Who chooses the address of his API chooses what it gives, and for how many files it is asked."""
+        settings.SMTP_MAX_SIZE = 4096
+        fake.gives["/inbound/attachments/the%2Ftoken"] = bytes(1024)
+        told = json.loads(self.mail(inbox.address, b""))
+        told["items"][0]["Attachments"] *= 4
+        self.post("inbound", self.signed("inbound", json.dumps(told)))
+        run_workers()
+        assert (ProviderEvent.objects.get().state, live.messages(inbox)) == ("failed", [])
+
+    def test_one_worker_at_a_time_fetches(self, live: Caller, inbox: Inbox, provider: Provider) -> None:
+        for name in ("Uuid", "Other"):
+            self.post("inbound", self.signed("inbound", self.mail(inbox.address, b"").replace("0b9bd2a7", name)))
+        one = ProviderEvent.objects.earliest("pk")
+        now = timezone.now()
+        ProviderEvent.objects.filter(pk=one.pk).update(lease_token="another", lease_until=now + timedelta(minutes=1))
+        run_workers()
+        assert set(ProviderEvent.objects.values_list("state", flat=True)) == {"pending"}
+        ProviderEvent.objects.filter(pk=one.pk).update(lease_until=now - timedelta(minutes=1))
+        run_workers()
+        assert set(ProviderEvent.objects.values_list("state", flat=True)) == {"processed"}
 
     def test_it_fetches_the_files(self, live: Caller, inbox: Inbox, provider: Provider) -> None:
         self.post("inbound", self.signed("inbound", self.mail(inbox.address, b"")))

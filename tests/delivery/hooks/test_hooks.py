@@ -106,6 +106,19 @@ class TestTenants:
             run_workers()
             assert [message["subject"] for message in caller.messages(box)] == ["Shared"]
 
+    def test_a_flood_of_news_holds_up_nobody(
+        self, live: Caller, postmark: Postmark, sent: dict[str, Any], charlie: Caller, fake: FakeEsp
+    ) -> None:
+        body = {"name": "Theirs", "esp": "postmark", "credentials": credentials_for("postmark", fake.url)}
+        theirs = charlie.with_key(mode="live").post("/v1/providers", body).json()["data"]["id"]
+        ProviderEvent.objects.bulk_create(
+            ProviderEvent(provider_id=theirs, kind="tracking", key=str(number), type="opened") for number in range(30)
+        )
+        postmark.tell("delivered")
+        with acting_as_system("worker"):
+            assert news.process_provider_events(limit=20) == 20
+        assert live.events(message_id=sent["id"])[-1] == "message.delivered"
+
 
 class TestTrouble:
     def test_an_account_without_room_is_to_be_called_again(
