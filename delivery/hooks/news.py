@@ -14,7 +14,7 @@ from delivery.models import OutboundMail, ProviderEvent
 from delivery.outbound.outcomes import Report
 from delivery.outbound.states import State
 from delivery.outbound.tracking import FOLLOWS, STATUS_OF, apply_reports
-from delivery.outbound.unknown import settle_by_news
+from delivery.outbound.unknown import settle_by_news, settle_by_refusal
 from mailbot.lib.clock import database_now
 from threads.conversation import note_final_message_id
 from threads.events import EventType
@@ -133,10 +133,13 @@ def _apply(event: ProviderEvent, mail: OutboundMail) -> None:
     if event.final_message_id and event.final_message_id != mail.final_message_id:
         OutboundMail.objects.filter(pk=mail.pk).update(final_message_id=event.final_message_id)
         note_final_message_id(mail.message_id, event.final_message_id)
+    said = f"{event.provider.name} says: {event.type}."
     if meaning.is_taken:
-        settle_by_news(mail, event.provider_message_id, f"{event.provider.name} says: {event.type}.")
+        settle_by_news(mail, event.provider_message_id, said)
     if report := _report(event, mail, meaning):
         apply_reports(mail, [report])
+    if meaning.event is EventType.MESSAGE_FAILED:
+        settle_by_refusal(mail, said)
 
 
 def _report(event: ProviderEvent, mail: OutboundMail, meaning: Meaning) -> Report | None:

@@ -32,6 +32,7 @@ from inboxes.models import OnUnknown, Provider
 from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.safe_fetch import FetchFailed
+from threads.models import Message
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +187,15 @@ def settle_by_news(mail: OutboundMail, provider_message_id: str, reason: str) ->
     if OutboundMail.objects.filter(pk=mail.pk, state=was).update(state=State.SENT, **columns):
         _note(mail, State(was), State.SENT, reason)
         apply_reports(mail, [Report(EVENT_AFTER[State.SENT], address, reason) for address in _addresses(mail)])
+
+
+def settle_by_refusal(mail: OutboundMail, reason: str) -> None:
+    """The provider had it and refuses it: an unknown mail of which no recipient is left has failed. To be called once they are moved."""
+    if mail.recipients.exclude(status=Message.Status.FAILED).exists():
+        return
+    columns = {"lease_token": "", "lease_until": None, "error": reason[:2000], "finished_at": timezone.now()}
+    if OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN).update(state=State.FAILED, **columns):
+        _note(mail, State.UNKNOWN, State.FAILED, reason)
 
 
 def _note(mail: OutboundMail, old: State, new: State, reason: str) -> None:

@@ -41,11 +41,17 @@ def inbox(live: Caller) -> Inbox:
 
 
 def send_by(
-    key: str, live: Caller, inbox: Inbox, esp: FakeEsp, subject: str = "[cut]", **others: Any
+    key: str,
+    live: Caller,
+    inbox: Inbox,
+    esp: FakeEsp,
+    subject: str = "[cut]",
+    to: Any = "ann@example.com",
+    **others: Any,
 ) -> dict[str, Any]:
     body = {"name": key, "esp": key, "credentials": credentials_for(key, esp.url), "is_default": True, **others}
     assert live.post("/v1/providers", body).status_code == 201
-    sent = live.send(inbox, to="ann@example.com", subject=subject)
+    sent = live.send(inbox, to=to, subject=subject)
     with acting_as_system("worker"):
         send_due_mail()
     return sent
@@ -203,6 +209,21 @@ class TestNewsWhileItIsHandedOver:
         look(timedelta(minutes=16))
         assert (now().state, len(esp.taken)) == (State.SENT, 1)
         assert live.events(message_id=sent["id"])[-1] == "message.delivered"
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(("refused", "state"), [(("ann",), State.UNKNOWN), (("ann", "bob"), State.FAILED)])
+    def test_an_esp_that_had_it_and_refuses_all_of_it_settles_it(
+        self, live: Caller, inbox: Inbox, esp: FakeEsp, refused: tuple[str, ...], state: State
+    ) -> None:
+        send_by("postmark", live, inbox, esp, to=["ann@example.com", "bob@example.com"])
+        row = Provider.objects.get()
+        for name in refused:
+            told = {"told_mail_id": now().pk, "type": "rejected", "recipient": f"{name}@example.com"}
+            ProviderEvent.objects.create(provider=row, kind=ProviderEvent.Kind.TRACKING, key=name.ljust(64), **told)
+        with acting_as_system("worker"):
+            process_provider_events()
+        assert now().state == state
 
 
 class TestChoiceOfTheAccount:
