@@ -9,7 +9,7 @@ BIN = $(MAILBOT_VENV)/bin
 UV_VERSION = 0.13.9
 PYTEST = $(BIN)/python -m pytest
 # Both cores; a worker that has nothing left takes tests from the other.
-PARALLEL = -n 2 --dist worksteal
+PARALLEL = -n 3 --dist worksteal
 DATABASE_FOR_TESTS = $(or $(DATABASE_URL),postgres://postgres@127.0.0.1:5432/postgres)
 REDIS_FOR_TESTS = $(or $(REDIS_URL),redis://127.0.0.1:6379/1)
 
@@ -30,7 +30,7 @@ test: installed-dev ## The whole suite on SQLite and files (embedded profile), w
 	unset DATABASE_URL REDIS_URL; $(PYTEST) $(PARALLEL) -m "not browser and not soak"
 
 test-production: installed-dev ## The same suite on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)
-	DATABASE_URL=$(DATABASE_FOR_TESTS) REDIS_URL=$(REDIS_FOR_TESTS) $(PYTEST) $(PARALLEL) -m "not browser and not soak"
+	DATABASE_URL=$(DATABASE_FOR_TESTS) REDIS_URL=$(REDIS_FOR_TESTS) $(PYTEST) $(PARALLEL) -m "not browser and not soak and not one_profile"
 
 soak: installed-dev ## Kill processes at random for half an hour; on PostgreSQL and Redis with DATABASE_URL and REDIS_URL
 	$(PYTEST) -n 0 -m soak

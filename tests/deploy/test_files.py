@@ -23,6 +23,7 @@ from mailbot.quickstart.processes import procfile_commands
 from tests.flows.conftest import free_ports, until
 from tests.mailbot.test_configuration_docs import documented
 
+pytestmark = pytest.mark.one_profile
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))

@@ -15,7 +15,7 @@ import pytest
 from mailbot.demo.story import eventually
 from tests.threads.corpus import CORPUS, corpus_files, needs_corpus
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.one_profile]
 
 FOLDERS = ("stalwart/legacy", "stalwart/rfc", "mikel", "bounces", "reply_quoting")
 NOT_MAIL = re.compile(r"LICENSE|COPYING|README|\.gitignore|\.(?:json|html|talon|md)$|[-.]LICENSE")

@@ -14,7 +14,7 @@ from mailbot.demo import story
 from mailbot.demo.clients import Agent, Correspondent, Inbox, OpenWait, Refused, Server, read
 from mailbot.demo.story import eventually
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.one_profile]
 ROOT = Path(__file__).resolve().parents[2]
 NO_MAILBOX = "550 5.1.1 No such mailbox here"
 

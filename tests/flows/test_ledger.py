@@ -36,13 +36,18 @@ from tests.flows.private_servers import (
     private_redis,
 )
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(1500)]
-
-KILLS = int(os.environ.get("MAILBOT_KILLS", "30" if is_production else "5"))
-LEASE = 10  # seconds, of mail that comes in: who was killed may have read it, so that it is read elsewhere first
+KILLS = int(os.environ.get("MAILBOT_KILLS", "30"))
+pytestmark = [
+    pytest.mark.flows,
+    pytest.mark.timeout(3000),
+    # There is more to break there. `make faults` does it on whichever profile.
+    pytest.mark.skipif(not is_production and "MAILBOT_KILLS" not in os.environ, reason="production profile only"),
+]
+LEASE = 8  # seconds, of mail that comes in: who was killed may have read it, so that it is read elsewhere first
 SEND_LEASE = 5
 PAUSE = 0.2  # seconds between two mails of the agent, and of all senders together: 5 a second each way
 SETTLES_WITHIN = 90.0  # seconds from the last kill until everything has ended in some way
+FEW = 2  # mails on their way at once: few, so that a fault leaves few unknown
 LATENCY = "0.05"  # seconds of the ESP: something is on the wire at most moments
 AT_POINTS = ("send.claimed", "send.handed-over", "send.committed", "inbound.claimed", "inbound.filed")
 
@@ -267,10 +272,9 @@ def test_nothing_is_lost_and_nothing_sent_twice(everything: Everything, esp: Esp
 
 
 def set_up(http: httpx.Client, esp: Esp) -> tuple[Any, Any]:
-    # One mail at a time is on its way, so that one fault can leave no more than one unknown.
     inbox = http.post("/inboxes", json={"username": "orders"}).json()["data"]
     credentials = credentials_for("postmark", esp.url)
-    body = {"name": "Postmark", "esp": "postmark", "credentials": credentials, "is_default": True, "concurrency": 1}
+    body = {"name": "Postmark", "esp": "postmark", "credentials": credentials, "is_default": True, "concurrency": FEW}
     return inbox, http.post("/providers", json=body).json()["data"]
 
 

@@ -69,7 +69,7 @@ QUERIES = {
     "GET /providers": 3,
     "GET /providers/{provider_id}": 2,
     "PATCH /providers/{provider_id}": 7,
-    "DELETE /providers/{provider_id}": 10,
+    "DELETE /providers/{provider_id}": 11,
     "POST /providers/{provider_id}/test": 22,
 }
 # Lists that are counted only where they do not fit on a page.
