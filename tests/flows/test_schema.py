@@ -18,18 +18,15 @@ from tests.flows.private_servers import is_production
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 CASES = os.environ.get("FUZZ_CASES", "")
 SEED = os.environ.get("FUZZ_SEED", "")
-pytestmark = [
-    pytest.mark.flows,
-    pytest.mark.timeout(240),
-    # PostgreSQL refuses what SQLite takes, and never the other way round. `make fuzz` does it on whichever profile.
-    pytest.mark.skipif(not is_production and not CASES, reason="production profile only"),
-]
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(240)]
 FEW = ["--max-examples", "5", "--generation-deterministic", "--seed", "1"]
+# What takes most of the time is done once, on PostgreSQL, which refuses what SQLite takes. `make fuzz` does all on whichever profile.
+WITHOUT_COVERAGE = ["--phases", "examples,fuzzing,stateful"]
 
 
 def arguments() -> list[str]:
     if not CASES:
-        return FEW
+        return FEW if is_production else [*FEW, *WITHOUT_COVERAGE]
     return ["--max-examples", CASES, *(["--seed", SEED] if SEED else [])]
 
 
