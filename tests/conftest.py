@@ -17,6 +17,14 @@ from tests.stores import Store
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
 
 
+LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first: at the end the other processes would wait for it."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """auditlog makes a table for its own entries even where another model takes their place, and Django does not know of it:

@@ -16,7 +16,7 @@ from tests.flows.load import messages
 from tests.flows.outage_load import send
 from tests.flows.private_servers import children_of, resident_of
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.one_profile, pytest.mark.flows, pytest.mark.timeout(150)]
 
 SOON = 15.0  # seconds: in which others are served; benchmarks/hostile.py measures how soon
 LET_IN_WITHIN = 30.0  # seconds; who has been silent for 10 makes room

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.flows.conftest import HOST, Server, until
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.one_profile, pytest.mark.flows, pytest.mark.timeout(300)]
 
 AT_ONCE = 4  # clients
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.flows.conftest import Server, until
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.one_profile, pytest.mark.flows, pytest.mark.timeout(120)]
 
 TOKEN = "token-of-the-flows"
 BEATS_WITHIN = 30.0  # seconds from the start to the first heartbeat, every 15 s, on two busy cores

@@ -14,7 +14,7 @@ import pytest
 
 from tests.flows.conftest import ROOT, until
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.one_profile, pytest.mark.flows, pytest.mark.timeout(180)]
 
 MAILS = 150
 KILLED_AFTER = (1, 60, 10)  # objects

@@ -18,6 +18,8 @@ from tests.console import act, console, failed_event, failed_inbound, page_of, p
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
 
+pytestmark = pytest.mark.one_profile
+
 ROLES = ["owner", "operator", "reviewer", "nobody", "superuser"]
 NOBODY: frozenset[str] = frozenset()
 SUPERUSER = frozenset({"superuser"})
