@@ -16,7 +16,8 @@ import pytest
 from tests.flows.conftest import BUSY, LEASE, Server, until
 from tests.flows.load import Load, load, messages, raw_of
 
-pytestmark = [pytest.mark.flows, pytest.mark.timeout(180)]
+# On PostgreSQL and Redis test_ledger.py kills the same, and more.
+pytestmark = [pytest.mark.one_profile, pytest.mark.flows, pytest.mark.timeout(180)]
 
 VISIBLE_WITHIN = (
     LEASE + 10 + BUSY

@@ -36,6 +36,8 @@ SHOWN: dict[str, tuple[str, str]] = {
 
 
 class HookCases:
+    pytestmark = pytest.mark.one_profile  # test_hooks.py asks the databases
+
     esp: ClassVar[str]
     has: ClassVar[tuple[str, ...]] = ("delivered", "deferred", "bounced", "complained", "opened", "clicked")
     is_signed: ClassVar[bool] = True

@@ -21,6 +21,7 @@ from tests.cast import Caller, run_workers
 from tests.fake_esp.credentials import credentials_for
 from tests.fake_esp.server import FakeEsp, fake_esp
 
+pytestmark = pytest.mark.one_profile
 HTTP_ESPS = sorted(ESPS.keys() - {"smtp"})
 
 
