@@ -7,7 +7,7 @@ Source: Gray and Cheriton, "Leases" (1989).
 
 import secrets
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
 
@@ -24,6 +24,13 @@ def claim(due: QuerySet[Row], row_id: str, *, state: str, lease: timedelta) -> R
     token = new_token()
     taken = due.filter(pk=row_id).update(state=state, lease_token=token, lease_until=database_now() + lease)
     return due.model._default_manager.filter(pk=row_id, lease_token=token).first() if taken else None
+
+
+def release(row: Model, **columns: Any) -> bool:
+    """Write `columns` to a row that was claimed, and let it go. False: somebody else has it by now, and nothing is written."""
+    assert row.lease_token  # type: ignore[attr-defined]  # of what can be claimed; who has none would meet all that nobody holds
+    ours = type(row)._default_manager.filter(pk=row.pk, lease_token=row.lease_token)  # type: ignore[attr-defined]
+    return bool(ours.update(lease_token="", lease_until=None, **columns))
 
 
 def new_token() -> str:

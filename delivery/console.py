@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
-from delivery.models import IN_TROUBLE, ProviderEvent
+from delivery.models import IN_TROUBLE, ProviderEvent, held_by_nobody
 from delivery.outbound.states import State
 from delivery.raw import RawGone, raw_of
 from inboxes.console import choice_filter
@@ -59,7 +59,7 @@ def recently_failed(mails: Rows) -> Rows:
 def late_events(events: Rows) -> Rows:
     """Due for a minute, and nobody has taken it or whoever did is gone. One that waits for its next try is not late."""
     before = timezone.now() - LATE
-    return events.filter(Q(lease_until=None) | Q(lease_until__lt=before), processed_at=None, next_attempt_at__lt=before)
+    return events.filter(held_by_nobody(before), processed_at=None, next_attempt_at__lt=before)
 
 
 def events_in_state(events: Rows, state: str) -> Rows:

@@ -10,7 +10,7 @@ from django.contrib import admin
 from django.utils import timezone
 
 from delivery.esps import ESPS
-from delivery.esps.base import Esp, Hook
+from delivery.esps.base import Hook
 from delivery.models import IN_TROUBLE, OutboundMail, ProviderEvent
 from delivery.outbound.states import State
 from delivery.provider_rows import webhook_urls
@@ -45,8 +45,8 @@ def webhooks(provider: Provider) -> list[Webhook]:
         Webhook(
             purpose=purpose,
             url=urls[hook],
-            checked_with=_label(esp, hook),
-            is_missing=kept is not None and hook in esp.signs_with and esp.signs_with[hook] not in kept,
+            checked_with=signing.label if (signing := esp.signing_field(hook)) else "",
+            is_missing=kept is not None and signing is not None and signing.name not in kept,
             called_at=getattr(provider, f"{hook}_called_at"),
         )
         for hook, purpose in PURPOSES.items()
@@ -61,11 +61,6 @@ def missing_secrets(webhooks: Iterable[Webhook]) -> dict[str, list[str]]:
         if webhook.is_missing:
             found.setdefault(webhook.checked_with, []).append(webhook.purpose)
     return found
-
-
-def _label(esp: type[Esp], hook: Hook) -> str:
-    name = esp.signs_with.get(hook)
-    return next((field.label for field in esp.fields if field.name == name), "")
 
 
 def _kept(provider: Provider) -> frozenset[str] | None:

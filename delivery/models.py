@@ -31,6 +31,11 @@ def any_of(column: str, *values: str) -> Q:
     return reduce(or_, (Q(**{column: value}) for value in values))
 
 
+def held_by_nobody(now: datetime) -> Q:
+    """Not claimed, or by somebody whose lease is over."""
+    return Q(lease_until=None) | Q(lease_until__lt=now)
+
+
 class InboundMailQuerySet(models.QuerySet["InboundMail"]):
     def unfinished(self) -> InboundMailQuerySet:
         """What the partial index holds: new, being read, or failed. Ask for a state that is unfinished through this."""
@@ -146,8 +151,12 @@ class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
     def to_prepare(self, now: datetime | None = None) -> OutboundMailQuerySet:
         """With attachments to be fetched, due, and held by nobody."""
         now = now or database_now()
-        free = Q(lease_until=None) | Q(lease_until__lt=now)
-        return self.filter(free, state=State.PREPARING, next_attempt_at__lte=now)
+        return self.filter(held_by_nobody(now), state=State.PREPARING, next_attempt_at__lte=now)
+
+    def to_look_into(self, now: datetime | None = None) -> OutboundMailQuerySet:
+        """Unknown, due for a look at what became of it, and held by nobody."""
+        now = now or database_now()
+        return self.filter(held_by_nobody(now), state=State.UNKNOWN, next_attempt_at__lte=now)
 
     def stranded(self, now: datetime | None = None) -> OutboundMailQuerySet:
         """Handed to a worker that did not come back within its lease: whether the provider has it is unknown."""
@@ -313,7 +322,7 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
     def due(self, now: datetime | None = None) -> ProviderEventQuerySet:
         """Not processed, and held by nobody: what came in just now, or is due for another try."""
         now = now or database_now()
-        return self.filter(Q(lease_until=None) | Q(lease_until__lt=now), processed_at=None, next_attempt_at__lte=now)
+        return self.filter(held_by_nobody(now), processed_at=None, next_attempt_at__lte=now)
 
 
 class ProviderEvent(models.Model):

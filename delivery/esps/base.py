@@ -170,11 +170,16 @@ class Esp:
     # --- Its calls ---
 
     @classmethod
+    def signing_field(cls, hook: Hook) -> Field | None:
+        """The credential that its calls are checked with; None: it signs none, and the address is the secret."""
+        return next((field for field in cls.fields if field.name == cls.signs_with.get(hook)), None)
+
+    @classmethod
     def view(cls, hook: Hook, credentials: Mapping[str, str]) -> Any:
         """Anymail's view with the secrets of one row and none of the settings'. Raises MissingSecret."""
-        name = cls.signs_with.get(hook, "")
-        if name and not credentials.get(name):
-            raise MissingSecret(next(field.label for field in cls.fields if field.name == name))
+        signing = cls.signing_field(hook)
+        if signing and not credentials.get(signing.name):
+            raise MissingSecret(signing.label)
         made: type[Any] = import_string(cls.views[hook])
         return made(**{"webhook_secret": [], **cls.view_options(hook, credentials)})
 

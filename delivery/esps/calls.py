@@ -1,7 +1,7 @@
 """Reading what an ESP sends to us, and fetching what it keeps for us."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import getaddresses
 from io import BytesIO
 from time import monotonic
@@ -22,7 +22,7 @@ _ENVELOPE_HEADERS = ("delivered-to", "x-original-to", "envelope-to")
 
 
 def json_of(request: Any) -> Any:
-    return json.loads(request.body.decode("utf-8"))
+    return _read_once(request, "json", lambda: json.loads(request.body.decode("utf-8")))
 
 
 def is_json(request: Any) -> bool:
@@ -31,6 +31,19 @@ def is_json(request: Any) -> bool:
 
 def form_of(request: Any) -> dict[str, bytes]:
     """The fields of a form as octets: Django's own reading makes text of them, and of a raw mail in one something else."""
+    fields: dict[str, bytes] = _read_once(request, "form", lambda: _fields(request))
+    return fields
+
+
+def _read_once(request: Any, name: str, read: Callable[[], Any]) -> Any:
+    """Checking a call, finding what it names and taking its mail ask the same; with a mail in it, it is long."""
+    kept = request.__dict__.setdefault("_read_as", {})
+    if name not in kept:
+        kept[name] = read()
+    return kept[name]
+
+
+def _fields(request: Any) -> dict[str, bytes]:
     if request.content_type == "application/x-www-form-urlencoded":
         return dict(parse_qsl(request.body, keep_blank_values=True))
     # Each octet is one character of Latin-1.

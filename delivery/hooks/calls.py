@@ -92,6 +92,8 @@ def _read(provider: Provider, hook: Hook, request: Any) -> tuple[Sequence[Provid
 
 def _store_events(rows: Sequence[ProviderEvent]) -> Taken:
     """A row that is there by its key stays as it is: the ESP told it before."""
+    if not rows:
+        return Taken()
     with transaction.atomic():
         ProviderEvent.objects.bulk_create(rows, ignore_conflicts=True)
         ring_for({row.kind for row in rows})

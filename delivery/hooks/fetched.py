@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from delivery.claims import claim
+from delivery.claims import claim, release
 from delivery.esps import ESPS
 from delivery.esps.base import Arrived
 from delivery.hooks.calls import UNROUTED, NoRoom, take_arrived
@@ -85,7 +85,7 @@ def _done(event: ProviderEvent, is_unrouted: bool) -> None:
     """What it took to fetch is not needed any more; with some ESPs it is the text of the mail."""
     state = ProviderEvent.State.UNMATCHED if is_unrouted else ProviderEvent.State.PROCESSED
     error = UNROUTED if is_unrouted else ""
-    _write(event, {"state": state, "error": error, "payload": {}, "processed_at": timezone.now()})
+    release(event, state=state, error=error, payload={}, processed_at=timezone.now())
 
 
 def _later(event: ProviderEvent, failed: FetchFailed) -> None:
@@ -95,9 +95,4 @@ def _later(event: ProviderEvent, failed: FetchFailed) -> None:
         columns["next_attempt_at"] = database_now() + timedelta(seconds=pause)
     else:
         columns |= {"state": ProviderEvent.State.FAILED, "processed_at": timezone.now()}
-    _write(event, columns)
-
-
-def _write(event: ProviderEvent, columns: dict[str, object]) -> None:
-    ours = ProviderEvent.objects.filter(pk=event.pk, lease_token=event.lease_token)
-    ours.update(lease_token="", lease_until=None, **columns)
+    release(event, **columns)

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from delivery.claims import new_token
+from delivery.claims import new_token, release
 from delivery.models import OutboundMail, ProviderEvent
 from delivery.outbound.outcomes import Report
 from delivery.outbound.states import State
@@ -157,16 +157,13 @@ def _report(event: ProviderEvent, mail: OutboundMail, meaning: Meaning) -> Repor
 
 def _finish(event: ProviderEvent, mail: OutboundMail) -> bool:
     """Fenced, and in the transaction of what follows from it: an event is applied once."""
-    ours = ProviderEvent.objects.filter(pk=event.pk, lease_token=event.lease_token)
-    done = {"state": ProviderEvent.State.PROCESSED, "mail": mail, "error": "", "processed_at": timezone.now()}
-    return bool(ours.update(lease_token="", lease_until=None, **done))
+    return release(event, state=ProviderEvent.State.PROCESSED, mail=mail, error="", processed_at=timezone.now())
 
 
 def _later(event: ProviderEvent, why: str, in_the_end: ProviderEvent.State) -> None:
-    ours = ProviderEvent.objects.filter(pk=event.pk, lease_token=event.lease_token)
     columns: dict[str, object] = {"attempts": event.attempts + 1, "error": why[:2000]}
     if event.attempts < len(RETRY_AFTER):
         columns["next_attempt_at"] = database_now() + RETRY_AFTER[event.attempts]
     else:
         columns |= {"state": in_the_end, "processed_at": timezone.now()}
-    ours.update(lease_token="", lease_until=None, **columns)
+    release(event, **columns)

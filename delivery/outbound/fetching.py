@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from audit.actors import acting_for_request
 from audit.record import Act, record
-from delivery.claims import claim
+from delivery.claims import claim, release
 from delivery.models import OutboundMail
 from delivery.outbound.compose import MEDIA_TYPE, OutgoingAttachment, compose
 from delivery.outbound.outcomes import Report
@@ -148,7 +148,7 @@ def _failed(mail: OutboundMail, failure: FetchFailed) -> None:
         return
     pause = timedelta(seconds=RETRY_AFTER[mail.attempts] * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
     columns = {"attempts": mail.attempts + 1, "next_attempt_at": database_now() + pause, "error": str(failure)[:2000]}
-    _ours(mail).update(lease_token="", lease_until=None, **columns)
+    release(mail, **columns)
 
 
 def _queue(mail: OutboundMail, fetched: Files) -> None:
@@ -170,7 +170,7 @@ def _queue(mail: OutboundMail, fetched: Files) -> None:
             "error": "",
             "next_attempt_at": due,
         }
-        if not _ours(mail).update(lease_token="", lease_until=None, **columns):
+        if not release(mail, **columns):
             log.warning("Outbound mail %s: our lease is over, what was fetched is not kept.", mail.pk)
             return
         # The mail's row first and its inbox then, as everybody who settles or cancels one.
@@ -206,15 +206,11 @@ def _rows(message: Message, fetched: Sequence[OutgoingAttachment]) -> list[Any]:
     return rows
 
 
-def _ours(mail: OutboundMail) -> Any:
-    return OutboundMail.objects.filter(pk=mail.pk, state=State.PREPARING, lease_token=mail.lease_token)
-
-
 @transaction.atomic
 def _end(mail: OutboundMail, state: State, event: EventType, reason: str) -> None:
     """It will not be sent, and why: the row, its recipients, their events, the trail."""
     columns = {"state": state, "error": reason[:2000], "finished_at": timezone.now(), "to_fetch": None}
-    if not _ours(mail).update(lease_token="", lease_until=None, **columns):
+    if not release(mail, **columns):
         return
     addresses = [recipient.address for recipient in mail.recipients.all()]
     apply_reports(mail, [Report(event, address, reason[:500]) for address in addresses])

@@ -1,7 +1,7 @@
 """Writing down many mails at once that their providers took: nearly all of what is sent, and one by one the main cost of sending."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -42,13 +42,14 @@ def write_sent(handed: Sequence[Handed]) -> set[str]:
         return set()
     inbox_ids = {each.mail.inbox_id for each in done}
     list(Inbox.objects.select_for_update(no_key=True).filter(pk__in=inbox_ids).order_by("pk").values_list("pk"))
+    rows = {each.mail.pk: _row(each) for each in done}
     bulk_set(
-        [_row(each) for each in done],
+        list(rows.values()),
         *("state", "attempts", "provider", "provider_message_id", "final_message_id", "error"),
         *("lease_token", "lease_until", "finished_at"),
     )
     bulk_insert([_attempt(each) for each in done])
-    _move_recipients(done)
+    _move_recipients(done, rows)
     record_events(news_of(each.mail, Report(EventType.MESSAGE_SENT, to)) for each in done for to in _addresses(each))
     record_many(_entry(each) for each in done)
     wake_on_commit(inbox_ids)
@@ -94,7 +95,7 @@ def _attempt(each: Handed) -> SendAttempt:
     )
 
 
-def _move_recipients(done: Sequence[Handed]) -> None:
+def _move_recipients(done: Sequence[Handed], rows: Mapping[str, OutboundMail]) -> None:
     """Forward where they may, and show them on their messages: news may have been quicker than this."""
     by_mail: dict[str, list[Recipient]] = defaultdict(list)
     for recipient in Recipient.objects.filter(mail_id__in=[each.mail.pk for each in done]).order_by("pk"):
@@ -108,7 +109,7 @@ def _move_recipients(done: Sequence[Handed]) -> None:
     for each in done:
         message = copy(each.mail.message)
         message.recipients, message.status = shown_of(by_mail[each.mail.pk])
-        message.final_id_digest = final_id_digest(final_message_id(each.mail, each.outcome.provider_message_id))
+        message.final_id_digest = final_id_digest(rows[each.mail.pk].final_message_id)
         messages.append(message)
     bulk_set(messages, "recipients", "status")
     bulk_set([message for message in messages if message.final_id_digest], "final_id_digest")

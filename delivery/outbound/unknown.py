@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from audit.record import Act, record
-from delivery.claims import claim
+from delivery.claims import claim, release
 from delivery.esps import ESPS
 from delivery.esps.base import Esp
 from delivery.inbound.receive import storable
@@ -69,20 +69,14 @@ def look_into_unknown() -> int:
     return work_through(claim=_next, ask=_find_out, settle=_settle_alone, at_once=AT_ONCE, seconds=TURN)
 
 
-def due_for_a_look() -> QuerySet[OutboundMail]:
-    now = database_now()
-    free = Q(lease_until=None) | Q(lease_until__lt=now)
-    return OutboundMail.objects.filter(free, state=State.UNKNOWN, next_attempt_at__lte=now)
-
-
 def _next(flying: Collection[OutboundMail]) -> OutboundMail | None:
     asked = Counter(mail.carrier_id for mail in flying)
     full = [carrier for carrier, count in asked.items() if carrier and count >= AT_ONCE_OF_A_PROVIDER]
     accounts = Counter(mail.account_id for mail in flying)
     served = [account for account, count in accounts.items() if count >= AT_ONCE_OF_AN_ACCOUNT]
-    due = due_for_a_look().exclude(carrier_id__in=full).exclude(account_id__in=served)
+    due = OutboundMail.objects.to_look_into().exclude(carrier_id__in=full).exclude(account_id__in=served)
     pk = due.order_by("next_attempt_at", "pk").values_list("pk", flat=True).first()
-    if pk is None or claim(due_for_a_look(), pk, state=State.UNKNOWN, lease=LEASE) is None:
+    if pk is None or claim(OutboundMail.objects.to_look_into(), pk, state=State.UNKNOWN, lease=LEASE) is None:
         return None
     # With all that the thread needs, which touches no database.
     mails = OutboundMail.objects.select_related("message", "carrier", "account").prefetch_related("send_attempts")
@@ -130,8 +124,7 @@ def _looked_up(esp: type[Esp], carrier: Provider, mail: OutboundMail) -> str | N
 
 def _settle(mail: OutboundMail, found: Finding) -> None:
     if found.state is State.UNKNOWN:
-        ours = OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN, lease_token=mail.lease_token)
-        ours.update(lease_token="", lease_until=None, next_attempt_at=database_now() + _pause(mail))
+        release(mail, next_attempt_at=database_now() + _pause(mail))
     else:
         settle_unknown(mail, found.state, found.reason, storable(found.provider_message_id), found.again_before)
 

@@ -115,7 +115,7 @@ class TestSending:
         self, alice: Caller, log: Log, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def send_messages(self: Any, messages: Any) -> int:
-            logging.getLogger("a.library").warning("The provider is slow")
+            logging.getLogger("requests").warning("The provider is slow")
             raise smtplib.SMTPDataError(554, b"no: hidden-word")
 
         monkeypatch.setattr("django.core.mail.backends.locmem.EmailBackend.send_messages", send_messages)
