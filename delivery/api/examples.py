@@ -39,3 +39,11 @@ PROVIDER_BODY = {
 }
 PROVIDER_PATCH = {"credentials": {"server_token": "0f7f2c1d-…"}, "concurrency": 4}
 PROVIDER_TEST = {"to": "you@example.com"}
+RECEIVED = {
+    "inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7",
+    "from": "Carol <carol@shop.example>",
+    "subject": "Your code",
+    "body_text": "Your code is 482913.",
+}
+NEWS = {"message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd", "reason": "550 5.1.1 no such user"}
+LATE = {"message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd", "event": "delivered"}

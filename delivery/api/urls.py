@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import providers, views
+from delivery.api import providers, simulate, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -8,6 +8,10 @@ urlpatterns = [
     path("providers", providers.ProvidersView.as_view()),
     path("providers/<str:provider_id>", providers.ProviderView.as_view()),
     path("providers/<str:provider_id>/test", providers.ProviderTestView.as_view()),
+    path("simulate/received", simulate.ReceivedView.as_view()),
+    path("simulate/late", simulate.LateView.as_view()),
+    path("simulate/doubled", simulate.DoubledView.as_view()),
+    path("simulate/<str:event>", simulate.NewsView.as_view()),
     path(MESSAGES, views.SendMessagesView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/reply", views.ReplyView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/forward", views.ForwardView.as_view()),

@@ -35,15 +35,18 @@ from threads.shown import read_messages
 
 def draft_from(body: dict[str, Any]) -> Draft:
     """A validated body as a Draft; names that are not a draft's are left out."""
-    files = tuple(
-        OutgoingAttachment(file["filename"], file["content_type"], file["content"], file["content_id"], file["url"])
-        for file in body.get("attachments", [])
-    )
     plain = ("subject", "body_text", "body_html", "headers", "metadata", "send_at", "track_opens")
     lists = ("cc", "bcc", "reply_to", "labels")
     given: dict[str, Any] = {name: body[name] for name in plain if name in body}
     given |= {name: tuple(body[name]) for name in lists if name in body}
-    return Draft(to=tuple(body.get("to", ())), attachments=files, **given)
+    return Draft(to=tuple(body.get("to", ())), attachments=attachments_from(body), **given)
+
+
+def attachments_from(body: dict[str, Any]) -> tuple[OutgoingAttachment, ...]:
+    return tuple(
+        OutgoingAttachment(file["filename"], file["content_type"], file["content"], file["content_id"], file["url"])
+        for file in body.get("attachments", [])
+    )
 
 
 REFUSALS = (Code.BLOCKED,)

@@ -207,6 +207,7 @@ TAGS: dict[str, tuple[str, str]] = {
     "search": ("Search", "Words, phrases and fields, in one inbox or in all that the key may see."),
     "lists": ("Lists", "Which addresses and domains may send to an inbox, and which it may send to."),
     "providers": ("Providers", "Who carries mail on: ESPs and smart hosts, with credentials of your own."),
+    "simulate": ("Simulate", "With test keys: what others would cause, when you want it."),
     "api-keys": ("API keys", "Keys, their rights, and the inboxes that they are limited to."),
     "usage": ("Usage", "What an account uses, and its limits."),
     "audit-log": ("Audit log", "Who did what, when, under which request."),

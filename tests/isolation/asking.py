@@ -15,6 +15,7 @@ from threads import waiting
 from threads.api import wait
 
 LIST = {"direction": "receive", "effect": "block"}
+WORDS = LIST | {"event": "delivered"}  # of paths, where they are no ids
 PATTERN = "blocked.example"
 # What an operation needs beside ids, so that it succeeds for whose ids they are.
 QUERIES: dict[str, dict[str, str]] = {
@@ -39,6 +40,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/providers": {"name": "Another", "esp": "postmark", "credentials": {"server_token": "secret"}},
     "PATCH /v1/providers/{provider_id}": {"name": "Changed"},
     "POST /v1/providers/{provider_id}/test": {"to": "customer@example.com"},
+    "POST /v1/simulate/late": {"event": "opened"},
+    "POST /v1/simulate/doubled": {"event": "opened"},
     "POST /v1/lists/{direction}/{effect}": {"pattern": "new.example"},
     "PUT /v1/lists/{direction}/{effect}": {"entries": ["new.example"]},
 }
@@ -65,7 +68,7 @@ class Answer:
 def ask(operation: Operation, values: Mapping[Slot, Any], authorization: str, **more: str) -> Answer:
     """Call the operation with these ids in its slots, and `more` in its query or body."""
     named = {place: {s.name: v for s, v in values.items() if s.place is place} for place in Place}
-    path = operation.path.format(**{**LIST, **named[Place.PATH]})
+    path = operation.path.format(**{**WORDS, **named[Place.PATH]})
     query = {**QUERIES.get(str(operation), {}), **named[Place.QUERY]}
     body = dict(BODIES.get(str(operation), {}))
     for name, value in named[Place.BODY].items():

@@ -59,10 +59,10 @@ def try_everything(operations: Collection[Operation], principal: Principal) -> R
 
 
 def attacks(operation: Operation) -> list[frozenset[Slot]]:
-    """Which slots get the victim's ids, while the other ones in the path get the caller's own: each alone, all of the path, all of the
-    path and one beside it; and none at all, where the path has none."""
-    path = frozenset(operation.path_slots)
-    beside = [slot for slot in operation.slots if slot.place is not Place.PATH]
+    """Which slots get the victim's ids, while the other ones that are needed (of path and body) get the caller's own: each alone,
+    all that are needed, these and one beside them; and none at all, where none is needed."""
+    path = frozenset(operation.needed_slots)
+    beside = [slot for slot in operation.slots if slot not in path]
     found = [path, *(frozenset({slot}) for slot in operation.slots), *(path | {slot} for slot in beside)]
     return list(dict.fromkeys(found))
 
@@ -90,7 +90,7 @@ class Attempt:
         yield from self._changed(after, victims.values())
 
     def _ask(self, values: dict[Slot, str]) -> Answer:
-        given = {**self.principal.own.path_values(self.operation), **values}
+        given = {**self.principal.own.needed_values(self.operation), **values}
         return ask(self.operation, given, self.principal.authorization(self.operation))
 
     def _contract(self, answer: Answer) -> Iterator[str]:

@@ -17,7 +17,7 @@ TAKES_NONE = frozenset(
     " username email_prefix expires_in expires_at daily_send_limit oversight purge_on_expiry permissions preset mode reason"
     " to cc bcc from reply_to reply_all subject body_text body_html headers attachments filename content content_type url track_opens"
     " send_at participant has_attachment action from_address subject_contains has_code has_link_host timeout_ms poll_interval_ms"
-    " agent to_agent seconds token thread_token esp credentials is_default is_paused concurrency".split()
+    " event bounce date recipients agent to_agent seconds token thread_token esp credentials is_default is_paused concurrency".split()
 )
 
 
@@ -49,6 +49,7 @@ class Operation:
     path: str
     right: str
     slots: tuple[Slot, ...]
+    required: frozenset[str] = frozenset()  # of its body
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -56,6 +57,12 @@ class Operation:
     @property
     def path_slots(self) -> tuple[Slot, ...]:
         return tuple(slot for slot in self.slots if slot.place is Place.PATH)
+
+    @property
+    def needed_slots(self) -> tuple[Slot, ...]:
+        """Without ids in these nothing can be asked at all."""
+        body = (slot for slot in self.slots if slot.place is Place.BODY and slot.name in self.required)
+        return (*self.path_slots, *body)
 
     def slot(self, word: str) -> Slot | None:
         return next((slot for slot in self.slots if slot.word == word), None)
@@ -68,7 +75,9 @@ class Unclassified(Exception):
 def operations(document: Part) -> list[Operation]:
     """All of the document. Raises Unclassified."""
     return [
-        Operation(method.upper(), path, told.get("x-right", ""), tuple(_slots(document, told)))
+        Operation(
+            method.upper(), path, told.get("x-right", ""), tuple(_slots(document, told)), _required(document, told)
+        )
         for path, methods in document["paths"].items()
         for method, told in methods.items()
     ]
@@ -79,6 +88,11 @@ def _slots(document: Part, told: Part) -> Iterator[Slot]:
     for media in told.get("requestBody", {}).get("content", {}).values():
         found += [(Place.BODY, name) for name in _names(document, media["schema"])]
     yield from (Slot(place, name) for place, name in found if _takes_id(Slot(place, name).word))
+
+
+def _required(document: Part, told: Part) -> frozenset[str]:
+    bodies = told.get("requestBody", {}).get("content", {}).values()
+    return frozenset(name for media in bodies for name in _resolved(document, media["schema"]).get("required", ()))
 
 
 def _names(document: Part, schema: Part) -> Iterator[str]:

@@ -97,7 +97,7 @@ class TestOwner:
                 self.check(world, operation, slot)
 
     def check(self, world: World, operation: Operation, slot: Slot | None) -> None:
-        given = world.path_values(operation) | ({slot: world.value(operation, slot)} if slot else {})
+        given = world.needed_values(operation) | ({slot: world.value(operation, slot)} if slot else {})
         with undone():
             answer = ask(operation, given, world.authorization)
         assert answer.is_success, (operation, slot, answer)

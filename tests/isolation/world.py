@@ -19,6 +19,8 @@ from tests.mailing import deliver, mail
 from threads.models import Attachment, Event, Message
 
 ID = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
+SENT = (Message.Status.SENT, Message.Status.DELIVERED)
+SIMULATE = "/v1/simulate"  # of test keys only
 MESSAGES, THREADS, EVENTS = ("message_id", "thread_id", "event_id")
 
 
@@ -50,12 +52,14 @@ class World:
                 return f"thread:{self.ids['thread_id']}"
             case "message_id" if operation.path.endswith("/cancel"):
                 return self.ids["message_id_waiting"]
+            case "message_id" if operation.path.startswith(SIMULATE):
+                return self.ids["message_id_sent"]
             case "Idempotency-Key":
                 return f"{self.mark} {operation}"
         return self.ids[slot.word]
 
-    def path_values(self, operation: Operation) -> dict[Slot, str]:
-        return {slot: self.value(operation, slot) for slot in operation.path_slots}
+    def needed_values(self, operation: Operation) -> dict[Slot, str]:
+        return {slot: self.value(operation, slot) for slot in operation.needed_slots}
 
 
 def _listed_by(operation: Operation) -> str:
@@ -78,6 +82,8 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "actor": owner.key.pk,
         "message_id": first.pk,
         "message_id_last": last.pk,
+        "reply_to_message_id": first.pk,
+        "message_id_sent": Message.objects.get(inbox=inbox, direction="outbound", status__in=SENT).pk,
         "message_id_waiting": Message.objects.get(inbox=inbox, status=Message.Status.SCHEDULED).pk,
         "thread_id": first.thread_id,
         "thread_id_last": last.thread_id,
@@ -121,6 +127,8 @@ def _providers(owner: Caller, mark: str) -> list[str]:
 
 def has(world: World, operation: Operation) -> bool:
     """Whether there is anything of the kind in the world's mode."""
+    if operation.path.startswith(SIMULATE):
+        return world.owner.mode == "test"
     return world.owner.mode == "live" or not operation.path.startswith("/v1/providers")
 
 
@@ -130,14 +138,14 @@ def use_everything(world: World, operations: list[Operation]) -> None:
         if operation.slot("cursor"):
             world.cursors[operation] = _cursor_of(world, operation)
         if key := operation.slot("Idempotency-Key"):
-            given = world.path_values(operation) | {key: world.value(operation, key)}
+            given = world.needed_values(operation) | {key: world.value(operation, key)}
             assert ask(operation, given, world.authorization).is_success, operation
 
 
 def _cursor_of(world: World, operation: Operation) -> str:
     if operation.path.endswith("{thread_id}"):  # it gives none for less than two hundred messages
         return encoded(Message.objects.get(pk=world.ids["message_id"]), ("sequence",))
-    answer = ask(operation, world.path_values(operation), world.authorization, limit=1)  # type: ignore[arg-type]
+    answer = ask(operation, world.needed_values(operation), world.authorization, limit=1)  # type: ignore[arg-type]
     cursor = answer.json()["meta"]["next_cursor"]
     assert cursor, f"{operation}: the world has too little of it for a second page"
     return str(cursor)

@@ -14,9 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from delivery.inbound.process import process_inbound
 from mailbot.api.renderers import dumps
-from tests.cast import Caller
+from tests.cast import Caller, run_workers
 from tests.mailing import mail, store
 from threads.models import Attachment, Message
 from threads.search_index import index_batch
@@ -65,6 +64,10 @@ QUERIES = {
     "GET /lists/{direction}/{effect}/{rule_id}": 2,
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
     "GET /usage": 7,
+    "POST /simulate/received": 9,
+    "POST /simulate/late": 13,
+    "POST /simulate/doubled": 9,
+    "POST /simulate/{event}": 14,
     "POST /providers": 6,
     "GET /providers": 3,
     "GET /providers/{provider_id}": 2,
@@ -97,6 +100,10 @@ ON_POSTGRESQL = {
 PROVIDER = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": "secret"}}
 # Of the routes that want one.
 BODIES: dict[str, dict[str, Any]] = {
+    "POST /simulate/received": {"inbox_id": "{inbox_id}", "reply_to_message_id": "{message_id}", "body_text": "Hello"},
+    "POST /simulate/late": {"message_id": "{sent_id}", "event": "delivered"},
+    "POST /simulate/doubled": {"message_id": "{message_id}"},
+    "POST /simulate/{event}": {"message_id": "{sent_id}"},
     "POST /inboxes": {"username": "support", "client_id": "support-1"},
     "PATCH /inboxes/{inbox_id}": {"display_name": "Support"},
     "POST /inboxes/{inbox_id}/messages": {"to": ["a@example.com", "b@example.com"], "subject": "Hello"},
@@ -140,7 +147,9 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         store(mail(In_Reply_To="<first@example.com>", attachments={"a.txt": b"reply %d" % number}), inbox)
         store(mail(Subject=f"Question {number}", attachments={"a.txt": b"question %d" % number}), inbox)
     waiting = alice.send(inbox, send_at=(timezone.now() + timedelta(days=1)).isoformat())
-    while process_inbound() or index_batch():
+    sent = alice.send(inbox)
+    run_workers()
+    while index_batch():
         pass
     message = Message.objects.get(message_id_header="<first@example.com>")
     names = ["blocked.example", *(f"blocked-{number}.example" for number in range(size - 1))]
@@ -154,12 +163,19 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         "thread_id": message.thread_id,
         "attachment_id": Attachment.objects.get(message=message).pk,
         "key_id": alice.with_key().key.pk,
+        "sent_id": sent["id"],
+        "event": "bounced",
         "direction": "send",
         "effect": "block",
         "rule_id": listed[0]["id"],
         "provider_id": providers[0],
         "waiting_id": waiting["id"],
     }
+
+
+def filled(body: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    """Where a value of it is the name of an id, with that id."""
+    return {name: ids.get(value[1:-1], value) if isinstance(value, str) else value for name, value in body.items()}
 
 
 def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
@@ -172,7 +188,7 @@ def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
             answer = caller.client.generic(
                 method,
                 f"/v1{path.format(**ids)}?{PARAMETERS.get(route, '')}",
-                dumps(BODIES.get(route, {})),
+                dumps(filled(BODIES.get(route, {}), ids)),
                 content_type="application/json",
             )
         assert answer.status_code < 300, answer.content
