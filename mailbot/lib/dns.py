@@ -26,7 +26,6 @@ import dns.rrset
 import dns.zonefile
 from django.conf import settings
 
-WITHIN = 4.0  # seconds for one look-up, unless the caller says otherwise
 AT_ONCE = 16  # look-ups of lookup_all that a process has on their way
 KEPT = 10_000  # answers
 MAX_ALIASES = 8
@@ -60,19 +59,21 @@ class Resolver(Protocol):
         ...
 
 
-def lookup(name: str, record_type: str, *, within: float = WITHIN, fresh: bool = False) -> tuple[str, ...]:
+def lookup(name: str, record_type: str, *, within: float | None = None, fresh: bool = False) -> tuple[str, ...]:
     """The records of this name and type (`TXT`, `MX`, `A`, `AAAA`, `PTR` …), aliases followed, in order of their text, at least one.
 
     A TXT record is one text, its strings joined; an MX record is `10 mx.example.com`; names have no dot at their end. `fresh`: what is
-    kept from before is not used (a server on the way may still have it). Raises NotFound or Temporary, within `within` seconds.
+    kept from before is not used (a server on the way may still have it). Raises NotFound or Temporary, within `within` seconds
+    (None: MAILBOT_DNS_TIMEOUT).
     """
-    return resolver().lookup(name, record_type, within=within, fresh=fresh)
+    return resolver().lookup(name, record_type, within=settings.DNS_TIMEOUT if within is None else within, fresh=fresh)
 
 
 def lookup_all(
-    questions: Collection[Question], *, within: float = WITHIN, fresh: bool = False
+    questions: Collection[Question], *, within: float | None = None, fresh: bool = False
 ) -> dict[Question, tuple[str, ...] | LookupFailed]:
     """Many at once, in threads: each answer, or why there is none. Takes `within` seconds at most, however many are asked."""
+    within = settings.DNS_TIMEOUT if within is None else within
     ends_at = monotonic() + within
     asking = {question: _pool(os.getpid()).submit(_before, ends_at, question, fresh) for question in questions}
     wait(asking.values(), within)
@@ -157,7 +158,8 @@ def nameserver(address: str) -> dns.nameserver.Nameserver:
     """Raises ValueError for what is no `address`, `address:port` or `[address]:port`."""
     host, _, port = address.rpartition(":") if address.count(":") == 1 or "]:" in address else (address, "", "53")
     host = host.strip("[]")
-    dns.inet.af_for_address(host)
+    if not dns.inet.is_address(host) or not port.isdigit():
+        raise ValueError(f"“{address}” is no address of a server.")
     return dns.nameserver.Do53Nameserver(host, int(port))
 
 
@@ -177,7 +179,7 @@ class Zone:
             raise ValueError(f"This is no zone file: {error}") from error
         return cls(sets)
 
-    def lookup(self, name: str, record_type: str, *, within: float = WITHIN, fresh: bool = False) -> tuple[str, ...]:
+    def lookup(self, name: str, record_type: str, *, within: float = 0, fresh: bool = False) -> tuple[str, ...]:
         """At once, and never Temporary."""
         owner, kind = _absolute(name, record_type), dns.rdatatype.from_text(record_type)
         for _ in range(MAX_ALIASES):
