@@ -55,6 +55,13 @@ class Act(StrEnum):
     PROVIDER_TESTED = "provider.tested"
     PROVIDER_EVENT_RETRIED = "provider.event_retried"
     ACCOUNT_HAS_ROOM = "account.has_room"
+    DOMAIN_VERIFIED = "domain.verified"
+    DOMAIN_DEGRADED = "domain.degraded"
+    DOMAIN_FAILING = "domain.failing"
+    DOMAIN_RECOVERED = "domain.recovered"
+    DOMAIN_LOST = "domain.lost"
+    DOMAIN_KEY_MADE = "domain.key_made"
+    DOMAIN_KEY_CHANGED = "domain.key_changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,3 +6,8 @@ class DeliveryConfig(AppConfig):
 
     def ready(self) -> None:
         from delivery import credentials, receivers  # noqa: F401  (importing connects and registers them)
+        from delivery.esps import ESPS
+        from inboxes.carriers import Carrier, register
+
+        for key, esp in ESPS.items():
+            register(key, Carrier(esp.label, esp.signs))

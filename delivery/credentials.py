@@ -1,29 +1,34 @@
 """What is kept encrypted, as a whole: encrypted anew when the key changes, and looked at when the server starts."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connection
 
-from inboxes.models import Provider
+from inboxes.models import DomainKey, Provider
 from mailbot.lib.crypto import CannotDecrypt, decrypted, rotated
 from mailbot.lib.scope import acting_for_everybody
 
 
-def rotate_credentials() -> Iterator[tuple[Provider, bool]]:
-    """Each provider, and whether it is encrypted with the newest key now; False: no key decrypts it. Safe to repeat.
+Sealed = Provider | DomainKey
+
+
+def rotate_credentials() -> Iterator[tuple[Sealed, bool]]:
+    """Each provider and each DKIM key, and whether it is encrypted with the newest key now; False: no key decrypts it. Safe to repeat.
 
     Written only where nobody has entered others meanwhile: those are encrypted with the newest key already.
     """
-    for provider in Provider.objects.order_by("pk").iterator():
+    keys = DomainKey.objects.select_related("domain").order_by("pk")
+    for row in chain(Provider.objects.order_by("pk").iterator(), keys.iterator()):
         try:
-            sealed = rotated(provider.sealed)
+            sealed = rotated(row.sealed)
         except CannotDecrypt:
-            yield provider, False
+            yield row, False
             continue
-        Provider.objects.filter(pk=provider.pk, sealed=provider.sealed).update(sealed=sealed)
-        yield provider, True
+        type(row)._default_manager.filter(pk=row.pk, sealed=row.sealed).update(sealed=sealed)
+        yield row, True
 
 
 @register(Tags.database)
@@ -32,27 +37,30 @@ def check_credentials(databases: Sequence[str] | None = None, **_: object) -> li
     asks no database, least of all a worker before it forks."""
     if not databases:
         return []
-    unreadable = [provider for provider in _providers() if not _is_readable(provider)]
+    unreadable = [row for row in _sealed() if not _is_readable(row)]
     if not unreadable:
         return []
-    names = ", ".join(f"{provider.name} ({provider.pk})" for provider in unreadable[:10])
-    hint = "Put the key that they were encrypted with into MAILBOT_ENCRYPTION_KEYS, or enter their credentials anew."
+    names = ", ".join(f"{row} ({row.pk})" for row in unreadable[:10])
+    hint = (
+        "Put the key that they were encrypted with into MAILBOT_ENCRYPTION_KEYS, enter credentials of providers anew, or rotate the keys"
+        " of domains."
+    )
     return [CheckWarning(f"Credentials that no key decrypts: {names}.", hint=hint, id="mailbot.W001")]
 
 
-def _providers() -> list[Provider]:
+def _sealed() -> list[Sealed]:
     with acting_for_everybody("which credentials can be read"):
         try:
-            if Provider._meta.db_table not in connection.introspection.table_names():
+            if DomainKey._meta.db_table not in connection.introspection.table_names():
                 return []
-            return list(Provider.objects.only("pk", "name", "sealed"))
+            return [*Provider.objects.only("pk", "name", "sealed"), *DomainKey.objects.select_related("domain")]
         except DatabaseError:  # not migrated this far yet
             return []
 
 
-def _is_readable(provider: Provider) -> bool:
+def _is_readable(row: Sealed) -> bool:
     try:
-        decrypted(provider.sealed)
+        decrypted(row.sealed)
     except CannotDecrypt:
         return False
     return True

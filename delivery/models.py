@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from delivery.fidelity import Fidelity
 from delivery.outbound.states import UNSETTLED, State
-from inboxes.models import Account, Inbox, Mode, Provider
+from inboxes.models import Account, DomainKey, Inbox, Mode, Provider
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.receipts import Outcome
@@ -208,6 +208,8 @@ class OutboundMail(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     raw_in_row = models.BooleanField(default=True, help_text="not yet moved to the object store; see RawObject")
     raw = models.BinaryField(default=bytes)  # last, as above
+    # No column: what it is signed with, given to those that are about to leave (delivery.outbound.signing).
+    signing_key: DomainKey | None = None
 
     objects = TenantManager.from_queryset(OutboundMailQuerySet)()
 

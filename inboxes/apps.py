@@ -8,7 +8,7 @@ class InboxesConfig(AppConfig):
         """Configuration rows go into the trail by themselves; counters and secrets are left out by naming what goes in."""
         from auditlog.registry import auditlog  # needs the applications to be loaded
 
-        from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider
+        from inboxes.models import Account, AddressRule, ApiKey, Domain, Inbox, Membership, Provider
 
         configured = [
             "address",
@@ -28,4 +28,6 @@ class InboxesConfig(AppConfig):
         auditlog.register(Inbox, include_fields=configured)
         # Credentials, the token and its encrypted form never: delivery.provider_rows says which of them changed, by name.
         auditlog.register(Provider, include_fields=["account", "name", "esp", "is_default", "fallback", "concurrency"])
+        # What DNS says of it and its keys change by themselves: inboxes.domain_checks says what came of that.
+        auditlog.register(Domain, include_fields=["domain", "provider", "inbox_subdomains"])
         auditlog.register(AddressRule, include_fields=["mode", "inbox", "direction", "effect", "pattern", "note"])

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from inboxes.domain_models import Domain, DomainKey, DomainStatus
 from mailbot.lib.crypto import decrypted, encrypted
 from mailbot.lib.ids import TypeIDField
 from mailbot.lib.json_columns import JSONColumn
@@ -279,6 +280,10 @@ class Inbox(models.Model):
         db_index=False,
         help_text="Who carries its mail on. Empty: the default of its account, or of the server.",
     )
+    # None: on the server's own. `domain` may be a subdomain of it.
+    own_domain = models.ForeignKey(
+        Domain, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="inboxes"
+    )
     daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
     sends_today = models.PositiveIntegerField(default=0, editable=False)
     sends_counted_on = models.DateField(null=True, blank=True, editable=False)
@@ -443,3 +448,20 @@ class KeptAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} {self.slot}"
+
+
+__all__ = [
+    "Account",
+    "AddressRule",
+    "ApiKey",
+    "DailyUsage",
+    "Domain",
+    "DomainKey",
+    "DomainStatus",
+    "Inbox",
+    "KeptAnswer",
+    "Membership",
+    "Mode",
+    "OnUnknown",
+    "Provider",
+]

@@ -1,19 +1,20 @@
 """The life of an inbox: made by one call, paused, resumed, ended."""
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from audit.record import Act, record
+from inboxes.domains import NoPlace, Place, hold, is_others, place_for
 from inboxes.idempotency import forget_inbox
-from inboxes.models import Account, Inbox, Provider
+from inboxes.models import Account, Domain, Inbox, Provider
 from inboxes.naming import RESERVED, candidates, random_local_part
 from inboxes.quotas import see_whether_room
 from inboxes.signals import inbox_changed, inbox_goes, inbox_purged
@@ -26,6 +27,7 @@ MAX_RACES = 3  # for a random address, which somebody else may be given at the s
 LIVING = [status for status in Inbox.Status if status is not Inbox.Status.DELETED]
 EXPIRED = "expired"
 ALWAYS = Q()
+SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class AddressTaken(Exception):
@@ -46,7 +48,8 @@ class AddressRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class InboxRequest:
-    """What a caller asks for. No local part: a readable random one. No domain: the server's own."""
+    """What a caller asks for. No local part: a readable random one. No domain: the server's own. `own_subdomain` None: as the domain is
+    set."""
 
     local_part: str = ""
     domain: str = ""
@@ -58,6 +61,15 @@ class InboxRequest:
     daily_send_limit: int | None = None
     oversight: bool = False
     provider: Provider | None = None
+    own_subdomain: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An address that can be had, and where."""
+
+    address: CanonicalAddress
+    place: Place
 
 
 def create_inbox(account: Account, mode: str, wanted: InboxRequest) -> tuple[Inbox, bool]:
@@ -69,11 +81,11 @@ def create_inbox(account: Account, mode: str, wanted: InboxRequest) -> tuple[Inb
         if existing := _made_before(account, mode, wanted.client_id):
             return existing, False
         with suppress(IntegrityError), transaction.atomic():
-            return _insert(account, mode, wanted, _choose_address(account, wanted)), True
+            return _insert(account, mode, wanted, _choose_site(account, wanted)), True
     # Lost a race: against a twin with our client_id, or against somebody who took the address this moment.
     if existing := _made_before(account, mode, wanted.client_id):
         return existing, False
-    raise AddressTaken(wanted.local_part, suggestions(account, wanted.local_part, _domain(wanted.domain)))
+    raise AddressTaken(wanted.local_part, suggestions(account, wanted.local_part, _place(account, wanted)))
 
 
 def _made_before(account: Account, mode: str, client_id: str | None) -> Inbox | None:
@@ -91,22 +103,35 @@ def _still_going(inbox: Inbox | None) -> Inbox | None:
     return None
 
 
-def _choose_address(account: Account, wanted: InboxRequest) -> CanonicalAddress:
-    domain = _domain(wanted.domain)
+def _choose_site(account: Account, wanted: InboxRequest) -> Site:
+    place = _place(account, wanted)
     if not wanted.local_part:
-        return _free_random_address(account, domain)
+        return Site(_free_random_address(account, place), place)
     name, tag = canonical_local_part(wanted.local_part)
     if tag or "+" in wanted.local_part:
         raise AddressRefused(
             "username",
             "A “+” is not possible: what stands behind it is a tag, and mail for it comes to the base inbox.",
         )
-    if name in RESERVED:
+    if name in RESERVED and place.own is None:
         raise AddressRefused("username", f"“{name}” is reserved for whoever runs the domain.")
-    address = CanonicalAddress(name, domain)
+    address = CanonicalAddress(name, _domain_at(account, place, name))
     if _taken(account, [address.address]) and not _was_ours(account, address.address):
-        raise AddressTaken(address.address, suggestions(account, name, domain))
-    return address
+        raise AddressTaken(address.address, suggestions(account, name, place))
+    return Site(address, place)
+
+
+def _domain_at(account: Account, place: Place, name: str) -> str:
+    """The domain of an address, or the subdomain that it gets."""
+    if not place.has_subdomain:
+        return place.domain
+    if not SUBDOMAIN.fullmatch(name):
+        reason = "An inbox with a subdomain of its own has only letters, digits and hyphens in its name, up to 63."
+        raise AddressRefused("username", reason)
+    domain = place.domain_for(name)
+    if is_others(account, domain):
+        raise AddressRefused("username", f"“{domain}” belongs to somebody else.")
+    return domain
 
 
 def _was_ours(account: Account, address: str) -> bool:
@@ -115,18 +140,22 @@ def _was_ours(account: Account, address: str) -> bool:
     return mine is not None and _still_going(mine) is None
 
 
-def _domain(wanted: str) -> str:
-    domain = canonical_domain(wanted or settings.MAILBOT_DOMAIN)
-    if domain != settings.MAILBOT_DOMAIN:
-        raise AddressRefused(
-            "domain", f"“{domain}” is not a domain of this server. Leave it out to use {settings.MAILBOT_DOMAIN}."
-        )
-    return domain
+def _place(account: Account, wanted: InboxRequest) -> Place:
+    try:
+        place = place_for(account, wanted.domain, wanted.own_subdomain)
+    except NoPlace as error:
+        raise AddressRefused("domain", str(error)) from error
+    given = canonical_domain(wanted.domain) if wanted.domain else place.domain
+    name = canonical_local_part(wanted.local_part)[0] if wanted.local_part else ""
+    if given not in (place.domain, place.domain_for(name)):
+        raise AddressRefused("domain", f"“{given}” is for the inbox “{given.partition('.')[0]}” alone.")
+    return place
 
 
-def _free_random_address(account: Account, domain: str) -> CanonicalAddress:
+def _free_random_address(account: Account, place: Place) -> CanonicalAddress:
     for _ in range(MAX_RANDOM_TRIES):
-        address = CanonicalAddress(random_local_part(), domain)
+        name = random_local_part()
+        address = CanonicalAddress(name, _domain_at(account, place, name))
         if not _taken(account, [address.address]):
             return address
     raise AddressTaken(address.address, [])
@@ -145,15 +174,15 @@ def _resting(account: Account) -> Q:
     return Q(status=Inbox.Status.DELETED, deleted_at__gt=timezone.now() - ADDRESS_REST) & ~Q(account=account)
 
 
-def suggestions(account: Account, local_part: str, domain: str) -> list[str]:
+def suggestions(account: Account, local_part: str, place: Place) -> list[str]:
     """Three free addresses near to one that is taken."""
-    near = [f"{name}@{domain}" for name in candidates(local_part)]
+    near = [f"{name}@{place.domain_for(name)}" for name in candidates(local_part)]
     taken = _taken(account, near)
     return [address for address in near if address not in taken][:3]
 
 
-def _insert(account: Account, mode: str, wanted: InboxRequest, address: CanonicalAddress) -> Inbox:
-    now = timezone.now()
+def _insert(account: Account, mode: str, wanted: InboxRequest, site: Site) -> Inbox:
+    now, address = timezone.now(), site.address
     inbox = Inbox.objects.create(
         account=account,
         mode=mode,
@@ -166,6 +195,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
         daily_send_limit=wanted.daily_send_limit,
         oversight=wanted.oversight,
         provider=wanted.provider,
+        own_domain=_held(site.place),
         created_at=now,
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
         purge_on_expiry=wanted.purge_on_expiry,
@@ -175,6 +205,13 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
         raise IntegrityError("The address rests.")
     _announce(inbox, "inbox.created", {"address": inbox.address})
     return inbox
+
+
+def _held(place: Place) -> Domain | None:
+    try:
+        return hold(place.own) if place.own else None
+    except NoPlace as error:
+        raise AddressRefused("domain", str(error)) from error
 
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from django.db import connection
 from django.utils import timezone
 
+from inboxes.dns_records import RETURN_PATH_LABEL
 from mailbot.lib.bulk import places
 
 # Not deleted and not past its end. A paused inbox still receives.
@@ -36,15 +37,27 @@ class RoutedInbox:
 def find_inboxes(addresses: Iterable[Addressed]) -> dict[str, RoutedInbox]:
     """The inboxes that accept mail for these addresses, by canonical address without tag, in one query.
 
+    What is addressed to the return-path host of a domain is for the same local part at the domain.
+
     An address that leads nowhere (unknown, deleted, expired, of another domain) is absent: all are the same to a
     stranger, who must not learn which addresses once existed.
     """
     wanted = {address.address for address in addresses}
     if not wanted:
         return {}
+    behind = {address: at_domain for address in wanted if (at_domain := _behind_return_path(address))}
     columns = "inbox.id, inbox.account_id, inbox.address, inbox.mode, account.is_full"
-    found = _accepting(columns, WITH_ACCOUNT, "inbox.address", wanted)
-    return {address: RoutedInbox(pk, account, address, mode, bool(full)) for pk, account, address, mode, full in found}
+    rows = _accepting(columns, WITH_ACCOUNT, "inbox.address", wanted | set(behind.values()))
+    found = {address: RoutedInbox(pk, account, address, mode, bool(full)) for pk, account, address, mode, full in rows}
+    by_return_path = {address: found[at_domain] for address, at_domain in behind.items() if at_domain in found}
+    return by_return_path | {address: inbox for address, inbox in found.items() if address in wanted}
+
+
+def _behind_return_path(address: str) -> str:
+    """`ann@shop.example` of `ann@bounces.shop.example`; empty for all others."""
+    local_part, _, domain = address.rpartition("@")
+    label, _, rest = domain.partition(".")
+    return f"{local_part}@{rest}" if label == RETURN_PATH_LABEL and rest else ""
 
 
 def still_open(inbox_ids: Collection[str]) -> set[str]:

@@ -8,3 +8,5 @@ inbox_changed = Signal()
 inbox_goes = Signal()
 # Argument: inbox. Whoever holds content of it erases that content now.
 inbox_purged = Signal()
+# Argument: domain. It has just been proven that it is its account's.
+domain_verified = Signal()

@@ -182,6 +182,7 @@ CELERY_BEAT_SCHEDULE = {
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
         ("forget-answers", "inboxes.tasks.forget_answers", 60.0),
+        ("check-domains", "inboxes.tasks.check_domains", 60.0),
         ("forget-sends", "delivery.tasks.forget_sends", 60.0),
     )
 }
@@ -213,6 +214,15 @@ vars().update(env.relay(EMAIL_RELAY, timeout=30))
 SEND_LEASE = env.number("MAILBOT_SEND_LEASE", 300, minimum=5)
 # Mails that a worker process has on their way at once; 0: one after the other.
 SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
+
+# --- DNS ---------------------------------------------------------------------------------------------------------------
+# Who answers: these servers (`host:port`), the system's own without any, or a zone file in place of all.
+DNS_SERVERS = env.names("MAILBOT_DNS_SERVERS", [])
+DNS_ZONE_FILE = env.text("MAILBOT_DNS_ZONE_FILE")
+DNS_TIMEOUT: float = env.number("MAILBOT_DNS_TIMEOUT", 5, minimum=1)  # seconds
+# What domains of accounts publish: where their mail goes, and whom their SPF records name.
+MX_HOST = env.domain("MAILBOT_MX_HOST", MAILBOT_DOMAIN)
+SPF_MECHANISM = env.text("MAILBOT_SPF", f"a:{MX_HOST}")
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

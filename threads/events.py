@@ -46,11 +46,11 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """An event before it is written."""
+    """An event before it is written. `inbox_id` empty: it is of the whole account."""
 
     type: EventType
     account_id: str
-    inbox_id: str
+    inbox_id: str = ""
     thread_id: str = ""
     message_id: str = ""
     recipient: str = ""
@@ -65,7 +65,7 @@ def record_events(news: Iterable[News]) -> None:
         new_row(
             Event,
             account_id=item.account_id,
-            inbox_id=item.inbox_id,
+            inbox_id=item.inbox_id or None,
             type=item.type.value,
             thread_id=item.thread_id,
             message_id=item.message_id,

@@ -192,7 +192,8 @@ class Event(models.Model):
 
     id = TypeIDField("evt")
     account = account_key()
-    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="events", db_index=False)
+    # None: of the whole account, as news of a domain are.
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, null=True, related_name="events", db_index=False)
     type = models.CharField(max_length=40)
     thread_id = models.CharField(max_length=ID_LENGTH, blank=True)
     message_id = models.CharField(max_length=ID_LENGTH, blank=True)
@@ -201,7 +202,7 @@ class Event(models.Model):
     occurred_at = models.DateTimeField(default=timezone.now)
     recorded_at = models.DateTimeField(default=timezone.now)
 
-    objects = TenantManager.from_queryset(EventQuerySet)()
+    objects = TenantManager.from_queryset(EventQuerySet)(none_is_shared=False)
 
     class Meta:
         base_manager_name = "objects"

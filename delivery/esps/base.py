@@ -104,6 +104,7 @@ class Esp:
     takes_fields: ClassVar[bool] = True
     keeps_open: ClassVar[bool] = True
     is_thread_safe: ClassVar[bool] = False
+    signs: ClassVar[bool] = True  # with DKIM for the sender's domain, once that is set up there
     takes_metadata: ClassVar[bool] = True  # and gives them back with its news
     # Anymail's views that check and read its calls; None: it does not call for that. Where it signs them, with which of its fields.
     views: ClassVar[Mapping[Hook, str]] = {}

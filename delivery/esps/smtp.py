@@ -25,6 +25,7 @@ class Smtp(Esp):
     )
     message_id = MessageId.KEPT
     takes_fields = False
+    signs = False
     keeps_open = False  # servers end an idle session, and then nobody knows what became of the mail that finds it so
 
     @classmethod

@@ -16,6 +16,7 @@ from delivery.claims import new_token
 from delivery.models import OutboundMail
 from delivery.outbound.choosing import providers_for
 from delivery.outbound.outbox import may_hand_out
+from delivery.outbound.signing import give_keys
 from delivery.outbound.states import State
 from inboxes.models import Inbox, Mode, Provider
 from mailbot.lib.clock import database_now
@@ -148,8 +149,9 @@ def _take(mails: Mails, carrier: Provider | None, places: int) -> Mails:
     if mine is None or not mine.update(state=State.SENDING, lease_token=token, lease_until=until, carrier=carrier):
         return []
     rows = OutboundMail.objects.filter(lease_token=token, pk__in=[mail.pk for mail in mails])
-    found = rows.select_related("message", "inbox__account", "carrier").prefetch_related("recipients")
-    return list(found)
+    found = list(rows.select_related("message", "inbox__account", "carrier").prefetch_related("recipients"))
+    give_keys(found)
+    return found
 
 
 def _room_at(carrier: Provider) -> int:

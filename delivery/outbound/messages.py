@@ -13,6 +13,7 @@ from django.core.mail import EmailMessage, EmailMultiAlternatives
 
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.outcomes import Report
+from delivery.outbound.signing import signed
 from threads.events import EventType
 
 # Headers that Anymail takes from the message object itself.
@@ -51,9 +52,11 @@ class RawMail:
 
 
 class FixedMessage(EmailMessage):
+    """The mail as its bytes, signed. Raises CannotSign."""
+
     def __init__(self, mail: OutboundMail, recipients: Sequence[Recipient]) -> None:
         super().__init__(from_email=mail.envelope_sender, to=[recipient.address for recipient in recipients])
-        self._raw = RawMail(bytes(mail.raw))
+        self._raw = RawMail(signed(mail))
 
     def message(self, **_: Any) -> Any:
         return self._raw

@@ -18,6 +18,7 @@ from delivery.outbound.connections import HANDED_OVER, backend_of, close, forget
 from delivery.outbound.messages import FixedMessage, anymail_message, refusals
 from delivery.outbound.outcomes import Outcome, Result
 from delivery.outbound.refused import TOO_MANY, cannot_be_written, status_of, wait_of, was_not_connected
+from delivery.outbound.signing import CannotSign
 from inboxes.models import Provider
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.public_hosts import PrivateHost
@@ -41,7 +42,10 @@ class DjangoBackend:
 
     def send(self, mail: OutboundMail, recipients: Sequence[Recipient]) -> Outcome:
         takes_fields = self.name.startswith("anymail.")
-        message = anymail_message(mail, recipients) if takes_fields else FixedMessage(mail, recipients)
+        try:
+            message = anymail_message(mail, recipients) if takes_fields else FixedMessage(mail, recipients)
+        except CannotSign as error:
+            return Outcome(Result.TEMPORARY, str(error))
         backend = noting(get_connection(self.name, fail_silently=False))
         try:
             backend.open()
@@ -71,6 +75,8 @@ class EspCarrier:
             )
         try:
             message = _written(esp, mail, recipients)
+        except CannotSign as error:
+            return Outcome(Result.TEMPORARY, str(error))
         except Exception as error:
             return _unwritable(error, esp.label)
         try:

@@ -14,6 +14,7 @@ from audit.actors import current as current_context
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
+from delivery.outbound.return_path import return_path_of
 from delivery.outbound.states import State
 from inboxes.models import Account, Inbox, Provider
 from inboxes.usage import midnight_after, recipients_of_account
@@ -112,6 +113,7 @@ def queue_mail(
     if message.size > settings.SMTP_MAX_SIZE:
         raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
     check_room(inbox, message.size, has_files=bool(draft.attachments or to_fetch))
+    return_path = return_path_of(inbox)
     files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
     with transaction.atomic():
         locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
@@ -127,7 +129,7 @@ def queue_mail(
             inbox=inbox,
             message=message,
             mode=inbox.mode,
-            envelope_sender=inbox.address,
+            envelope_sender=return_path,
             raw=composed.raw,
             track_opens=draft.track_opens,
             state=State.PREPARING if to_fetch else State.QUEUED,

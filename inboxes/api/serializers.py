@@ -64,6 +64,7 @@ class InboxBody(StrictSerializer):
     daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
     oversight = serializers.BooleanField(required=False, allow_null=True)
     purge_on_expiry = serializers.BooleanField(required=False, allow_null=True)
+    own_subdomain = serializers.BooleanField(required=False, allow_null=True)
     provider_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

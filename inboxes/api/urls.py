@@ -2,6 +2,7 @@ from django.urls import path
 
 from inboxes.api.api_keys import ApiKeysView, ApiKeyView
 from inboxes.api.audit_log import InboxAuditLogView
+from inboxes.api.domains import DomainsView, DomainView, RotateKeyView, VerifyDomainView, ZoneFileView
 from inboxes.api.lists import ListCheckView, ListEntryView, ListView
 from inboxes.api.usage import UsageView
 from inboxes.api.views import InboxesView, InboxView, PauseView, ResumeView
@@ -14,6 +15,11 @@ urlpatterns = [
     path("inboxes/<str:inbox_id>/resume", ResumeView.as_view()),
     path("api-keys", ApiKeysView.as_view()),
     path("api-keys/<str:key_id>", ApiKeyView.as_view()),
+    path("domains", DomainsView.as_view()),
+    path("domains/<str:domain_id>", DomainView.as_view()),
+    path("domains/<str:domain_id>/verify", VerifyDomainView.as_view()),
+    path("domains/<str:domain_id>/rotate-key", RotateKeyView.as_view()),
+    path("domains/<str:domain_id>/zone-file", ZoneFileView.as_view()),
     path("lists/check", ListCheckView.as_view()),
     path("lists/<str:direction>/<str:effect>", ListView.as_view()),
     path("lists/<str:direction>/<str:effect>/<str:rule_id>", ListEntryView.as_view()),

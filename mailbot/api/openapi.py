@@ -38,7 +38,7 @@ VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "update", "D
 # What bounds a column or tells who fills it says nothing to a reader of answers.
 OF_NO_USE_IN_ANSWERS = ("maxLength", "minLength", "minimum", "maximum", "default", "readOnly", "title")
 EXAMPLE_SUFFIX = "01m86mjjvsewt8t640x9zpmss7"
-NOT_DESCRIBED = Description("", None, None, None, False, 200, {}, (), (JSON,), "")
+NOT_DESCRIBED = Description("", None, None, None, False, 200, {}, (), (JSON,), "", {})
 
 
 def openapi(patterns: Iterable[Any]) -> Part:
@@ -139,6 +139,7 @@ class Operation(AutoSchema):
         if told.many:
             properties["meta"] = {"$ref": "#/components/schemas/ListMeta"}
             example["meta"] = LIST_META_EXAMPLE
+        properties |= told.beside
         schema = {"type": "object", "required": list(properties), "properties": properties}
         return {"schema": schema} | ({"example": example} if shown is not None else {})
 

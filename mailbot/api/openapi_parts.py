@@ -206,6 +206,7 @@ TAGS: dict[str, tuple[str, str]] = {
     "events": ("Events", "What happened to messages, threads and inboxes."),
     "search": ("Search", "Words, phrases and fields, in one inbox or in all that the key may see."),
     "lists": ("Lists", "Which addresses and domains may send to an inbox, and which it may send to."),
+    "domains": ("Domains", "Domains of your own, and what they publish in DNS."),
     "providers": ("Providers", "Who carries mail on: ESPs and smart hosts, with credentials of your own."),
     "simulate": ("Simulate", "With test keys: what others would cause, when you want it."),
     "api-keys": ("API keys", "Keys, their rights, and the inboxes that they are limited to."),

@@ -27,6 +27,7 @@ class Description:
     errors: tuple[Code, ...]
     media_types: tuple[str, ...]
     name: str
+    beside: dict[str, Any]
 
 
 def described(
@@ -41,14 +42,18 @@ def described(
     errors: tuple[Code, ...] = (),
     media_type: str | tuple[str, ...] = "application/json",
     name: str = "",
+    beside: dict[str, Any] | None = None,
 ) -> Callable[[Method], Method]:
     """Say it of a `get`, `post`, … of a TenantView. The method's docstring becomes the description.
 
     `many`: a list in the paginated envelope. `also`: other statuses of success (200 beside 201). `errors`: codes beside those that every
     route can answer (400, 401, 403, 404, 429, 503). `name`: the operationId, where the one made of method and path reads badly.
+    `beside`: what stands next to `data`, by name, as schemas.
     """
     media_types = (media_type,) if isinstance(media_type, str) else media_type
-    description = Description(summary, body, query, answer, many, status, also or {}, errors, media_types, name)
+    description = Description(
+        summary, body, query, answer, many, status, also or {}, errors, media_types, name, beside or {}
+    )
 
     def mark(method: Method) -> Method:
         method.described = description  # type: ignore[attr-defined]

@@ -56,10 +56,10 @@ def _condition(model: type[Model], manager: "TenantManager[Any]") -> str:
         return f"{account} AND {_UNLIMITED}"
     if manager.inbox is None:
         return account
-    return f"{account} AND ({_UNLIMITED} OR {_in_inbox(model, manager.inbox)})"
+    return f"{account} AND ({_UNLIMITED} OR {_in_inbox(model, manager.inbox, none_is_shared=manager.none_is_shared)})"
 
 
-def _in_inbox(model: type[Model], path: str) -> str:
+def _in_inbox(model: type[Model], path: str, *, none_is_shared: bool) -> str:
     """By a column of the table, or through another one, which stands behind a wall of its own: who sees that row sees this one."""
     through, _, _ = path.rpartition("__")
     if through:
@@ -69,6 +69,8 @@ def _in_inbox(model: type[Model], path: str) -> str:
         return f"EXISTS (SELECT FROM {field.related_model._meta.db_table} its WHERE its.id = {table}.{field.column})"
     field = _field(model, path)
     named = _INBOX.format(column=field.column)
+    if not none_is_shared:
+        return named
     # What binds all inboxes of the account, and what an act writes down about none of them (TenantManager._of_no_inbox).
     if field.null:
         return f"{named} OR {field.column} IS NULL"

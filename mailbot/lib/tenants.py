@@ -19,13 +19,20 @@ class Unscoped(RuntimeError):
 
 class TenantManager(models.Manager[Row_co]):
     """`account` and `inbox` are the lookups that lead from a row to the ids of its account and inbox; no `inbox`: it belongs to none.
-    `whole_account`: who is limited to some inboxes sees none of these rows."""
+    `whole_account`: who is limited to some inboxes sees none of these rows. `none_is_shared`: rows without an inbox, where there can be
+    such, belong to each of its account; otherwise they too are for who is not limited."""
 
     def __init__(
-        self, *, account: str = "account_id", inbox: str | None = "inbox_id", whole_account: bool = False
+        self,
+        *,
+        account: str = "account_id",
+        inbox: str | None = "inbox_id",
+        whole_account: bool = False,
+        none_is_shared: bool = True,
     ) -> None:
         super().__init__()
         self.account, self.inbox, self.whole_account = account, inbox, whole_account
+        self.none_is_shared = none_is_shared
 
     def get_queryset(self) -> QuerySet[Row_co]:
         return self.within_scope(super().get_queryset())
@@ -48,7 +55,7 @@ class TenantManager(models.Manager[Row_co]):
         told, accounts = self._declared(), scope.account_ids
         condition = Q((told.account, accounts[0])) if len(accounts) == 1 else Q((f"{told.account}__in", accounts))
         if scope.inbox_ids is not None and told.inbox:
-            condition &= Q((f"{told.inbox}__in", scope.inbox_ids)) | self._of_no_inbox(told.inbox)
+            condition &= Q((f"{told.inbox}__in", scope.inbox_ids)) | told._of_no_inbox(told.inbox)
         return condition
 
     def _declared(self) -> "TenantManager[Any]":
@@ -61,6 +68,8 @@ class TenantManager(models.Manager[Row_co]):
         if "__" in inbox or inbox == "pk":
             return Q()
         field = self.model._meta.get_field(inbox)
+        if not self.none_is_shared:
+            return Q()
         if field.null:
             return Q((f"{inbox}__isnull", True))
         return Q((inbox, "")) if getattr(field, "blank", False) else Q()

@@ -30,7 +30,7 @@ class TestRotating:
     def test_it_makes_the_old_key_superfluous(self, provider: Provider, settings: Any) -> None:
         settings.ENCRYPTION_KEYS = ["new", "old"]
         for _ in range(2):
-            assert "1 providers are encrypted with the newest key; 0 could not be read." in rotate()
+            assert "1 providers and DKIM keys are encrypted with the newest key; 0 could not be read." in rotate()
         settings.ENCRYPTION_KEYS = ["new"]
         assert Provider.objects.get(pk=provider.pk).credentials == {"server_token": "secret"}
 

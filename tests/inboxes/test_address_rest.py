@@ -11,6 +11,7 @@ from django.db import connection, connections
 from django.db.models import ProtectedError
 
 from inboxes import naming, provisioning
+from inboxes.domains import Place
 from inboxes.expiry import sweep_expired
 from inboxes.models import Account, Inbox
 from inboxes.provisioning import AddressTaken, InboxRequest, create_inbox, delete_inbox, suggestions
@@ -95,7 +96,7 @@ class TestRest:
         end(alice, username="support-2")
         error = charlie.post("/v1/inboxes", {"username": "support"}).json()["error"]
         assert "support-2@mailbot.localhost" not in error["suggestions"]
-        assert "support-2@mailbot.localhost" in suggestions(alice.account, "support", "mailbot.localhost")
+        assert "support-2@mailbot.localhost" in suggestions(alice.account, "support", Place("mailbot.localhost"))
 
     def test_it_is_not_given_by_chance(self, alice: Caller, charlie: Caller, monkeypatch: Any) -> None:
         end(alice, username="quiet-otter-4821")

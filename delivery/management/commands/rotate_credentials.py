@@ -9,21 +9,23 @@ from delivery.credentials import rotate_credentials
 
 class Command(BaseCommand):
     help = (
-        "Encrypts the credentials of all providers with the first of MAILBOT_ENCRYPTION_KEYS. Safe to repeat and to stop; afterwards the "
+        "Encrypts the credentials of all providers and the DKIM keys of all domains with the first of MAILBOT_ENCRYPTION_KEYS. Safe to repeat and to stop; afterwards the "
         "other keys can be taken out."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         done, failed = 0, []
-        for provider, is_rotated in rotate_credentials():
+        for row, is_rotated in rotate_credentials():
             done += is_rotated
             if not is_rotated:
-                failed.append(provider)
-                self.stderr.write(f"{provider.pk} ({provider.name}): none of the keys decrypts it.")
+                failed.append(row)
+                self.stderr.write(f"{row.pk} ({row}): none of the keys decrypts it.")
             elif done % 100 == 0:
-                self.stdout.write(f"{done} providers …")
-        self.stdout.write(f"{done} providers are encrypted with the newest key; {len(failed)} could not be read.")
+                self.stdout.write(f"{done} …")
+        self.stdout.write(
+            f"{done} providers and DKIM keys are encrypted with the newest key; {len(failed)} could not be read."
+        )
         if failed:
             raise CommandError(
-                "Keep the old keys, add the missing one and run it again, or enter those credentials anew."
+                "Keep the old keys, add the missing one and run it again, or enter those credentials anew, and rotate those keys."
             )
