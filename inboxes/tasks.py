@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from audit.actors import acting_as_system
-from inboxes import expiry, quotas
+from inboxes import expiry, quotas, sending_record
 from inboxes.idempotency import forget_expired
 
 
@@ -23,3 +23,9 @@ def sweep_quotas() -> None:
 def forget_answers() -> None:
     with acting_as_system("schedule"):
         forget_expired()
+
+
+@shared_task
+def sweep_sending_record() -> None:
+    with acting_as_system("schedule"):
+        sending_record.sweep()
