@@ -264,6 +264,12 @@ class Recipient(models.Model):
     address = models.TextField()
     status = models.CharField(max_length=20, choices=Message.Status.choices, default=Message.Status.QUEUED)
     reason = models.TextField(blank=True)
+    counted = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="what of it is in the sending record: delivery.outbound.reputation",
+    )
     updated_at = models.DateTimeField(default=timezone.now)
 
     objects = TenantManager(inbox="mail__inbox_id")

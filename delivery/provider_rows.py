@@ -163,13 +163,21 @@ def pause_provider(provider: Provider, reason: str) -> bool:
     return _set_paused(provider, True, reason, Act.PROVIDER_PAUSED)
 
 
+def trip_provider(provider: Provider, reason: str) -> bool:
+    """The same, by its breaker."""
+    return _set_paused(provider, True, reason, Act.PROVIDER_TRIPPED)
+
+
 def resume_provider(provider: Provider, reason: str) -> bool:
+    """Its breaker begins with a clean record."""
     return _set_paused(provider, False, reason, Act.PROVIDER_RESUMED)
 
 
 @transaction.atomic
 def _set_paused(provider: Provider, is_paused: bool, reason: str, act: Act) -> bool:
-    columns = {"is_paused": is_paused, "paused_reason": reason if is_paused else ""}
+    columns: dict[str, Any] = {"is_paused": is_paused, "paused_reason": reason if is_paused else ""}
+    if not is_paused:
+        columns["record_from"] = timezone.now()
     if not Provider.objects.filter(pk=provider.pk, is_paused=not is_paused).update(**columns):
         provider.refresh_from_db()
         return False

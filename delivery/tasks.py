@@ -9,7 +9,7 @@ from delivery.heartbeat import note_heartbeat
 from delivery.hooks import fetched, news
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
-from delivery.outbound import unknown
+from delivery.outbound import breaker_rounds, unknown
 from delivery.outbound.fetching import prepare_due_mail
 from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
@@ -64,6 +64,12 @@ def sweep_outbound() -> None:
 def look_into_unknown() -> None:
     with acting_as_system("outbound worker"):
         unknown.look_into_unknown()
+
+
+@shared_task
+def look_after_breakers() -> None:
+    with acting_as_system("breaker"):
+        breaker_rounds.look_after_breakers()
 
 
 @shared_task

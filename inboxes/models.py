@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from inboxes.domain_models import Domain, DomainKey, DomainStatus
 from mailbot.lib.crypto import decrypted, encrypted
-from mailbot.lib.ids import TypeIDField
+from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.json_columns import JSONColumn
 from mailbot.lib.tenants import TenantManager
 
@@ -171,6 +171,22 @@ class ApiKey(models.Model):
         return self.inbox_ids[0] if self.inbox_ids is not None and len(self.inbox_ids) == 1 else None
 
 
+class Breaker(models.Model):
+    """What a breaker remembers of whatever it may stop (delivery.outbound.breaker)."""
+
+    record_from = models.DateTimeField(null=True, editable=False, help_text="it goes by what was sent since then")
+    trips = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="one soon after the other"
+    )
+    trials_at = models.DateTimeField(null=True, editable=False, help_text="tripped: when a few sends are tried")
+    trials_left = models.PositiveSmallIntegerField(
+        null=True, editable=False, help_text="recipients that may still be tried; null: that time has not come"
+    )
+
+    class Meta:
+        abstract = True
+
+
 class Provider(models.Model):
     """Who carries mail on: one ESP or smart host with the credentials of one customer of it. What an ESP is like is in delivery.esps.
 
@@ -217,6 +233,9 @@ class Provider(models.Model):
         null=True, editable=False, help_text="when its ESP last called with news of mail"
     )
     inbound_called_at = models.DateTimeField(null=True, editable=False, help_text="when it last called with mail")
+    record_from = models.DateTimeField(
+        null=True, editable=False, help_text="its breaker goes by what was sent since then"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = TenantManager(inbox=None, whole_account=True)
@@ -248,7 +267,7 @@ class Provider(models.Model):
         self.sealed = encrypted(json.dumps(values))
 
 
-class Inbox(models.Model):
+class Inbox(Breaker):
     """One address with its own messages, threads, events and trail."""
 
     class Status(models.TextChoices):
@@ -322,6 +341,7 @@ class Inbox(models.Model):
             models.Index(
                 fields=["expires_at", "id"], condition=Q(purge_on_expiry=True, purged_at=None), name="inbox_to_purge"
             ),
+            models.Index(fields=["trials_at"], condition=Q(status="tripped"), name="inbox_tripped"),
         ]
 
     def __str__(self) -> str:
@@ -425,6 +445,83 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.inbox_id} on {self.day}"
+
+
+class SendingRecord(models.Model):
+    """What became of the mail of one inbox within some minutes, in recipients (inboxes.sending_record)."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="+", db_index=False)
+    # A plain id: the record outlives the provider.
+    provider_id = models.CharField(
+        max_length=ID_LENGTH, blank=True, help_text="who carried it; empty: the server's own backend"
+    )
+    starts_at = models.DateTimeField()
+    sent = models.PositiveIntegerField(default=0, help_text="handed over")
+    delivered = models.PositiveIntegerField(default=0)
+    deferred = models.PositiveIntegerField(default=0, help_text="put off by a server of others")
+    bounced = models.PositiveIntegerField(default=0, help_text="refused for good")
+    complained = models.PositiveIntegerField(default=0)
+
+    objects = TenantManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        verbose_name_plural = "sending health"
+        constraints = [
+            models.UniqueConstraint(fields=["inbox", "starts_at", "provider_id"], name="one_record_per_inbox_and_time")
+        ]
+        indexes = [
+            models.Index(fields=["starts_at"], name="record_by_time"),
+            models.Index(fields=["provider_id", "starts_at"], condition=~Q(provider_id=""), name="record_by_provider"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.inbox_id} from {self.starts_at}"
+
+
+class SendingDomain(Breaker):
+    """How an account stands with one of the domains that it sends live mail from: its breaker, and how far it is warmed up."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        TRIPPED = "tripped"
+
+    id = TypeIDField("senddom")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
+    domain = models.CharField(max_length=254)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.ACTIVE)
+    status_reason = models.CharField(max_length=500, blank=True)
+    warms_up_from = models.DateField(null=True, help_text="its first day as a sender; empty: it needs no warm-up")
+
+    objects = TenantManager(inbox=None)
+
+    class Meta:
+        base_manager_name = "objects"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["account", "domain"], name="one_standing_per_domain")]
+        indexes = [models.Index(fields=["trials_at"], condition=Q(status="tripped"), name="sending_domain_tripped")]
+
+    def __str__(self) -> str:
+        return self.domain
+
+
+class WarmUpDay(models.Model):
+    """How many recipients have a place on one day (UTC) of a domain's warm-up."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
+    domain = models.ForeignKey(SendingDomain, on_delete=models.CASCADE, related_name="days", db_index=False)
+    day = models.DateField()
+    taken = models.PositiveIntegerField(default=0)
+
+    objects = TenantManager(inbox=None)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [models.UniqueConstraint(fields=["domain", "day"], name="one_warm_up_day")]
+
+    def __str__(self) -> str:
+        return str(self.day)
 
 
 class KeptAnswer(models.Model):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -230,7 +230,38 @@ def pause(inbox: Inbox, reason: str) -> Inbox:
 
 
 def resume(inbox: Inbox, reason: str) -> Inbox:
-    return _move(inbox, [Inbox.Status.PAUSED, Inbox.Status.TRIPPED], Inbox.Status.ACTIVE, Act.INBOX_RESUMED, reason)
+    """It sends again. One that a breaker stopped begins with a clean record."""
+    stopped = [Inbox.Status.PAUSED, Inbox.Status.TRIPPED]
+    reset: dict[str, Any] = (
+        {"record_from": timezone.now(), "trips": 0, "trials_at": None, "trials_left": None} if inbox.trials_at else {}
+    )
+    return _move(inbox, stopped, Inbox.Status.ACTIVE, Act.INBOX_RESUMED, reason, **reset)
+
+
+def trip(inbox: Inbox, reason: str, trips: int, trials_at: datetime) -> Inbox:
+    """Its breaker stops its sending until a few sends are tried at `trials_at`. Mail still comes in."""
+    columns: dict[str, Any] = {"trips": trips, "trials_at": trials_at, "trials_left": None}
+    sending = [Inbox.Status.ACTIVE, Inbox.Status.TRIPPED]
+    return _move(inbox, sending, Inbox.Status.TRIPPED, Act.INBOX_TRIPPED, reason, **columns)
+
+
+@transaction.atomic
+def put_on_trial(inbox: Inbox, trials: int) -> Inbox:
+    """It stays tripped, but so many recipients may be tried."""
+    now = timezone.now()
+    due = Inbox.objects.filter(pk=inbox.pk, status=Inbox.Status.TRIPPED, trials_at=inbox.trials_at, trials_left=None)
+    if due.update(trials_left=trials, record_from=now):
+        inbox.trials_left, inbox.record_from = trials, now
+        record(
+            Act.INBOX_ON_TRIAL, inbox, account_id=inbox.account_id, inbox_id=inbox.pk, changes={"recipients": trials}
+        )
+    return inbox
+
+
+def end_trial(inbox: Inbox, reason: str) -> Inbox:
+    """The trial went well: it sends again. Its record stays, and how often it tripped, should it do so again soon."""
+    columns: dict[str, Any] = {"trials_at": None, "trials_left": None}
+    return _move(inbox, [Inbox.Status.TRIPPED], Inbox.Status.ACTIVE, Act.INBOX_RESUMED, reason, **columns)
 
 
 def delete_inbox(inbox: Inbox, reason: str = "") -> Inbox:
@@ -285,7 +316,12 @@ def _move(
     return inbox
 
 
-EVENT_OF = {Inbox.Status.PAUSED: "paused", Inbox.Status.ACTIVE: "resumed", Inbox.Status.DELETED: "deleted"}
+EVENT_OF = {
+    Inbox.Status.PAUSED: "paused",
+    Inbox.Status.ACTIVE: "resumed",
+    Inbox.Status.TRIPPED: "tripped",
+    Inbox.Status.DELETED: "deleted",
+}
 
 
 def _announce(inbox: Inbox, event: str, data: dict[str, Any]) -> None:

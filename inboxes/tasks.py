@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from audit.actors import acting_as_system
-from inboxes import domain_checks, expiry, quotas
+from inboxes import domain_checks, expiry, quotas, sending_record
 from inboxes.idempotency import forget_expired
 
 
@@ -29,3 +29,9 @@ def forget_answers() -> None:
 def check_domains() -> None:
     with acting_as_system("schedule"):
         domain_checks.sweep_domains()
+
+
+@shared_task
+def sweep_sending_record() -> None:
+    with acting_as_system("schedule"):
+        sending_record.sweep()

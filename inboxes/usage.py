@@ -3,18 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
 from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet, Sum
 
 from inboxes.models import DailyUsage
-from mailbot.lib.bulk import places
+from mailbot.lib.bulk import bulk_add
 
 COUNTED = ("received", "sent", "recipients", "octets")
 COLUMNS = ("account_id", "inbox_id", "mode", "day", *COUNTED)
-AT_ONCE = 1000  # rows a statement: SQLite takes 32,766 parameters
+KEY = ("inbox_id", "day")
 
 
 @dataclass(slots=True)
@@ -36,24 +35,13 @@ def add_to_usage(tallies: Iterable[Tally]) -> None:
 
     The caller holds the locks of the inboxes: two that add to the same rows wait for each other there, in order, and not here.
     """
-    rest = iter(tallies)
-    while piece := list(islice(rest, AT_ONCE)):
-        with connection.cursor() as cursor:
-            cursor.execute(_statement(len(piece)), [value for tally in piece for value in _values(tally)])
+    bulk_add(DailyUsage, COLUMNS, KEY, COUNTED, map(_values, tallies))
 
 
 def _values(tally: Tally) -> list[Any]:
     day = connection.ops.adapt_datefield_value(tally.day)
     counted = (getattr(tally, name) for name in COUNTED)
     return [tally.account_id, tally.inbox_id, tally.mode, day, *counted]
-
-
-def _statement(rows: int) -> str:
-    table = DailyUsage._meta.db_table
-    changes = ", ".join(f"{column} = {table}.{column} + excluded.{column}" for column in COUNTED)
-    values = ", ".join([places(len(COLUMNS))] * rows)
-    insert = f"INSERT INTO {table} ({', '.join(COLUMNS)}) VALUES {values}"  # noqa: S608 (our names)
-    return f"{insert} ON CONFLICT (inbox_id, day) DO UPDATE SET {changes}"
 
 
 def recipients_of_account(account_id: str, mode: str, day: date) -> int:

@@ -173,6 +173,7 @@ CELERY_BEAT_SCHEDULE = {
         ("sweep-inbound", "delivery.tasks.process_inbound", 5.0),
         ("fetch-attachments", "delivery.tasks.fetch_attachments", 5.0),
         ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
+        ("look-after-breakers", "delivery.tasks.look_after_breakers", 15.0),
         ("look-into-unknown", "delivery.tasks.look_into_unknown", 15.0),
         ("process-provider-events", "delivery.tasks.process_provider_events", 5.0),
         ("fetch-from-providers", "delivery.tasks.fetch_from_providers", 10.0),
@@ -183,6 +184,7 @@ CELERY_BEAT_SCHEDULE = {
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
         ("forget-answers", "inboxes.tasks.forget_answers", 60.0),
         ("check-domains", "inboxes.tasks.check_domains", 60.0),
+        ("sweep-sending-record", "inboxes.tasks.sweep_sending_record", 600.0),
         ("forget-sends", "delivery.tasks.forget_sends", 60.0),
     )
 }
@@ -223,6 +225,20 @@ DNS_TIMEOUT: float = env.number("MAILBOT_DNS_TIMEOUT", 5, minimum=1)  # seconds
 # What domains of accounts publish: where their mail goes, and whom their SPF records name.
 MX_HOST = env.domain("MAILBOT_MX_HOST", MAILBOT_DOMAIN)
 SPF_MECHANISM = env.text("MAILBOT_SPF", f"a:{MX_HOST}")
+# When the breaker stops an inbox, a domain or a provider (delivery.outbound.breaker; docs/reputation.md).
+BREAKER_BOUNCES = env.percent("MAILBOT_BREAKER_BOUNCES", "5")
+BREAKER_COMPLAINTS = env.percent("MAILBOT_BREAKER_COMPLAINTS", "0.1")
+BREAKER_SENDS = env.number("MAILBOT_BREAKER_SENDS", 50, minimum=1)  # recipients: fewer prove nothing
+BREAKER_FEWEST_COMPLAINTS = env.number("MAILBOT_BREAKER_FEWEST_COMPLAINTS", 1, minimum=1)
+BREAKER_DOMAIN_SENDS = env.number("MAILBOT_BREAKER_DOMAIN_SENDS", 500, minimum=1)
+BREAKER_WINDOW = env.number("MAILBOT_BREAKER_WINDOW", 86400, minimum=3600)  # seconds
+BREAKER_PAUSE = env.number("MAILBOT_BREAKER_PAUSE", 3600, minimum=1)  # seconds until the first trial sends
+BREAKER_TRIALS = env.number("MAILBOT_BREAKER_TRIALS", 10, minimum=1)  # recipients
+BREAKER_QUIET = env.number(
+    "MAILBOT_BREAKER_QUIET", 1800, minimum=300
+)  # seconds without a bounce, where nobody tells of deliveries
+# Recipients a day of a new domain on its first day, the second, …; afterwards as many as anybody wants. 0: no warm-up.
+WARM_UP = [number for number in env.numbers("MAILBOT_WARM_UP", [50, 100, 500, 1000, 5000, 10000, 20000]) if number]
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

@@ -92,7 +92,7 @@ def _alone(mail: OutboundMail, step: Callable[..., Outcome], *arguments: Any) ->
 
 def _may_go_on(mail: OutboundMail) -> bool:
     try:
-        why_not_send(mail.inbox)
+        why_not_send(mail.inbox, mail.created_at)
     except Blocked as blocked:
         _end(mail, State.BLOCKED, EventType.MESSAGE_BLOCKED, blocked.detail)
         return False

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from audit.actors import current as current_context
 from delivery.models import OutboundMail, Recipient
+from delivery.outbound.breaker import take_trials, why_stopped
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
 from delivery.outbound.return_path import return_path_of
@@ -236,6 +237,8 @@ def _attachment_rows(message: Message, draft: Draft) -> Sequence[Any]:
 def _take_from_allowance(inbox: Inbox, recipients: int, today: date) -> None:
     """Count the recipients. `inbox` is as it is under its lock: two sends at once cannot both take the last place."""
     why_not_send(inbox)
+    if stop := take_trials(inbox, recipients):
+        raise Blocked(*stop)
     today = _day_of_counter(inbox, today)
     _check_inbox_limit(inbox, recipients, today)
     _check_account_limit(inbox, recipients, today)
@@ -285,8 +288,8 @@ def check_room(inbox: Inbox, size: int, *, has_files: bool) -> None:
         raise Blocked("storage_quota", message, fix)
 
 
-def why_not_send(inbox: Inbox) -> None:
-    """Raises Blocked when the inbox itself may not send now."""
+def why_not_send(inbox: Inbox, queued_at: datetime | None = None) -> None:
+    """Raises Blocked when the inbox itself may not send now. `queued_at`: of a mail that has been queued already."""
     if inbox.status == Inbox.Status.DELETED:
         raise Blocked("inbox_deleted", "This inbox is deleted.", "Send from another inbox.")
     if inbox.expires_at is not None and inbox.expires_at <= timezone.now():
@@ -294,7 +297,9 @@ def why_not_send(inbox: Inbox) -> None:
     if not inbox.local_part.isascii():
         message = "Its address has letters outside ASCII: it can receive, but few servers would take or answer its mail (RFC 6531)."
         raise Blocked("address_not_ascii", message, "Send from an inbox whose username is ASCII.")
-    if inbox.status != Inbox.Status.ACTIVE:
+    if stop := why_stopped(inbox, queued_at):
+        raise Blocked(*stop)
+    if inbox.status == Inbox.Status.PAUSED:
         fix = f"Resume it with POST /v1/inboxes/{inbox.pk}/resume, or ask an operator."
         raise Blocked(
             f"inbox_{inbox.status}", f"This inbox is {inbox.status}: {inbox.status_reason or 'no reason given'}.", fix

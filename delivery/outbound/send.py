@@ -18,6 +18,7 @@ from audit.actors import acting_for_request
 from audit.record import Act, record
 from delivery.inbound.receive import storable
 from delivery.models import OutboundMail, SendAttempt
+from delivery.outbound.breaker import Standings, standings_of, why_domain_stopped
 from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
@@ -26,6 +27,7 @@ from delivery.outbound.sending import Handed, Sending, carrier_for, esp_of, hand
 from delivery.outbound.sent import final_message_id, is_plain, write_sent
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
+from delivery.outbound.warm_up import hold_back
 from inboxes.models import Inbox, Provider
 from inboxes.rules_in_force import with_rules_flag
 from mailbot.lib import metrics
@@ -101,7 +103,7 @@ def send_outbound_mail(mail_id: str) -> None:
     is on the row.
     """
     mail = claim_one(mail_id)
-    if mail is None or _is_blocked(mail):  # another worker has it, or it is not due
+    if mail is None or not _without_blocked([mail]):  # another worker has it, or it is not due
         return
     _settle_handed(hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
 
@@ -170,19 +172,23 @@ def _without_blocked(taken: list[OutboundMail]) -> list[OutboundMail]:
     """Those that may go; of the others it is written why not."""
     inboxes = Inbox.objects.filter(pk__in={mail.inbox_id for mail in taken})
     ruled = {inbox.pk for inbox in with_rules_flag(inboxes) if inbox.has_rules} if taken else set()
-    return [mail for mail in taken if not _is_blocked(mail, has_rules=mail.inbox_id in ruled)]
+    standings = standings_of(taken)
+    passed = [mail for mail in taken if not _is_blocked(mail, standings, has_rules=mail.inbox_id in ruled)]
+    return hold_back(passed, standings)
 
 
-def _is_blocked(mail: OutboundMail, *, has_rules: bool = True) -> bool:
-    blocked = _why_blocked(mail, has_rules)
+def _is_blocked(mail: OutboundMail, standings: Standings, *, has_rules: bool) -> bool:
+    blocked = _why_blocked(mail, standings, has_rules)
     if blocked:
         settle(mail, blocked, "mailbot", timezone.now())
     return blocked is not None
 
 
-def _why_blocked(mail: OutboundMail, has_rules: bool) -> Outcome | None:
+def _why_blocked(mail: OutboundMail, standings: Standings, has_rules: bool) -> Outcome | None:
     try:
-        why_not_send(mail.inbox)
+        why_not_send(mail.inbox, mail.created_at)
+        if stop := why_domain_stopped(standings.get((mail.account_id, mail.inbox.domain)), mail.created_at):
+            raise Blocked(*stop)
         if has_rules:
             why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
     except Blocked as blocked:

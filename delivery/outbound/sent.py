@@ -13,6 +13,7 @@ from delivery.esps import ESPS
 from delivery.esps.base import MessageId
 from delivery.models import OutboundMail, Recipient, SendAttempt
 from delivery.outbound.outcomes import Outcome, Report, Result
+from delivery.outbound.reputation import Moves
 from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
 from delivery.outbound.tracking import moved_forward, news_of, shown_of
@@ -41,7 +42,8 @@ def write_sent(handed: Sequence[Handed]) -> set[str]:
     if not done:
         return set()
     inbox_ids = {each.mail.inbox_id for each in done}
-    list(Inbox.objects.select_for_update(no_key=True).filter(pk__in=inbox_ids).order_by("pk").values_list("pk"))
+    locked = Inbox.objects.select_for_update(no_key=True).filter(pk__in=inbox_ids).order_by("pk").only("record_from")
+    inboxes = {inbox.pk: inbox for inbox in locked}
     rows = {each.mail.pk: _row(each) for each in done}
     bulk_set(
         list(rows.values()),
@@ -49,9 +51,10 @@ def write_sent(handed: Sequence[Handed]) -> set[str]:
         *("lease_token", "lease_until", "finished_at"),
     )
     bulk_insert([_attempt(each) for each in done])
-    _move_recipients(done, rows)
+    moves = _move_recipients(done, rows)
     record_events(news_of(each.mail, Report(EventType.MESSAGE_SENT, to)) for each in done for to in _addresses(each))
     record_many(_entry(each) for each in done)
+    moves.write(inboxes)
     wake_on_commit(inbox_ids)
     return ours
 
@@ -95,16 +98,21 @@ def _attempt(each: Handed) -> SendAttempt:
     )
 
 
-def _move_recipients(done: Sequence[Handed], rows: Mapping[str, OutboundMail]) -> None:
+def _move_recipients(done: Sequence[Handed], rows: Mapping[str, OutboundMail]) -> Moves:
     """Forward where they may, and show them on their messages: news may have been quicker than this."""
     by_mail: dict[str, list[Recipient]] = defaultdict(list)
     for recipient in Recipient.objects.filter(mail_id__in=[each.mail.pk for each in done]).order_by("pk"):
         by_mail[recipient.mail_id].append(recipient)
-    report = Report(EventType.MESSAGE_SENT, "")
-    bulk_set(
-        [recipient for theirs in by_mail.values() for recipient in theirs if moved_forward(recipient, report)],
-        *("status", "reason", "updated_at"),
-    )
+    report, moves = Report(EventType.MESSAGE_SENT, ""), Moves()
+    moved = [
+        (rows[mail_id], recipient)
+        for mail_id, theirs in by_mail.items()
+        for recipient in theirs
+        if moved_forward(recipient, report)
+    ]
+    for mail, recipient in moved:
+        moves.note(mail, recipient, report)
+    bulk_set([recipient for _, recipient in moved], "status", "reason", "counted", "updated_at")
     messages: list[Message] = []
     for each in done:
         message = copy(each.mail.message)
@@ -113,6 +121,7 @@ def _move_recipients(done: Sequence[Handed], rows: Mapping[str, OutboundMail]) -
         messages.append(message)
     bulk_set(messages, "recipients", "status")
     bulk_set([message for message in messages if message.final_id_digest], "final_id_digest")
+    return moves
 
 
 def _entry(each: Handed) -> Entry:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.outcomes import Report
+from delivery.outbound.reputation import Moves
 from inboxes.models import Inbox
 from threads.events import EventType, News, record_events
 from threads.models import Message
@@ -59,14 +60,17 @@ def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
 
     Under the inbox's lock: two reports on one message would otherwise each write what they read before the other's.
     """
-    Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
-    recipients = {recipient.address: recipient for recipient in mail.recipients.all()}
+    inbox = Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
+    # As they are under the lock, and not as they were when the mail was claimed.
+    recipients = {recipient.address: recipient for recipient in mail.recipients.order_by("pk")}
     reports = list(reports)
+    moves = Moves()
     for report in reports:
         if recipient := recipients.get(report.recipient):
-            move_forward(recipient, report)
+            move_forward(mail, recipient, report, moves)
     record_events(news_of(mail, report) for report in reports)
     show_on_message(mail, list(recipients.values()))
+    moves.write({inbox.pk: inbox})
     wake_on_commit({mail.inbox_id})
 
 
@@ -77,9 +81,10 @@ def news_of(mail: OutboundMail, report: Report) -> News:
     return News(report.event, *whose, about, report.occurred_at)
 
 
-def move_forward(recipient: Recipient, report: Report) -> None:
+def move_forward(mail: OutboundMail, recipient: Recipient, report: Report, moves: Moves) -> None:
     if moved_forward(recipient, report):
-        recipient.save(update_fields=["status", "reason", "updated_at"])
+        moves.note(mail, recipient, report)
+        recipient.save(update_fields=["status", "reason", "counted", "updated_at"])
 
 
 def moved_forward(recipient: Recipient, report: Report) -> bool:

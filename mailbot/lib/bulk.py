@@ -8,6 +8,7 @@ no signals and knows plain columns only: strings, numbers, aware times, bytes, J
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ from mailbot.lib.tenants import TenantManager
 Row = TypeVar("Row", bound=Model)
 Values = list[Any]
 AnyField = Field[Any, Any]
+ADDED_AT_ONCE = 1000  # rows a statement: SQLite takes 32,766 parameters
 FEW = 3  # rows for which a COPY, which takes two round trips, is not worth it
 
 
@@ -77,6 +79,27 @@ def bulk_set(rows: Sequence[Model], *columns: str) -> None:
         changes = _list_of(f"{_quoted(field.column)} = %s" for field in fields)
         where = f"WHERE {_quoted(key.column)} = %s"
         _run_for_each(f"UPDATE {_quoted(meta.db_table)} SET {changes} {where}", values)  # noqa: S608 (our names)
+
+
+def bulk_add(
+    model: type[Model], columns: Sequence[str], key: Sequence[str], counted: Sequence[str], rows: Iterable[Values]
+) -> None:
+    """Add what is `counted` to the rows of these keys, or make the rows, in the caller's transaction: exact, whoever else adds meanwhile.
+
+    `rows` hold `columns`, among which are `key`, which is unique, and `counted`, as the database takes them; no key comes twice. Two
+    callers that add to the same rows in another order could wait for each other: sort them, or hold a lock.
+    """
+    table = model._meta.db_table
+    changes = _list_of(f"{column} = {table}.{column} + excluded.{column}" for column in counted)
+    end = f"ON CONFLICT ({_list_of(key)}) DO UPDATE SET {changes}"
+    rest = iter(rows)
+    while piece := list(islice(rest, ADDED_AT_ONCE)):
+        values = _list_of([places(len(columns))] * len(piece))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} ({_list_of(columns)}) VALUES {values} {end}",  # noqa: S608 (our names)
+                [value for row in piece for value in row],
+            )
 
 
 def _copy(plan: "_InsertPlan", values: Iterable[Values]) -> None:

@@ -5,8 +5,10 @@ may also be given as a file, by the same name with `_FILE` at its end (the conve
 """
 
 import os
+import re
 import secrets
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -45,6 +47,16 @@ def numbers(name: str, default: list[int], *, minimum: int = 0) -> list[int]:
     if not all(value.isascii() and value.isdigit() and int(value) >= minimum for value in values):
         raise ImproperlyConfigured(f"{name}={','.join(values)} is not a list of whole numbers of at least {minimum}.")
     return [int(value) for value in values]
+
+
+def percent(name: str, default: str) -> Decimal | None:
+    """More than 0 and at most 100, as `5` or `0.1`; None for `off` or 0."""
+    value = text(name, default)
+    if value.lower() in _FALSE:
+        return None
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", value) or not 0 < Decimal(value) <= 100:
+        raise ImproperlyConfigured(f"{name}={value} is neither a percentage such as 5 or 0.1 nor off.")
+    return Decimal(value)
 
 
 def rate(name: str, default: str) -> Rate | None:
