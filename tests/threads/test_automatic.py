@@ -153,7 +153,7 @@ class TestCost:
 
         inbox = alice.create_inbox()
         deliver(mail(), inbox)  # the first mail of all makes rows of its own
-        counted = []
+        counted: list[int] = []
         for headers in ({}, {"Auto_Submitted": "auto-replied"}):
             for number in range(5):
                 name = f"<m_{number}{len(counted)}@mailbot.localhost>"
