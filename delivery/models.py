@@ -21,6 +21,7 @@ from delivery.outbound.states import UNSETTLED, State
 from inboxes.models import Account, DomainKey, Inbox, Mode, Provider
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.json_columns import JSONColumn
 from mailbot.lib.receipts import Outcome
 from mailbot.lib.tenants import TenantManager
 from threads.models import Message, account_key
@@ -417,6 +418,27 @@ class RecentSend(models.Model):
 
     def __str__(self) -> str:
         return f"{self.message_id}: {self.answer}"
+
+
+class LoopCount(models.Model):
+    """When an inbox wrote within the last hour: in a thread, or to an address (delivery.outbound.loop_guard)."""
+
+    account = account_key()
+    # Its key in the database takes the account along.
+    inbox = models.ForeignKey(Inbox, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    key = models.CharField(max_length=ID_LENGTH, help_text="the id of the thread, or a digest of the address")
+    times = JSONColumn(default=list, help_text="milliseconds since 1970; no more than the limit")
+    last_at = models.DateTimeField()
+
+    objects = TenantManager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [models.UniqueConstraint(fields=["inbox", "key"], name="one_loop_count")]
+        indexes = [models.Index(fields=["last_at"], name="loop_count_over")]
+
+    def __str__(self) -> str:
+        return f"{self.inbox_id}: {self.key}"
 
 
 RAW_LEASE = timedelta(minutes=10)  # of who moves a raw mail into the object store

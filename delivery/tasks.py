@@ -3,13 +3,14 @@
 from time import monotonic
 
 from celery import shared_task
+from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery.heartbeat import note_heartbeat
 from delivery.hooks import fetched, news
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
-from delivery.outbound import breaker_rounds, unknown
+from delivery.outbound import breaker_rounds, loop_guard, unknown
 from delivery.outbound.fetching import prepare_due_mail
 from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
@@ -134,5 +135,5 @@ def beat_heart() -> None:
 def forget_sends() -> None:
     with acting_as_system("retention"):
         ends = monotonic() + SWEEPS_FOR
-        while monotonic() < ends and forget_old():
+        while monotonic() < ends and forget_old() + loop_guard.forget_old(timezone.now()):
             pass

@@ -298,6 +298,11 @@ RATE_COUNTER = "mailbot.lib.rates_redis.RedisCounter" if REDIS_URL else "mailbot
 # For accounts that have none of their own; 0: no limit.
 ACCOUNT_DAILY_SEND_LIMIT = env.number("MAILBOT_ACCOUNT_DAILY_SEND_LIMIT", 0)  # recipients a day
 ACCOUNT_STORAGE_QUOTA = env.number("MAILBOT_ACCOUNT_STORAGE_QUOTA", 0)  # octets
+# What ends loops (docs/loop-guard.md); 0: no limit. Mails of an inbox within an hour, in one thread and to one address.
+LOOP_THREAD_LIMIT = env.number("MAILBOT_LOOP_THREAD_LIMIT", 20)
+LOOP_PAIR_LIMIT = env.number("MAILBOT_LOOP_PAIR_LIMIT", 30)
+LOOP_OWN_MAILS = env.number("MAILBOT_LOOP_OWN_MAILS", 10)  # of the last hour, which a mail names in References
+LOOP_HOPS = env.number("MAILBOT_LOOP_HOPS", 30)  # Received headers: Exim's default; Postfix takes 50
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "COMPONENT_SPLIT_REQUEST": True,  # what may be sent is stricter than what is answered

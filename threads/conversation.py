@@ -1,12 +1,13 @@
 """Filing mail into threads: the one place where messages come to be, in batches on the way in, one by one on the way out."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -22,14 +23,16 @@ from mailbot.lib.addresses import comparable
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
 from threads.attachments import attachment_rows, keep_all
+from threads.automatic import MAX_VALUE, Sign, flags_of, signs_of
 from threads.events import EventType, News, record_events
 from threads.labels import BLOCKED
-from threads.matching import Decision, KnownMessage, ancestors, decide
+from threads.matching import Decision, KnownMessage, ancestors, decide, number_of_recent
 from threads.models import Attachment, Message, Thread
-from threads.reading import MailContent, message_id_digest
+from threads.reading import MailContent, is_ours, message_id_digest
 from threads.wakeups import wake_on_commit
 
 REPEAT_WINDOW = timedelta(hours=24)
+LATELY = timedelta(hours=1)  # in which nobody but machines exchanges many mails
 MAX_PARTICIPANTS = 500
 
 
@@ -127,27 +130,29 @@ def _look_up_repeats(desk: Desk, mails: Sequence[Incoming]) -> None:
 
 
 def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
-    wanted = {
+    here = [mail for mail in mails if mail.inbox_id in desk.inboxes]
+    wanted = {(mail.inbox_id, message_id_digest(name)) for mail in here for _, name in ancestors(mail.content.parsed)}
+    own = {
         (mail.inbox_id, message_id_digest(name))
-        for mail in mails
-        if mail.inbox_id in desk.inboxes
-        for _, name in ancestors(mail.content.parsed)
+        for mail in here
+        if (name := mail.content.parsed.message_id) and is_ours(name)
     }
     desk.known = {inbox_id: {} for inbox_id in desk.inboxes}
-    if not wanted:
+    if not wanted | own:
         return
     # Where an id is there twice, what we sent wins over what came in, and the older over the newer: dict keeps the last one set.
     # What was rejected takes no part in any conversation: nobody gets into one by answering it.
-    columns = "id, inbox_id, thread_id, direction, message_id_digest"
+    columns = "id, inbox_id, thread_id, direction, created_at >= %s, "
     ending = "WHERE status <> 'rejected' ORDER BY direction, sequence DESC"
-    found = _messages_by("message_id_digest", wanted, columns, ending)
+    since = connection.ops.adapt_datetimefield_value(timezone.now() - LATELY)
+    found = _messages_by("message_id_digest", wanted | own, columns + "message_id_digest", ending, since)
     # What a provider gave an id of its own is answered by that one.
-    if unknown := wanted - {(inbox_id, digest) for _, inbox_id, _, _, digest in found}:
-        columns = "id, inbox_id, thread_id, direction, final_id_digest"
-        found += _messages_by("final_id_digest", unknown, columns, f"AND final_id_digest <> '' {ending}")
-    for message_id, inbox_id, thread_id, direction, digest in found:
-        known = KnownMessage(message_id, thread_id, direction == Message.Direction.OUTBOUND)
-        desk.known[inbox_id][digest] = known
+    if unknown := wanted - {(inbox_id, digest) for _, inbox_id, _, _, _, digest in found}:
+        ending = f"AND final_id_digest <> '' {ending}"
+        found += _messages_by("final_id_digest", unknown, columns + "final_id_digest", ending, since)
+    for message_id, inbox_id, thread_id, direction, is_recent, digest in found:
+        is_outbound = direction == Message.Direction.OUTBOUND
+        desk.known[inbox_id][digest] = KnownMessage(message_id, thread_id, is_outbound, is_recent=bool(is_recent))
     threads = Thread.objects.filter(
         pk__in={message.thread_id for known in desk.known.values() for message in known.values()}
     )
@@ -184,7 +189,8 @@ def _file(desk: Desk, mail: Incoming) -> None:
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
     decision = decide(mail.content.parsed, desk.known[inbox.pk], desk.threads, inbox.address)
-    message = _incoming_message(inbox, mail, decision, verdict)
+    signs = _signs(inbox, mail, desk.known[inbox.pk])
+    message = _incoming_message(inbox, mail, decision, verdict, signs)
     about: dict[str, Any] = {"from": message.from_address, "subject": message.subject}
     if verdict.is_blocked:
         _set_aside(desk, inbox, message, decision)
@@ -197,9 +203,26 @@ def _file(desk: Desk, mail: Incoming) -> None:
     desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
 
 
-def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision, verdict: Verdict) -> Message:
+def _signs(inbox: Inbox, mail: Incoming, known: Mapping[str, KnownMessage]) -> list[Sign]:
+    """Of a machine, or of a loop. ESPs do not always tell the sender of the envelope: there an empty one says nothing."""
+    parsed = mail.content.parsed
+    sender = mail.envelope_sender or ("" if mail.source == "smtp" else None)
+    signs = signs_of(parsed.headers, sender=sender, own_address=inbox.address, most_hops=settings.LOOP_HOPS)
+    itself = known.get(message_id_digest(parsed.message_id)) if is_ours(parsed.message_id) else None
+    if itself and itself.outbound:
+        signs.append(Sign("came_back", "Message-ID", parsed.message_id[:MAX_VALUE]))
+    most = settings.LOOP_OWN_MAILS
+    if most and len(parsed.references) >= most and (number := number_of_recent(parsed, known)) >= most:
+        signs.append(Sign("quick_exchange", "thread", str(number)))
+    return signs
+
+
+def _incoming_message(
+    inbox: Inbox, mail: Incoming, decision: Decision, verdict: Verdict, signs: Sequence[Sign]
+) -> Message:
     checks = {"envelope_sender": mail.envelope_sender, "degraded": mail.content.parsed.degraded}
     lists = {"list": verdict.explained()} if verdict.is_decided else {}
+    told = {"automatic": [sign.explained() for sign in signs]} if signs else {}
     return new_row(
         Message,
         **mail.content.columns(),
@@ -208,13 +231,14 @@ def _incoming_message(inbox: Inbox, mail: Incoming, decision: Decision, verdict:
         direction=Message.Direction.INBOUND,
         status=Message.Status.REJECTED if verdict.is_blocked else Message.Status.RECEIVED,
         labels=[BLOCKED] if verdict.is_blocked else [],
-        flags=mail.content.flags() + (["thread_suspect"] if decision.is_suspect else []),
+        flags=[*mail.content.flags(), *(["thread_suspect"] if decision.is_suspect else []), *flags_of(signs)],
         recipient_tag=mail.tag,
         explanation={
             "thread": decision.explained(),
             "checks": checks,
             "intake": {"source": mail.source, "raw": mail.fidelity},
             **lists,
+            **told,
         },
         size=mail.size,
         raw_sha256=mail.raw_sha256,

@@ -19,11 +19,12 @@ MAX_ANCESTORS = 30  # looked up per mail: the nearest ones, and the root
 
 @dataclass(frozen=True, slots=True)
 class KnownMessage:
-    """A message that the inbox has, as far as matching needs it."""
+    """A message that the inbox has, as far as matching needs it. `is_recent`: of the last hour."""
 
     id: str
     thread_id: str
     outbound: bool
+    is_recent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,12 @@ def ancestors(parsed: ParsedMail) -> list[tuple[str, str]]:
     ordered = [(header, name) for header, name in named if first_mention.get(name) == header]
     unique = list(dict.fromkeys(ordered))
     return unique if len(unique) <= MAX_ANCESTORS else [*unique[: MAX_ANCESTORS - 1], unique[-1]]
+
+
+def number_of_recent(parsed: ParsedMail, known: Mapping[str, KnownMessage]) -> int:
+    """How many of its ancestors we sent within the last hour."""
+    named = (known.get(message_id_digest(name)) for name in {name for _, name in ancestors(parsed)})
+    return sum(1 for message in named if message and message.outbound and message.is_recent)
 
 
 def decide(

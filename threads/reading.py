@@ -100,5 +100,10 @@ def message_id_digest(message_id: str) -> str:
     return hashlib.blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def is_ours(message_id: str) -> bool:
+    """Whether it looks like one that this server made, or another mailbot: only then it is worth a look."""
+    return message_id.startswith("<m_")
+
+
 def as_json(addresses: tuple[Address, ...]) -> list[dict[str, str]]:
     return [{"name": address.name, "address": address.address} for address in addresses]

@@ -211,6 +211,13 @@ class ContentBody(StrictSerializer):
         return {name: value for name, value in attrs.items() if value is not None}
 
 
+class ForcedField(serializers.BooleanField):
+    def __init__(self) -> None:
+        super().__init__(
+            required=False, default=False, help_text="Also where a machine wrote that mail (docs/loop-guard.md)."
+        )
+
+
 @shown_as(examples.SEND)
 class SendBody(ContentBody):
     to = AddressesField(allow_empty=False)
@@ -227,12 +234,19 @@ class SendBody(ContentBody):
 @shown_as(examples.REPLY)
 class ReplyBody(ContentBody):
     reply_all = serializers.BooleanField(required=False, default=False)
+    force = ForcedField()
     agent = serializers.CharField(
         max_length=100, required=False, default="", help_text="The name under which you claimed the thread, if any."
     )
     thread_token = serializers.IntegerField(
         min_value=1, max_value=MAX_TOKEN, required=False, help_text="The token of your claim: an old one is refused."
     )
+
+    def validate_headers(self, value: dict[str, str] | None) -> dict[str, str] | None:
+        for name in value or ():
+            if name.lower() == "auto-submitted":
+                raise serializers.ValidationError(f"“{name}” is set by the server in answers and cannot be given.")
+        return value
 
 
 @shown_as(examples.CANCEL)
@@ -243,3 +257,4 @@ class CancelBody(StrictSerializer):
 @shown_as(examples.FORWARD)
 class ForwardBody(ContentBody):
     to = AddressesField(allow_empty=False)
+    force = ForcedField()

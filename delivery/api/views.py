@@ -35,7 +35,7 @@ from threads.shown import read_messages
 
 def draft_from(body: dict[str, Any]) -> Draft:
     """A validated body as a Draft; names that are not a draft's are left out."""
-    plain = ("subject", "body_text", "body_html", "headers", "metadata", "send_at", "track_opens")
+    plain = ("subject", "body_text", "body_html", "headers", "metadata", "send_at", "track_opens", "force")
     lists = ("cc", "bcc", "reply_to", "labels")
     given: dict[str, Any] = {name: body[name] for name in plain if name in body}
     given |= {name: tuple(body[name]) for name in lists if name in body}
@@ -144,7 +144,8 @@ class ReplyView(SendingView):
     )
     def post(self, request: Request, inbox_id: str, message_id: str) -> Response:
         """To Reply-To, else From, in the same thread: `Re:` once, In-Reply-To and the whole chain of References are set. With
-        `reply_all` its To and Cc are put into Cc. In a thread that somebody else has claimed it is a 409."""
+        `reply_all` its To and Cc are put into Cc. In a thread that somebody else has claimed it is a 409. It carries `Auto-Submitted:
+        auto-replied`. In answer to mail that a machine wrote it is a 422 unless you `force` it."""
         parent = self.get_message(inbox_id, message_id)
         body = self.body(ReplyBody, request)
         try:

@@ -9,6 +9,17 @@ END_OF_DATA = b"\r\n.\r\n"
 START = b"\r\n"  # the mail begins where a line begins, so that `.CRLF` at once is an empty mail: RFC 5321 4.1.1.4
 
 
+HEADER = 256 * 1024  # octets in which hops are counted: as many as anybody's hundred need
+MOST_HOPS = 100  # RFC 5321 6.3: a mail with so many goes round in circles, and is refused
+
+
+def hops(raw: bytes) -> int:
+    """How many servers say in its header that they have had this mail."""
+    end = raw.find(b"\r\n\r\n", 0, HEADER)
+    header = raw[: end if end >= 0 else HEADER].lower()
+    return header.count(b"\r\nreceived:") + header.startswith(b"received:")
+
+
 class OctetBudget:
     """A number of octets that may be held at a time; a share of another budget counts there too."""
 

@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 from delivery.inbound import smtp_paths
 from delivery.inbound.receive import InboundRecipient, Outcome, ReceivedMail, StorageError, StorageFull
-from delivery.inbound.smtp_data import MailText, read_mail_text
+from delivery.inbound.smtp_data import MOST_HOPS, MailText, hops, read_mail_text
 from delivery.inbound.smtp_paths import Refused
 from mailbot.lib.addresses import CanonicalAddress
 from mailbot.lib.batching import Overloaded
@@ -41,6 +41,7 @@ NO_ROOM = "452 4.3.1 Not enough room now, try again later"
 TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing"
 CLOSING_DOWN = "421 4.3.2 The service is closing down"
 TOO_SLOW = "421 4.4.2 The mail took too long"
+LOOPS = "554 5.4.6 This mail goes round in circles: too many Received headers"
 REPLIES = {Outcome.STORED: "250 2.0.0 OK", Outcome.NO_LONGER_HERE: NO_MAILBOX, Outcome.UNSTORABLE: TRY_LATER}
 
 # RFC 2034 wants an enhanced code in every reply but those to HELO and EHLO. aiosmtpd's own replies have none.
@@ -360,8 +361,11 @@ class SMTPSession(SMTP):
             return smtp_paths.too_large(self.server.limits.max_size)
         if text.has_no_room:
             return NO_ROOM
+        raw = text.raw()
+        if hops(raw) >= MOST_HOPS:
+            return LOOPS
         try:
-            return REPLIES[await self.server.store(self._received(text.raw()))]
+            return REPLIES[await self.server.store(self._received(raw))]
         except (Overloaded, StorageFull):
             return NO_ROOM
         except (StorageError, TimeoutError) as error:

@@ -15,6 +15,7 @@ from delivery.models import OutboundMail, Recipient
 from delivery.outbound.breaker import take_trials, why_stopped
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
+from delivery.outbound.loop_guard import Refusal, count_mail, why_not_answer
 from delivery.outbound.return_path import return_path_of
 from delivery.outbound.states import State
 from inboxes.models import Account, Inbox, Provider
@@ -83,6 +84,7 @@ class Draft:
     references: tuple[str, ...] = ()
     send_at: datetime | None = None
     track_opens: bool = False
+    force: bool = False  # also in answer to a machine (delivery.outbound.loop_guard)
     carrier: Provider | None = None  # through exactly this one, whatever the inbox would choose
 
     @property
@@ -106,7 +108,9 @@ def queue_mail(
     (delivery.outbound.fetching): until then the mail is being prepared, and its bytes are without them.
     """
     now = this_millisecond()
-    why_not_to(inbox, [address.address for _, address in draft.recipients], parent)
+    addresses = [address.address for _, address in draft.recipients]
+    why_not_to(inbox, addresses, parent)
+    _guard(why_not_answer(parent, addresses, is_forced=draft.force))
     draft, to_fetch = _apart(_with_text(draft))
     message = _message(inbox, draft, now)
     composed = compose(message, draft.attachments, draft.headers, message.sent_at or now)
@@ -125,6 +129,7 @@ def queue_mail(
             check()
         _take_from_allowance(current, len(draft.recipients), now.date())
         file_outgoing(inbox, message, _attachment_rows(message, draft), parent)
+        _guard(count_mail(inbox, message.thread_id, addresses, now))
         mail = OutboundMail.objects.create(
             account_id=inbox.account_id,
             inbox=inbox,
@@ -286,6 +291,11 @@ def check_room(inbox: Inbox, size: int, *, has_files: bool) -> None:
         message = f"The storage quota of the account is used up: no attachments, and no mail over {SMALL:,} octets."
         fix = "Purge inboxes that are not needed, or ask whoever runs this server to raise the quota."
         raise Blocked("storage_quota", message, fix)
+
+
+def _guard(refusal: Refusal | None) -> None:
+    if refusal:
+        raise Blocked("loop_guard", refusal.message, refusal.fix, refusal.until, **refusal.told)
 
 
 def why_not_send(inbox: Inbox, queued_at: datetime | None = None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from html import escape
 
 from delivery.outbound.compose import OutgoingAttachment, forward_subject, references_for_reply, reply_subject
+from delivery.outbound.loop_guard import ANSWER_HEADERS
 from delivery.outbound.queue import Draft
 from inboxes.models import Inbox
 from mailbot.lib.addresses import AddressError, canonical, comparable
@@ -48,6 +49,7 @@ def reply_draft(inbox: Inbox, parent: Message, draft: Draft, *, reply_all: bool)
         cc=cc,
         subject=reply_subject(parent.subject)[:MAX_SUBJECT],
         references=tuple(references_for_reply(parent)),
+        headers={**draft.headers, **ANSWER_HEADERS},
     )
 
 

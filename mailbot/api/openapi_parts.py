@@ -159,6 +159,11 @@ ERROR: Part = {
         "reason": {**TEXT, "description": "The rule by which a send was refused."},
         "suggestions": {"type": "array", "items": TEXT, "description": "What would be free instead."},
         "recipients": {"type": "array", "description": "Who may not be written to, and by which entry of a list."},
+        "thread_id": {**TEXT, "description": "In which thread there were too many mails within an hour."},
+        "signs": {
+            "type": "array",
+            "description": "By what the mail to be answered is known as a machine's or a loop's.",
+        },
         "retry_at": {**TEXT, "format": "date-time", "description": "When the rule lets it pass."},
         "limit": {**TEXT, "enum": ["key", "account"], "description": "Which rate is used up."},
         "position": {"type": "integer", "minimum": 0, "description": "Of a search: the character that cannot be read."},

@@ -62,7 +62,7 @@ def children(pid: int) -> list[int]:
 # A flow asks as fast as it can.
 UNLIMITED = dict.fromkeys(
     ("MAILBOT_RATE_LIMIT_KEY", "MAILBOT_RATE_LIMIT_ACCOUNT", "MAILBOT_RATE_LIMIT_BAD_KEYS"), "off"
-)
+) | {"MAILBOT_LOOP_PAIR_LIMIT": "0"}
 
 
 class Server:

@@ -68,6 +68,7 @@ EXPLANATION = {
     },
     "checks": {"envelope_sender": "carol@shop.example", "degraded": ""},
     "intake": {"source": "smtp", "raw": "exact"},
+    "automatic": [],
 }
 THREAD = {
     "id": THREAD_ID,

@@ -159,6 +159,14 @@ def bare(addresses: list[dict[str, str]]) -> list[str]:
     return [item["address"] for item in addresses]
 
 
+class AutomaticSign(TypedDict):
+    flag: str
+    sign: str
+    header: str
+    value: str
+    reason: str
+
+
 class Decision(TypedDict):
     rule: str
     reason: str
@@ -183,6 +191,9 @@ class ExplanationSerializer(serializers.Serializer[Any]):
         dict[str, Any],
         allow_null=True,
         help_text="How it came in, and whether its raw form is `exact`, `decoded` or `rebuilt`; null for what was written here.",
+    )
+    automatic = StoredField(
+        list[AutomaticSign], help_text="Signs of a machine or a loop; with any, an answer has to be forced."
     )
     list = StoredField(
         dict[str, Any], allow_null=True, help_text="Where a list decided: which entry, as `/lists/check` says it."

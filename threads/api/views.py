@@ -114,7 +114,16 @@ class ExplainView(MessageScopedView):
             "flags": message.flags,
             "labels": message.labels,
         }
-        return data({"list": None, "intake": None, **message.explanation, **told, "repeat_count": message.repeat_count})
+        return data(
+            {
+                "list": None,
+                "intake": None,
+                "automatic": [],
+                **message.explanation,
+                **told,
+                "repeat_count": message.repeat_count,
+            }
+        )
 
 
 class LabelsView(MessageScopedView):

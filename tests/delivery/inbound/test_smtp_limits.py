@@ -39,6 +39,16 @@ class TestSize:
         assert second.deliver(inbox.address, b"2" * 50_000 + b"\r\n") == "250 2.0.0 OK"
 
 
+class TestHops:
+    def test_it_refuses_a_mail_that_goes_round_in_circles(self, smtp_server, inbox):
+        """RFC 5321 6.3."""
+        client, hop = smtp_server.client(), b"Received: from a.example by b.example\r\n"
+        quoted = b"\r\n" + hop * 100
+        assert client.deliver(inbox.address, hop * 99 + b"Subject: Far\r\n" + quoted) == "250 2.0.0 OK"
+        assert client.deliver(inbox.address, hop * 100 + b"Subject: Too far\r\n").startswith("554 5.4.6 ")
+        assert len(stored_mails()) == 1
+
+
 class TestCommands:
     def test_it_refuses_a_command_line_that_is_too_long_and_goes_on(self, smtp_server):
         client = smtp_server.client()

@@ -32,14 +32,14 @@ QUERIES = {
     "POST /inboxes/{inbox_id}/pause": 7,
     "POST /inboxes/{inbox_id}/resume": 6,
     "GET /inboxes/{inbox_id}/messages": 5,
-    "POST /inboxes/{inbox_id}/messages": 20,
+    "POST /inboxes/{inbox_id}/messages": 22,
     "GET /inboxes/{inbox_id}/messages/{message_id}": 3,
     "GET /inboxes/{inbox_id}/messages/{message_id}/explain": 3,
     "PUT /inboxes/{inbox_id}/messages/{message_id}/labels": 7,
     "GET /inboxes/{inbox_id}/messages/{message_id}/attachments/{attachment_id}": 4,
     "GET /inboxes/{inbox_id}/messages/{message_id}/raw": 4,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 25,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 25,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 27,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 27,
     "POST /inboxes/{inbox_id}/messages/{message_id}/cancel": 17,
     "GET /inboxes/{inbox_id}/threads": 4,
     "GET /inboxes/{inbox_id}/threads/{thread_id}": 4,
@@ -73,7 +73,7 @@ QUERIES = {
     "GET /providers/{provider_id}": 2,
     "PATCH /providers/{provider_id}": 7,
     "DELETE /providers/{provider_id}": 11,
-    "POST /providers/{provider_id}/test": 22,
+    "POST /providers/{provider_id}/test": 24,
 }
 # Lists that are counted only where they do not fit on a page.
 COUNTED = {
