@@ -47,3 +47,20 @@ RECEIVED = {
 }
 NEWS = {"message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd", "reason": "550 5.1.1 no such user"}
 LATE = {"message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd", "event": "delivered"}
+READINESS = {
+    "domain": "mail.shop.example",
+    "spf": "pass",
+    "dkim": "pass",
+    "dmarc": "fail",
+    "content_class": "transactional",
+    "readiness_score": 78,
+    "blocked_reasons": [],
+    "checks": [
+        {
+            "name": "dmarc",
+            "status": "fail",
+            "reason": "There is no DMARC record at _dmarc.mail.shop.example.",
+            "fix": "Publish a TXT record at _dmarc.mail.shop.example: v=DMARC1; p=none to begin with.",
+        }
+    ],
+}

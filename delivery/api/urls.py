@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import providers, simulate, views
+from delivery.api import compliance, providers, simulate, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -8,6 +8,8 @@ urlpatterns = [
     path("providers", providers.ProvidersView.as_view()),
     path("providers/<str:provider_id>", providers.ProviderView.as_view()),
     path("providers/<str:provider_id>/test", providers.ProviderTestView.as_view()),
+    path("compliance/check", compliance.ComplianceCheckView.as_view()),
+    path("compliance/readiness/<str:inbox_id>", compliance.ReadinessView.as_view()),
     path("simulate/received", simulate.ReceivedView.as_view()),
     path("simulate/late", simulate.LateView.as_view()),
     path("simulate/doubled", simulate.DoubledView.as_view()),

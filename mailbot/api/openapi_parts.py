@@ -213,6 +213,7 @@ TAGS: dict[str, tuple[str, str]] = {
     "lists": ("Lists", "Which addresses and domains may send to an inbox, and which it may send to."),
     "domains": ("Domains", "Domains of your own, and what they publish in DNS."),
     "providers": ("Providers", "Who carries mail on: ESPs and smart hosts, with credentials of your own."),
+    "compliance": ("Compliance", "Whether a domain or an inbox is fit to send, and what is to be mended."),
     "simulate": ("Simulate", "With test keys: what others would cause, when you want it."),
     "api-keys": ("API keys", "Keys, their rights, and the inboxes that they are limited to."),
     "usage": ("Usage", "What an account uses, and its limits."),

@@ -22,6 +22,7 @@ QUERIES: dict[str, dict[str, str]] = {
     "GET /v1/inboxes/{inbox_id}/messages/wait": {"timeout_ms": "0"},
     "GET /v1/lists/check": {"address": "ann@example.com", "direction": "send"},
     "DELETE /v1/lists/{direction}/{effect}": {"pattern": PATTERN},
+    "GET /v1/compliance/check": {"domain": "example.com"},
     "GET /v1/search": {"query": "secret"},
 }
 BODIES: dict[str, dict[str, Any]] = {

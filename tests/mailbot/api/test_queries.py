@@ -64,6 +64,8 @@ QUERIES = {
     "GET /lists/{direction}/{effect}/{rule_id}": 2,
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
     "GET /usage": 7,
+    "GET /compliance/check": 3,
+    "GET /compliance/readiness/{inbox_id}": 8,
     "POST /simulate/received": 9,
     "POST /simulate/late": 13,
     "POST /simulate/doubled": 9,
@@ -123,6 +125,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 # Likewise what stands behind the `?`.
 PARAMETERS = {
+    "GET /compliance/check": "domain=example.com",
     "GET /search": "query=question",
     "GET /lists/check": "address=ann@blocked.example&direction=send",
     "DELETE /lists/{direction}/{effect}": "pattern=blocked.example",

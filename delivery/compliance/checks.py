@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class Standing(StrEnum):
     PASS = "pass"
     WARN = "warn"  # mail goes out, and some of it may not arrive
     FAIL = "fail"
@@ -13,15 +13,15 @@ class Status(StrEnum):
 
 
 # How much of a check's weight counts.
-SHARE = {Status.PASS: 1.0, Status.WARN: 0.5, Status.UNKNOWN: 0.5, Status.FAIL: 0.0}
+SHARE = {Standing.PASS: 1.0, Standing.WARN: 0.5, Standing.UNKNOWN: 0.5, Standing.FAIL: 0.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """`name` is the check's, of a closed list (WEIGHTS). `fix` is empty where there is nothing to mend."""
+class Check:
+    """`name` is of a closed list (WEIGHTS). `fix` is empty where there is nothing to mend."""
 
     name: str
-    status: Status
+    status: Standing
     reason: str
     fix: str = ""
 
@@ -30,8 +30,8 @@ class Finding:
 WEIGHTS = {"spf": 20, "dkim": 20, "dmarc": 15, "mx": 5, "provider": 15, "reputation": 15, "content": 10}
 
 
-def score_of(findings: Iterable[Finding]) -> int:
+def score_of(checks: Iterable[Check]) -> int:
     """0 to 100: of the weights of what was asked, the share that holds."""
-    asked = [(WEIGHTS[finding.name], SHARE[finding.status]) for finding in findings]
+    asked = [(WEIGHTS[check.name], SHARE[check.status]) for check in checks]
     total = sum(weight for weight, _ in asked)
     return round(100 * sum(weight * share for weight, share in asked) / total) if total else 0
