@@ -16,6 +16,7 @@ from delivery.tasks import look_after_breakers
 from inboxes.models import Account, Inbox, Provider, SendingDomain, SendingRecord
 from inboxes.sending_record import Tally, add_to_record
 from tests.cast import Caller, run_workers
+from tests.clocks import without_the_databases
 from threads.events import EventType
 
 BOUNCE, COMPLAINT = "bounce@simulator.mailbot.localhost", "complaint@simulator.mailbot.localhost"
@@ -23,7 +24,8 @@ MORNING = datetime(2026, 3, 10, 9, 2, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def clock(settings: Any) -> Iterator[Any]:
+def clock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    without_the_databases(monkeypatch)
     settings.BREAKER_SENDS, settings.BREAKER_TRIALS, settings.BREAKER_DOMAIN_SENDS = 10, 4, 20
     with time_machine.travel(MORNING, tick=False) as clock:
         yield clock

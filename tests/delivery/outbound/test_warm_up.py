@@ -15,13 +15,15 @@ from delivery.outbound.send import send_outbound_mail
 from delivery.outbound.warm_up import end_warm_up
 from inboxes.models import Inbox, SendingDomain, WarmUpDay
 from tests.cast import Caller, run_workers
+from tests.clocks import without_the_databases
 
 MORNING = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 TUESDAY, WEDNESDAY, THURSDAY = (date(2026, 3, day) for day in (10, 11, 12))
 
 
 @pytest.fixture(autouse=True)
-def clock(settings: Any) -> Iterator[Any]:
+def clock(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    without_the_databases(monkeypatch)
     settings.WARM_UP = [3, 6]
     with time_machine.travel(MORNING, tick=False) as clock:
         yield clock
