@@ -2,7 +2,7 @@
 
     python -m benchmarks.storm [--runs 1] [--inboxes 1000] [--mails 5000] [--seconds 20] [--rate 20]
 
-One inbox has so many mails queued when the worker starts, of which three in ten bounce; meanwhile the others send by HTTP, in turn, at that
+One inbox has so many mails that come due at one moment, of which three in ten bounce; meanwhile the others send by HTTP, in turn, at that
 rate. Beside it, in the same run: the others alone, and the others beside as many mails that all arrive, so that what the breaker does is
 told from what the mere load does. All is mail of the sandbox, whose answers come with the hand-over. It ends in an error where a mail of
 the others did not arrive, any of them is no longer active, or the loud one did not trip.
@@ -17,16 +17,20 @@ import httpx
 import uvloop
 
 from benchmarks.figures import Figure, options_of, percentile, profile, report
-from benchmarks.lab import HOST, Mailbot, in_django, new_database
+from benchmarks.lab import HOST, Mailbot, in_django, new_database, until
 from benchmarks.outbound import worker
 
+HEAD_START = 40.0  # seconds that the worker has to come up, before anything is due
 LOUD = {"alone": 0.0, "beside good mail": 0.0, "beside the storm": 0.3}  # how much of its mail bounces
 SETUP = """
 import django; django.setup()
+from datetime import timedelta
 from audit.actors import acting_as_system
+from delivery.models import OutboundMail
 from delivery.outbound.queue import Draft, queue_mail
 from inboxes.models import Account, Inbox
 from inboxes.provisioning import InboxRequest, create_inbox
+from mailbot.lib.clock import database_now
 from threads.mime import Address
 with acting_as_system("benchmark"):
     account = Account.objects.get()
@@ -37,6 +41,7 @@ with acting_as_system("benchmark"):
         bounces = number % 10 < {tenths}
         to = "bounce@simulator.mailbot.localhost" if bounces else f"n{{number}}@example.com"
         queue_mail(loud, Draft(to=(Address("", to),), subject=f"Number {{number}}", body_text="Hello"))
+    OutboundMail.objects.update(next_attempt_at=database_now() + timedelta(seconds={head_start}))
 """
 FOUND = """
 import json
@@ -85,10 +90,19 @@ def run(loud: str, options: Any) -> dict[str, Any]:
     """One database, one loud inbox or none."""
     with new_database() as environment, Mailbot(environment, processes=("web", "beat")) as bot:
         mails = 0 if loud == "alone" else options.mails
-        setup = SETUP.format(inboxes=options.inboxes, mails=mails, tenths=round(LOUD[loud] * 10))
+        tenths = round(LOUD[loud] * 10)
+        setup = SETUP.format(inboxes=options.inboxes, mails=mails, tenths=tenths, head_start=HEAD_START)
         in_django(setup, bot.environment)
+        begins = time.monotonic() + HEAD_START
         rows = bot.store.rows("SELECT id FROM inboxes_inbox WHERE local_part LIKE 'storm%' AND local_part <> 'storm0'")
         with worker(bot):
+            until(
+                lambda: bool(bot.store.rows("SELECT 1 FROM delivery_heartbeat")),
+                "the worker works",
+                HEAD_START,
+                pause=0.5,
+            )
+            time.sleep(max(0.0, begins - time.monotonic()))
             posts = uvloop.run(send_in_turn(bot, [pk for (pk,) in rows], options.seconds, options.rate))
             while bot.store.rows("SELECT count(*) FROM delivery_outboundmail WHERE state IN ('queued', 'sending')") != [
                 (0,)
