@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, needs_filter, raw_message
+from delivery.console_health import HealthAdmin, SendingDomainAdmin
 from delivery.console_outbox import sending_page
 from delivery.console_provider_events import ProviderEventAdmin
 from delivery.console_providers import ProviderAdmin
@@ -21,7 +22,7 @@ from delivery.outbound.states import State
 from delivery.outbound.unknown import settle_unknown
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Rows
-from inboxes.models import Mode, Provider
+from inboxes.models import Mode, Provider, SendingDomain, SendingRecord
 from mailbot.lib.console_cells import badge_column, flag_column, link_column, shortened, text_column, time_column
 from threads.models import Message
 
@@ -40,6 +41,8 @@ FIDELITIES: dict[str, str] = {
 
 admin.site.register(StorageFigures, StorageAdmin)
 admin.site.register(Provider, ProviderAdmin)
+admin.site.register(SendingRecord, HealthAdmin)
+admin.site.register(SendingDomain, SendingDomainAdmin)
 admin.site.register(ProviderEvent, ProviderEventAdmin)
 
 

@@ -27,6 +27,7 @@ from threads.models import Message
 
 MOST_FALLBACKS = 5  # how long a chain of them may be
 CALLS_NOTED_EVERY = timedelta(minutes=1)
+TRIPPED = "tripped: "  # how the reason begins of one that its breaker paused
 SETTINGS = ("name", "is_default", "fallback", "concurrency")
 
 
@@ -165,7 +166,7 @@ def pause_provider(provider: Provider, reason: str) -> bool:
 
 def trip_provider(provider: Provider, reason: str) -> bool:
     """The same, by its breaker."""
-    return _set_paused(provider, True, reason, Act.PROVIDER_TRIPPED)
+    return _set_paused(provider, True, f"{TRIPPED}{reason}", Act.PROVIDER_TRIPPED)
 
 
 def resume_provider(provider: Provider, reason: str) -> bool:

@@ -1,5 +1,6 @@
 """Accounts, inboxes and the trail in the console; keys, members and users come from modules of their own."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import admin
@@ -19,7 +20,7 @@ from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
-from inboxes.console_usage import LIMITS, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
+from inboxes.console_usage import LIMITS, SENDING_OF_INBOX, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
 from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode, Provider
 from inboxes.provisioning import change_inbox, delete_inbox, pause, resume
@@ -143,6 +144,12 @@ RESUME = Question(
     done="inbox(es) resumed",
     needs_reason=False,
 )
+RESUME_TRIPPED = replace(
+    RESUME,
+    explanation="A breaker stopped them, since too much of their mail bounced or was complained about. Their record begins anew.",
+    warning="Whatever caused it goes on where nothing was done about it.",
+    needs_reason=True,
+)
 DELETE = Question(
     title="Delete inboxes",
     explanation="Their addresses refuse mail from now on. What they hold stays readable here.",
@@ -228,6 +235,7 @@ class InboxAdmin(ConsoleAdmin):
             },
         ),
         ("Use", {"fields": [*USED_BY_INBOX]}),
+        ("Sending", {"fields": [*SENDING_OF_INBOX]}),
         (
             "Times",
             {"fields": [time_column(f"{name}_at", name) for name in ("created", "expires", "deleted", "purged")]},
@@ -279,7 +287,9 @@ class InboxAdmin(ConsoleAdmin):
 
     @admin.action(description="Resume…", permissions=["operate"])
     def resume_inboxes(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
-        return self.ask_first(request, queryset.filter(status__in=FROM["resume_inboxes"]), RESUME, resume)
+        stopped = queryset.filter(status__in=FROM["resume_inboxes"])
+        by_breaker = self.changeable(request, stopped).filter(trials_at__isnull=False).exists()
+        return self.ask_first(request, stopped, RESUME_TRIPPED if by_breaker else RESUME, resume)
 
     @admin.action(description="Delete…", permissions=["operate"])
     def delete_inboxes(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:

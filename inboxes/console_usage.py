@@ -7,13 +7,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inboxes.models import Account, DailyUsage, Inbox, Mode
 from inboxes.quotas import octets_of
+from inboxes.sending_record import Figures, figures_of
 from inboxes.usage import COUNTED, recipients_of_account
-from mailbot.lib.console_cells import badge, grouped, octets
+from mailbot.lib.console_cells import badge, grouped, moment, octets
 
 DAYS = 30
 
@@ -67,7 +68,36 @@ def servers_own(limit: str) -> str:
     return shown[limit] or "none"
 
 
+@admin.display(description="what became of it")
+def sending_record(inbox: Inbox) -> SafeString:
+    """Recipients, by hour, day and week."""
+    figures = figures_of([inbox.pk]).get(inbox.pk)
+    if figures is None:
+        return SafeString("nothing was sent in a week")
+    return format_html_join(SafeString("<br>"), "{}: {}", ((window, _in_words(of)) for window, of in figures.items()))
+
+
+def _in_words(figures: Figures) -> str:
+    numbers = {name: getattr(figures, name) for name in ("delivered", "deferred", "bounced", "complained")}
+    rates = {"bounced": figures.bounce_rate, "complained": figures.complaint_rate}
+    shown = (
+        f"{grouped(number)} {name}" + (f" ({100 * rates[name]:.2f} %)" if name in rates and number else "")
+        for name, number in numbers.items()
+    )
+    return f"{grouped(figures.sent)} sent, {', '.join(shown)}"
+
+
+@admin.display(description="breaker")
+def breaker(inbox: Inbox) -> SafeString:
+    if inbox.status != Inbox.Status.TRIPPED:
+        return SafeString("closed")
+    if inbox.trials_left is not None:
+        return format_html("{} {} more recipients may be tried", badge("on trial"), inbox.trials_left)
+    return format_html("{} trial sends from {}", badge("tripped"), moment(inbox.trials_at))
+
+
 LIMITS = ("daily_send_limit", "storage_quota")
 """Fields of an account that superusers set."""
 USED_BY_ACCOUNT: tuple[Any, ...] = (recipients_today, storage_of_account, mail_of_account)
 USED_BY_INBOX: tuple[Any, ...] = (storage_of_inbox, mail_of_inbox)
+SENDING_OF_INBOX: tuple[Any, ...] = (breaker, sending_record)

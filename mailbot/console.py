@@ -14,7 +14,7 @@ from delivery.models import InboundMail, OutboundMail, ProviderEvent
 from delivery.outbound.states import State
 from delivery.raw_mover import refused
 from inboxes.console_roles import is_superuser, visible
-from inboxes.models import Inbox
+from inboxes.models import Inbox, SendingDomain
 from mailbot.lib.console_cells import age, list_url
 
 Rows = QuerySet[Any]
@@ -27,6 +27,8 @@ NAVIGATION = (
     ("threads.Event", "Events"),
     ("delivery.InboundMail", "Inbound"),
     ("delivery.OutboundMail", "Outbound"),
+    ("inboxes.SendingRecord", "Sending health"),
+    ("inboxes.SendingDomain", "Sending domains"),
     ("delivery.StorageFigures", "Storage"),
     ("inboxes.Provider", "Providers"),
     ("delivery.ProviderEvent", "Provider events"),
@@ -146,9 +148,14 @@ def _provider_event_needs(request: HttpRequest) -> list[Tally]:
 def _stopped_inboxes(request: HttpRequest) -> list[Tally]:
     inboxes = visible(request, Inbox.objects.all())
     stopped = {"tripped": ("Inboxes stopped by a breaker", "bad"), "paused": ("Inboxes paused", "warn")}
+    domains = visible(request, SendingDomain.objects.filter(status=SendingDomain.Status.TRIPPED))
+    tripped = list_url("inboxes_sendingdomain", status="tripped")
     return [
-        tally(label, inboxes.filter(status=status), "", list_url("inboxes_inbox", status=status), tone)
-        for status, (label, tone) in stopped.items()
+        *(
+            tally(label, inboxes.filter(status=status), "", list_url("inboxes_inbox", status=status), tone)
+            for status, (label, tone) in stopped.items()
+        ),
+        tally("Domains stopped by a breaker", domains, "", tripped, "bad"),
     ]
 
 

@@ -13,6 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from delivery.heartbeat import since_heartbeat
 from delivery.models import InboundMail, OutboundMail, ProviderEvent, any_of
 from delivery.outbound.states import UNSETTLED, State
+from delivery.provider_rows import TRIPPED
+from inboxes.models import Inbox, Mode, Provider, SendingDomain
 from mailbot.lib import metrics as counted
 from mailbot.lib.clock import database_now
 from mailbot.lib.questions import Question
@@ -67,7 +69,7 @@ class Figures:
 
 def _ask() -> list[Metric]:
     with acting_for_everybody("figures of the server"):
-        return [*_inbound(), *_outbound(), *_provider_events(), *_workers()]
+        return [*_inbound(), *_outbound(), *_provider_events(), *_breakers(), *_workers()]
 
 
 _figures = Question(_ask, "metrics-figures")
@@ -108,6 +110,17 @@ def _provider_events() -> Iterator[Metric]:
     text = "News and mails of providers that are not worked on yet, or are tried again."
     yield GaugeMetricFamily("mailbot_provider_events_waiting", text, value=found["number"])
     yield _age("mailbot_provider_events_oldest_seconds", "How long the oldest of them waits.", found["oldest"])
+
+
+def _breakers() -> Iterator[Metric]:
+    text = "What a breaker has stopped: live inboxes, accounts' shares of domains, and providers."
+    stopped = GaugeMetricFamily("mailbot_tripped", text, labels=["what"])
+    inboxes = Inbox.objects.filter(status=Inbox.Status.TRIPPED, mode=Mode.LIVE)
+    stopped.add_metric(["inbox"], inboxes.count())
+    stopped.add_metric(["domain"], SendingDomain.objects.filter(status=SendingDomain.Status.TRIPPED).count())
+    tripped = Provider.objects.filter(is_paused=True, paused_reason__startswith=TRIPPED)
+    stopped.add_metric(["provider"], tripped.count())
+    yield stopped
 
 
 def _age(name: str, text: str, since: object) -> Metric:

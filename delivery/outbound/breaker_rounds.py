@@ -166,7 +166,7 @@ def _judge_provider(provider: Provider) -> None:
         return
     if why := verdict(summed(rows), settings.BREAKER_DOMAIN_SENDS):
         if provider.account_id:
-            trip_provider(provider, f"tripped: {why}")
+            trip_provider(provider, why)
         else:
             _warn_of(provider, why)
 

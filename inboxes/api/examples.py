@@ -1,6 +1,16 @@
 """What the documentation shows of inboxes, lists, keys and usage."""
 
 INBOX_ID = "inbox_01m86mjjvsewt8t640x9zpmss7"
+SENT_IN_AN_HOUR = {
+    "sent": 3,
+    "delivered": 3,
+    "deferred": 0,
+    "bounced": 0,
+    "complained": 0,
+    "bounce_rate": 0.0,
+    "complaint_rate": 0.0,
+}
+SENT_IN_A_DAY = SENT_IN_AN_HOUR | {"sent": 120, "delivered": 117, "bounced": 3, "bounce_rate": 0.025}
 INBOX = {
     "id": INBOX_ID,
     "account_id": "account_01m86mj0e8fpws6xzr3qxhn5qk",
@@ -22,7 +32,14 @@ INBOX = {
     "message_count": 12,
     "thread_count": 5,
     "oversight": False,
-    "reputation": None,
+    "reputation": {
+        "state": "ok",
+        "score": 50,
+        "trials_at": None,
+        "trial_sends_left": None,
+        "counted_from": None,
+        "windows": {"1h": SENT_IN_AN_HOUR, "24h": SENT_IN_A_DAY, "7d": SENT_IN_A_DAY},
+    },
     "purge_on_expiry": False,
     "provider_id": None,
 }

@@ -7,6 +7,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from inboxes.api import examples
+from inboxes.api.reputation import Reputation, reputation_of
 from inboxes.models import Inbox
 from inboxes.provisioning import EXPIRED
 from mailbot.api.fields import OneOf, StoredField
@@ -150,6 +151,7 @@ class InboxSerializer(RowSerializer[Inbox]):
         """Recipients since midnight (UTC)."""
         return inbox.sends_on(self.context["now"].date())
 
-    def get_reputation(self, inbox: Inbox) -> float | None:
-        """Null until the server keeps a sending record."""
-        return None
+    def get_reputation(self, inbox: Inbox) -> Reputation:
+        """Recipients that its mail was handed over for and what became of them, in the last hour, day and week, and how it stands with its
+        breaker."""
+        return reputation_of(inbox, self.context["figures"].get(inbox.pk))

@@ -22,6 +22,7 @@ from inboxes.provisioning import (
     purge_inbox,
     resume,
 )
+from inboxes.sending_record import figures_of
 from mailbot.api.errors import ApiError, Code, invalid, not_found
 from mailbot.api.pagination import paginated
 from mailbot.api.permissions import Principal
@@ -67,7 +68,9 @@ class InboxScopedView(TenantView):
         return body
 
     def represent(self, inbox: Inbox | list[Inbox]) -> Any:
-        context = {"key": self.key, "now": timezone.now()}
+        now = timezone.now()
+        figures = figures_of([each.pk for each in (inbox if isinstance(inbox, list) else [inbox])], now)
+        context = {"key": self.key, "now": now, "figures": figures}
         return InboxSerializer(inbox, many=isinstance(inbox, list), context=context).data
 
 
@@ -154,6 +157,8 @@ class InboxStateView(InboxScopedView):
         reason = self.body(ReasonBody, request)["reason"]
         if inbox.has_ended(timezone.now()):
             raise ApiError(Code.GONE, "This inbox is deleted.", fix="Make a new one.")
+        if move is resume and inbox.trials_at is not None and not reason:
+            raise invalid("reason", "A breaker stopped this inbox: say what was done about it.")
         return data(self.represent(move(inbox, reason)))
 
 
@@ -167,5 +172,5 @@ class PauseView(InboxStateView):
 class ResumeView(InboxStateView):
     @described("Resume an inbox", body=ReasonBody, answer=InboxSerializer, errors=(Code.GONE,))
     def post(self, request: Request, inbox_id: str) -> Response:
-        """It sends again, also after a breaker stopped it."""
+        """It sends again, also after a breaker stopped it: then a reason is needed, and its record begins anew."""
         return self.moved(resume, request, inbox_id)

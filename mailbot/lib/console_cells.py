@@ -27,6 +27,8 @@ TONES = {
     **dict.fromkeys(
         [
             "paused",
+            "on trial",
+            "near",
             "blocked",
             "deferred",
             "rejected",

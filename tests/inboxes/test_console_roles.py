@@ -12,7 +12,7 @@ from django.urls import reverse
 from audit.models import AuditEntry
 from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures
 from delivery.storage_figures import count_storage
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider, SendingDomain, SendingRecord
 from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
@@ -74,9 +74,19 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     },
     InboundMail: {"view": SUPERUSER, "add": NOBODY, "change": NOBODY, "try_again": SUPERUSER},
     ProviderEvent: {"view": SUPERUSER, "add": NOBODY, "change": NOBODY, "try_again": SUPERUSER},
+    SendingDomain: {
+        "view": MEMBERS,
+        "add": NOBODY,
+        "change": NOBODY,
+        "resume_domains": OPERATORS,
+        "end_warm_ups": OPERATORS,
+        "begin_warm_ups": OPERATORS,
+    },
+    SendingRecord: {"view": MEMBERS},
     StorageFigures: {"view": MEMBERS},
 }
-PAGES = [model for model in MATRIX if model is not StorageFigures]  # that one is a page of figures, without rows
+OF_FIGURES = {SendingRecord, StorageFigures}  # a page without rows
+PAGES = [model for model in MATRIX if model not in OF_FIGURES]
 # Those whose rows belong to no account, so that no member sees any.
 OF_THE_SERVER = {InboundMail, ProviderEvent, get_user_model()}
 
@@ -107,6 +117,7 @@ class World:
         provider = {"name": name, "esp": "postmark", "credentials": {"server_token": "secret"}}
         assert caller.post("/v1/providers", provider).status_code == 201
         failed_event(Provider.objects.get(account=account))
+        SendingDomain.objects.create(account=account, domain="example.com", warms_up_from="2026-01-01")
         deliver(mail(From="spammer@blocked.example"), inbox)
         return account
 
@@ -163,7 +174,7 @@ class TestMatrix:
     def test_who_sees_a_list_and_whose_rows(self, world: World, model: type[Model], role: str) -> None:
         answer = world.browser(role).get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
         assert answer.status_code == (200 if role in MATRIX[model]["view"] else 403)
-        if answer.status_code == 403 or model is StorageFigures or role == "superuser":
+        if answer.status_code == 403 or model in OF_FIGURES or role == "superuser":
             return
         rows = list(answer.context["cl"].queryset)
         assert rows
@@ -218,6 +229,8 @@ class TestMatrix:
             Inbox.objects.filter(pk=row.pk).update(status="paused")
         if action == "resume_providers":
             Provider.objects.filter(pk=row.pk).update(is_paused=True)
+        if action == "resume_domains":
+            SendingDomain.objects.filter(pk=row.pk).update(status="tripped")
         if action == "make_reviewer":
             Membership.objects.filter(pk=row.pk).update(role="operator")
         theirs, before = world.row(model, world.theirs), everything(row)

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, InterfaceError, connection, models, transaction
 
 from delivery.storage_figures import count_storage
-from inboxes.models import Inbox, Membership
+from inboxes.models import Inbox, Membership, SendingDomain, WarmUpDay
 from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
 from mailbot.lib.tenants import TenantManager, Unscoped
@@ -41,6 +41,8 @@ def told(alice: Caller) -> Inbox:
     live = alice.with_key(mode="live")
     provider = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": "secret"}}
     assert live.post("/v1/providers", provider).status_code == 201
+    domain = SendingDomain.objects.create(account=alice.account, domain="example.com")
+    WarmUpDay.objects.create(account=alice.account, domain=domain, day="2026-01-01")
     alice.post("/v1/lists/send/block", {"pattern": "blocked.example"})
     alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200

@@ -127,5 +127,5 @@ class TestList:
         for _ in range(5):
             alice.create_inbox()
         alice.get("/v1/inboxes")
-        with django_assert_num_queries(2):  # key, rows
+        with django_assert_num_queries(3):  # key, rows, what they sent
             alice.get("/v1/inboxes")
