@@ -204,7 +204,7 @@ def read_records(zone: str) -> list[dns.rrset.RRset]:
     found = dns.zonefile.RRSetsReaderManager(dns.name.root, relativize=False)
     directives = ("$ORIGIN", "$TTL")
     try:
-        with found.writer(True) as writer:
+        with found.writer(True) as writer:  # type: ignore[no-untyped-call]
             lines = dns.tokenizer.Tokenizer(zone, "line")
             dns.zonefile.Reader(
                 lines, dns.rdataclass.IN, writer, allow_directives=directives, default_ttl=DEFAULT_TTL
