@@ -36,6 +36,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/inboxes/{inbox_id}/threads/{thread_id}": {"labels": ["changed"]},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another", "seconds": 1},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/release": {"agent": "another"},
+    "POST /v1/domains": {"domain": "another.example"},
+    "PATCH /v1/domains/{domain_id}": {"inbox_subdomains": True},
     "POST /v1/providers": {"name": "Another", "esp": "postmark", "credentials": {"server_token": "secret"}},
     "PATCH /v1/providers/{provider_id}": {"name": "Changed"},
     "POST /v1/providers/{provider_id}/test": {"to": "customer@example.com"},
