@@ -31,7 +31,13 @@ from mailbot.api.schema import described
 from mailbot.api.views import TenantView, data
 from mailbot.lib.addresses import AddressError
 
-NEXT_STEP = {"next_step": {"type": "string", "description": "What to do now, in words."}}
+NEXT_STEP = {
+    "next_step": {
+        "type": "string",
+        "description": "What to do now, in words.",
+        "example": "Publish or correct what mail needs: TXT at shop.example. Then verify again.",
+    }
+}
 
 
 class DomainScopedView(TenantView):
