@@ -70,6 +70,8 @@ def ask(operation: Operation, values: Mapping[Slot, Any], authorization: str, **
     path = operation.path.format(**{**LIST, **named[Place.PATH]})
     query = {**QUERIES.get(str(operation), {}), **named[Place.QUERY]}
     body = dict(BODIES.get(str(operation), {}))
+    if str(operation) == "POST /v1/domains" and named[Place.HEADER]:  # the first such request is not undone
+        body["domain"] = "another-once.example"
     for name, value in named[Place.BODY].items():
         _put(body, name, value)
     if operation.method == "GET":

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -68,7 +69,9 @@ def _listed_by(operation: Operation) -> str:
 def build_world(account: Account, mode: str, mark: str) -> World:
     owner = Caller(account, "Owner", mode)
     providers = _providers(owner, mark)
-    domains = [add_domain(owner, f"{mark}{end}.example")["id"] for end in ("", "-too")]
+    domains = [
+        add_domain(owner, f"{secrets.token_hex(4)}.example")["id"] for _ in range(2)
+    ]  # no mark: both modes see them
     owner.create_inbox(username=f"{mark}-too")  # lists have two pages
     inbox = owner.create_inbox(username=mark, display_name=mark, client_id=f"{mark} client")
     _fill(owner, inbox, mark)
