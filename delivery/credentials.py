@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connection
+from django.db.models import Manager
 
 from inboxes.models import DomainKey, Provider
 from mailbot.lib.crypto import CannotDecrypt, decrypted, rotated
 from mailbot.lib.scope import acting_for_everybody
-
 
 Sealed = Provider | DomainKey
 
@@ -21,13 +22,15 @@ def rotate_credentials() -> Iterator[tuple[Sealed, bool]]:
     Written only where nobody has entered others meanwhile: those are encrypted with the newest key already.
     """
     keys = DomainKey.objects.select_related("domain").order_by("pk")
-    for row in chain(Provider.objects.order_by("pk").iterator(), keys.iterator()):
+    rows: Iterator[Sealed] = chain(Provider.objects.order_by("pk").iterator(), keys.iterator())
+    for row in rows:
         try:
             sealed = rotated(row.sealed)
         except CannotDecrypt:
             yield row, False
             continue
-        type(row)._default_manager.filter(pk=row.pk, sealed=row.sealed).update(sealed=sealed)
+        table: Manager[Any] = type(row)._default_manager
+        table.filter(pk=row.pk, sealed=row.sealed).update(sealed=sealed)
         yield row, True
 
 

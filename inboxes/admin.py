@@ -15,6 +15,7 @@ from django.utils import timezone
 from audit.admin import AuditEntryAdmin as TrailAdmin
 from audit.models import AuditEntry
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
+from inboxes.console_domains import DomainAdmin
 from inboxes.console_forms import ChooseProviderForm, CreateInboxForm, prefilled
 from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
@@ -22,7 +23,7 @@ from inboxes.console_members import MembershipAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
 from inboxes.console_usage import LIMITS, SENDING_OF_INBOX, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode, Provider
+from inboxes.models import Account, AddressRule, ApiKey, Domain, DomainStatus, Inbox, Membership, Mode, Provider
 from inboxes.provisioning import change_inbox, delete_inbox, pause, resume
 from inboxes.quotas import look_again
 from mailbot.lib.console_cells import (
@@ -44,6 +45,7 @@ admin.site.register(get_user_model(), ConsoleUserAdmin)
 admin.site.register(ApiKey, ApiKeyAdmin)
 admin.site.register(Membership, MembershipAdmin)
 admin.site.register(AddressRule, AddressRuleAdmin)
+admin.site.register(Domain, DomainAdmin)
 
 ModeFilter = choice_filter("mode", "mode", Mode.choices)
 
@@ -229,6 +231,7 @@ class InboxAdmin(ConsoleAdmin):
                     badge_column("mode"),
                     link_column("account", "inboxes_account"),
                     flag_column("oversight"),
+                    link_column("own_domain", "inboxes_domain", "domain"),
                     link_column("provider", "inboxes_provider"),
                     sends_today,
                 ]
@@ -246,7 +249,9 @@ class InboxAdmin(ConsoleAdmin):
 
     def details(self, request: HttpRequest, row: Inbox) -> dict[str, Any]:
         rights = {f"may_{what}": may_in(request, what, row.account_id) for what in (Can.MANAGE, Can.SEE_KEYS)}
-        return {**rights, "rules": rules_over(row)}
+        domain = row.own_domain
+        is_broken = domain is not None and domain.status in (DomainStatus.DEGRADED, DomainStatus.FAILING)
+        return {**rights, "rules": rules_over(row), "broken_domain": domain if is_broken else None}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_operate_permission(request)

@@ -1,7 +1,7 @@
 """The life of a domain of an account: added, set, deleted; and which one an inbox may be made on."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -171,7 +171,33 @@ def hold(domain: Domain) -> Domain:
     return held
 
 
-# --- What to do next ---
+# --- How it is shown ---
+
+
+class DnsRecord(TypedDict):
+    type: str
+    name: str
+    value: str
+    purpose: str
+    status: str
+    required: bool
+    found: list[str]
+    note: str
+
+
+def shown(domain: Domain, record: Record) -> DnsRecord:
+    """The record with what was found of it."""
+    known: dict[str, Any] = domain.found.get(record.slot, {})
+    return {
+        "type": record.type,
+        "name": record.name,
+        "value": record.value,
+        "purpose": record.purpose.value,
+        "status": known.get("status", RecordStatus.PENDING.value),
+        "required": record.is_required,
+        "found": known.get("found", []),
+        "note": known.get("note", ""),
+    }
 
 
 def next_step(domain: Domain, records: list[Record]) -> str:

@@ -14,7 +14,7 @@ from delivery.models import InboundMail, OutboundMail, ProviderEvent
 from delivery.outbound.states import State
 from delivery.raw_mover import refused
 from inboxes.console_roles import is_superuser, visible
-from inboxes.models import Inbox, SendingDomain
+from inboxes.models import Domain, Inbox, SendingDomain
 from mailbot.lib.console_cells import age, list_url
 
 Rows = QuerySet[Any]
@@ -30,6 +30,7 @@ NAVIGATION = (
     ("inboxes.SendingRecord", "Sending health"),
     ("inboxes.SendingDomain", "Sending domains"),
     ("delivery.StorageFigures", "Storage"),
+    ("inboxes.Domain", "Domains"),
     ("inboxes.Provider", "Providers"),
     ("delivery.ProviderEvent", "Provider events"),
     ("inboxes.AddressRule", "Lists"),
@@ -88,6 +89,7 @@ def needs_you(request: HttpRequest) -> list[Tally]:
         *_inbound_needs(request),
         *_provider_event_needs(request),
         *_stopped_inboxes(request),
+        *_broken_domains(request),
     ]
     return sorted((one for one in found if one.count), key=lambda one: one.tone != "bad")
 
@@ -156,6 +158,18 @@ def _stopped_inboxes(request: HttpRequest) -> list[Tally]:
             for status, (label, tone) in stopped.items()
         ),
         tally("Domains stopped by a breaker", domains, "", tripped, "bad"),
+    ]
+
+
+def _broken_domains(request: HttpRequest) -> list[Tally]:
+    domains = visible(request, Domain.objects.all())
+    broken = {
+        "failing": ("Domains without proof of ownership", "bad"),
+        "degraded": ("Domains with broken records", "warn"),
+    }
+    return [
+        tally(label, domains.filter(status=status), "", list_url("inboxes_domain", status=status), tone)
+        for status, (label, tone) in broken.items()
     ]
 
 

@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from inboxes import domain_keys
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
+from tests.dns_zone import PublishedZone
 from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
 from tests.stores import Store
 
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
+
+
+domain_keys.BITS = 1024  # a key of 2,048 bits takes 0.1 s; the test that wants one says so
 
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
@@ -89,3 +94,10 @@ def bob(acme: Account) -> Caller:
 def charlie(db: None) -> Caller:
     """A stranger: a key of another account."""
     return Caller(Account.objects.create(name="Elsewhere"), "Charlie")
+
+
+@pytest.fixture
+def dns(settings: Any, tmp_path: Path) -> PublishedZone:
+    """DNS as the test publishes it, and nothing else."""
+    settings.DNS_ZONE_FILE = tmp_path / "zone"
+    return PublishedZone(settings.DNS_ZONE_FILE)

@@ -11,7 +11,8 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
-import dns.zonefile
+
+from mailbot.lib.dns import read_records
 
 
 class FakeDNS:
@@ -25,8 +26,7 @@ class FakeDNS:
         self.publish(zone)
 
     def publish(self, zone: str) -> None:
-        records = dns.zonefile.read_rrsets(zone, rdclass=None, origin=dns.name.root, default_ttl=300, relativize=False)
-        self._records = {(record.name, record.rdtype): record for record in records}
+        self._records = {(record.name, record.rdtype): record for record in read_records(zone)}
 
     def serve(self) -> None:
         while True:

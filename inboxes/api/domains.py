@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,19 +28,29 @@ from inboxes.permissions import DOMAINS_MANAGE, DOMAINS_READ
 from mailbot.api.errors import ApiError, Code, invalid, not_found
 from mailbot.api.idempotency import in_one_transaction
 from mailbot.api.pagination import paginated
+from mailbot.api.permissions import Principal
 from mailbot.api.schema import described
 from mailbot.api.views import TenantView, data
 from mailbot.lib.addresses import AddressError
 
-NEXT_STEP = {"next_step": {"type": "string", "description": "What to do now, in words."}}
+NEXT_STEP = {
+    "next_step": {
+        "type": "string",
+        "description": "What to do now, in words.",
+        "example": "Publish or correct what mail needs: TXT at shop.example. Then verify again.",
+    }
+}
+
+
+def visible_domains(key: Principal) -> QuerySet[Domain]:
+    """Those of its account, whichever its mode. None for a key of some inboxes (by the manager)."""
+    return Domain.objects.filter(account_id=key.account_id)
 
 
 class DomainScopedView(TenantView):
-    """Domains are of the whole account and of both modes: a key of some inboxes sees none (by the manager)."""
-
     def get_domain(self, domain_id: str) -> Domain:
-        rows = Domain.objects.filter(account_id=self.key.account_id).select_related("provider")
-        domain = rows.prefetch_related("keys").filter(pk=domain_id).first()
+        rows = visible_domains(self.key).select_related("provider").prefetch_related("keys")
+        domain = rows.filter(pk=domain_id).first()
         if domain is None:
             raise not_found()
         return domain
@@ -76,7 +87,9 @@ class DomainsView(DomainScopedView):
     needs = {"POST": DOMAINS_MANAGE, "GET": DOMAINS_READ}
     commits_itself = True  # a key is made before the transaction begins
 
-    @described("Add a domain", body=DomainBody, answer=DomainSerializer, status=201, errors=(Code.CONFLICT,))
+    @described(
+        "Add a domain", body=DomainBody, answer=DomainSerializer, status=201, errors=(Code.CONFLICT, Code.NOT_FOUND)
+    )
     def post(self, request: Request) -> Response:
         """With it comes a DKIM key of its own. Publish its `dns_records`, then verify it. One that the account has is a 409. Who proves a
         domain first has it, whoever else has added it."""
@@ -102,7 +115,7 @@ class DomainsView(DomainScopedView):
     def get(self, request: Request) -> Response:
         """Newest first."""
         query = self.query(DomainQuery)
-        rows = Domain.objects.filter(account_id=self.key.account_id).order_by("-id").select_related("provider")
+        rows = visible_domains(self.key).order_by("-id").select_related("provider")
         narrow = {name: query[name] for name in ("status", "domain") if query.get(name)}
         return paginated(rows.filter(**narrow).prefetch_related("keys"), query, self.represent)
 

@@ -1,13 +1,10 @@
 """Shapes of /v1/domains."""
 
-from typing import Any, TypedDict
-
 from rest_framework import serializers
 
 from inboxes.api import domain_examples as examples
-from inboxes.dns_findings import RecordStatus
-from inboxes.dns_records import Record
 from inboxes.domain_checks import records_now
+from inboxes.domains import DnsRecord, shown
 from inboxes.models import Domain, DomainStatus
 from mailbot.api.fields import OneOf
 from mailbot.api.pagination import PageQuery
@@ -15,17 +12,6 @@ from mailbot.api.schema import shown_as
 from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import StrictSerializer
 from mailbot.lib.ids import ID_LENGTH
-
-
-class DnsRecord(TypedDict):
-    type: str
-    name: str
-    value: str
-    purpose: str
-    status: str
-    required: bool
-    found: list[str]
-    note: str
 
 
 @shown_as(examples.DOMAIN_PATCH)
@@ -61,18 +47,3 @@ class DomainSerializer(RowSerializer[Domain]):
         """What to publish. `purpose`: ownership, mx, spf, dkim, dmarc or return_path; `status`: pending, verified, missing, mismatch or
         unknown (DNS did not answer), as of `checked_at`; `found`: what stands there; `note`: what to do."""
         return [shown(domain, record) for record in records_now(domain, self.context["default"])]
-
-
-def shown(domain: Domain, record: Record) -> DnsRecord:
-    """The record with what was found of it."""
-    known: dict[str, Any] = domain.found.get(record.slot, {})
-    return {
-        "type": record.type,
-        "name": record.name,
-        "value": record.value,
-        "purpose": record.purpose.value,
-        "status": known.get("status", RecordStatus.PENDING.value),
-        "required": record.is_required,
-        "found": known.get("found", []),
-        "note": known.get("note", ""),
-    }

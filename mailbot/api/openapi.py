@@ -140,6 +140,7 @@ class Operation(AutoSchema):
             properties["meta"] = {"$ref": "#/components/schemas/ListMeta"}
             example["meta"] = LIST_META_EXAMPLE
         properties |= told.beside
+        example |= {name: schema["example"] for name, schema in told.beside.items()}
         schema = {"type": "object", "required": list(properties), "properties": properties}
         return {"schema": schema} | ({"example": example} if shown is not None else {})
 

@@ -48,7 +48,7 @@ def described(
 
     `many`: a list in the paginated envelope. `also`: other statuses of success (200 beside 201). `errors`: codes beside those that every
     route can answer (400, 401, 403, 404, 429, 503). `name`: the operationId, where the one made of method and path reads badly.
-    `beside`: what stands next to `data`, by name, as schemas.
+    `beside`: what stands next to `data`, by name, as schemas with an example.
     """
     media_types = (media_type,) if isinstance(media_type, str) else media_type
     description = Description(

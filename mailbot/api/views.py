@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, ClassVar, TypeVar, cast
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -134,10 +134,12 @@ class TenantView(APIView):
         if told.body is None and request.method in ("POST", "PUT", "PATCH") and request.data:
             raise serializers.ValidationError(unknown_fields(request.data, ()))
 
-    def scoped(self, queryset: QuerySet[Row]) -> QuerySet[Row]:
-        """Only what the key may see: its account's rows of its mode, and only those of its inboxes when it is limited to some."""
+    def scoped(self, queryset: QuerySet[Row], *, of_no_inbox: bool = False) -> QuerySet[Row]:
+        """Only what the key may see: its account's rows of its mode, and only those of its inboxes when it is limited to some.
+        `of_no_inbox`: also rows of the whole account, which are of both modes."""
         key = self.key
-        rows = queryset.filter(account_id=key.account_id, inbox__mode=key.mode)
+        of_mode = Q(inbox__mode=key.mode) | (Q(inbox=None) if of_no_inbox else Q())
+        rows = queryset.filter(of_mode, account_id=key.account_id)
         return rows if key.inbox_ids is None else rows.filter(inbox_id__in=key.inbox_ids)
 
     def one(self, queryset: QuerySet[Row], row_id: str) -> Row:

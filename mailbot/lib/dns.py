@@ -17,18 +17,22 @@ from time import monotonic
 from typing import Protocol
 
 import dns.exception
+import dns.inet
 import dns.name
 import dns.nameserver
 import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
+import dns.tokenizer
 import dns.zonefile
 from django.conf import settings
 
 AT_ONCE = 16  # look-ups of lookup_all that a process has on their way
 KEPT = 10_000  # answers
 MAX_ALIASES = 8
+DEFAULT_TTL = 300  # seconds, in zone files
 
 
 class LookupFailed(Exception):
@@ -108,7 +112,8 @@ def resolver() -> Resolver:
     if settings.DNS_ZONE_FILE:
         file = Path(settings.DNS_ZONE_FILE)
         try:
-            return _zone_file(file, file.stat().st_mtime_ns)
+            found = file.stat()
+            return _zone_file(file, (found.st_mtime_ns, found.st_ino, found.st_size))
         except (OSError, ValueError) as error:
             raise Temporary(f"MAILBOT_DNS_ZONE_FILE cannot be read: {error}") from error
     return _servers(tuple(settings.DNS_SERVERS))
@@ -120,7 +125,7 @@ def _servers(addresses: tuple[str, ...]) -> "Servers":
 
 
 @lru_cache(maxsize=8)
-def _zone_file(file: Path, _changed_at: int) -> "Zone":
+def _zone_file(file: Path, _version: tuple[int, int, int]) -> "Zone":
     return Zone.read(file.read_text(encoding="utf-8"))
 
 
@@ -173,11 +178,7 @@ class Zone:
     @classmethod
     def read(cls, text: str) -> "Zone":
         """Raises ValueError with the line at fault."""
-        try:
-            sets = dns.zonefile.read_rrsets(text, rdclass=None, origin=dns.name.root, default_ttl=300, relativize=False)
-        except dns.exception.DNSException as error:
-            raise ValueError(f"This is no zone file: {error}") from error
-        return cls(sets)
+        return cls(read_records(text))
 
     def lookup(self, name: str, record_type: str, *, within: float = 0, fresh: bool = False) -> tuple[str, ...]:
         """At once, and never Temporary."""
@@ -196,6 +197,21 @@ class Zone:
         """The wildcard below the nearest name above this one that exists."""
         nearest = next(above for above in _upwards(owner.parent()) if above in self._names or above == dns.name.root)
         return dns.name.Name((b"*", *nearest.labels))
+
+
+def read_records(zone: str) -> list[dns.rrset.RRset]:
+    """What stands in a zone file, with $ORIGIN and $TTL. Raises ValueError with the line at fault."""
+    found = dns.zonefile.RRSetsReaderManager(dns.name.root, relativize=False)
+    directives = ("$ORIGIN", "$TTL")
+    try:
+        with found.writer(True) as writer:  # type: ignore[no-untyped-call]
+            lines = dns.tokenizer.Tokenizer(zone, "line")
+            dns.zonefile.Reader(
+                lines, dns.rdataclass.IN, writer, allow_directives=directives, default_ttl=DEFAULT_TTL
+            ).read()
+    except dns.exception.DNSException as error:
+        raise ValueError(f"This is no zone file: {error}") from error
+    return found.rrsets
 
 
 def _upwards(name: dns.name.Name) -> Iterable[dns.name.Name]:

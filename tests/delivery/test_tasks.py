@@ -29,6 +29,7 @@ class TestSweeps:
         ours |= {tasks.beat_heart, tasks.look_after_breakers}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
         theirs |= {"inboxes.tasks.sweep_sending_record"}
+        theirs |= {"inboxes.tasks.check_domains"}
         assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
 

@@ -12,9 +12,21 @@ from django.urls import reverse
 from audit.models import AuditEntry
 from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures
 from delivery.storage_figures import count_storage
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Provider, SendingDomain, SendingRecord
+from inboxes.models import (
+    Account,
+    AddressRule,
+    ApiKey,
+    Domain,
+    DomainKey,
+    Inbox,
+    Membership,
+    Provider,
+    SendingDomain,
+    SendingRecord,
+)
 from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
+from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
 
@@ -62,6 +74,14 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
         "it_arrived": OPERATORS,
         "it_did_not": OPERATORS,
         "send_again": OPERATORS,
+    },
+    Domain: {
+        "view": MEMBERS,
+        "add": OWNERS,
+        "change": NOBODY,
+        "verify_domains": OPERATORS,
+        "rotate_keys": OWNERS,
+        "delete_domains": OWNERS,
     },
     Provider: {
         "view": OPERATORS,
@@ -114,6 +134,7 @@ class World:
         unknown_mail(caller, inbox)
         failed_inbound(inbox)
         assert caller.post("/v1/lists/receive/block", {"pattern": "blocked.example"}).status_code == 201
+        add_domain(caller, f"{name}.example")
         provider = {"name": name, "esp": "postmark", "credentials": {"server_token": "secret"}}
         assert caller.post("/v1/providers", provider).status_code == 201
         failed_event(Provider.objects.get(account=account))
@@ -147,7 +168,7 @@ class World:
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db: None, dns: PublishedZone) -> World:
     return World()
 
 
@@ -157,7 +178,10 @@ def add_page(model: type[Model]) -> str:
 
 def everything(row: Any) -> dict[str, Any]:
     """The row as it is stored now; empty when it is gone."""
-    return type(row)._default_manager.filter(pk=row.pk).values().first() or {}
+    found = type(row)._default_manager.filter(pk=row.pk).values().first() or {}
+    if isinstance(row, Domain):
+        found["keys"] = list(DomainKey.objects.filter(domain=row).values_list("pk", flat=True))
+    return found
 
 
 class TestMatrix:

@@ -51,6 +51,9 @@ def try_everything(operations: Collection[Operation], principal: Principal) -> R
     report, traces, before = Report(), traces_of(principal), snapshot()
     for operation in operations:
         for slots in attacks(operation):
+            if any(principal.shares(slot.word) for slot in slots):
+                report.tried |= {(operation, slot) for slot in slots}
+                continue
             attempt = Attempt(operation, slots, principal, traces, before)
             report.leaks += (Leak(operation, slots, what) for what in attempt.findings())
             report.tried |= {(operation, slot) for slot in slots or {None}}

@@ -28,6 +28,14 @@ class Principal:
     def is_of_the_same_account(self) -> bool:
         return self.own.owner.account.pk == self.victim.owner.account.pk
 
+    @property
+    def is_of_the_other_mode(self) -> bool:
+        return self.own.owner.mode != self.victim.owner.mode
+
+    def shares(self, word: str) -> bool:
+        """Whether what this slot takes is his as well as the victim's: a domain is of the whole account and of both modes."""
+        return word == "domain_id" and self.is_of_the_same_account and self.is_of_the_other_mode
+
 
 @dataclass
 class Stage:

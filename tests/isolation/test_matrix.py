@@ -9,6 +9,7 @@ from django.db import connection
 
 from inboxes.models import Account
 from tests.contract import document
+from tests.dns_zone import PublishedZone
 from tests.isolation.asking import ask, look_within_the_test
 from tests.isolation.matrix import MADE_UP, Leak, Report, try_everything, undone
 from tests.isolation.principals import PRINCIPALS, Stage, another_account
@@ -27,7 +28,7 @@ NOT_BY_INBOX = ("/v1/api-keys", "/v1/audit-log")
 
 
 @pytest.fixture
-def stage(acme: Account, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(acme: Account, monkeypatch: pytest.MonkeyPatch, dns: PublishedZone) -> Stage:
     look_within_the_test(monkeypatch)
     return Stage(acme)
 

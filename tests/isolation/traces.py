@@ -60,8 +60,12 @@ def traces_of(principal: Principal) -> Traces:
     return Traces(frozenset(ids | {principal.victim.mark, *_ids(principal)}), keys)
 
 
+def is_telling(principal: Principal, name: str, value: str) -> bool:
+    return bool(ID.fullmatch(value)) and name != "actor" and not principal.shares(name)
+
+
 def _ids(principal: Principal) -> Iterator[str]:
-    yield from (value for name, value in principal.victim.ids.items() if ID.fullmatch(value) and name != "actor")
+    yield from (value for name, value in principal.victim.ids.items() if is_telling(principal, name, value))
 
 
 def _keys_of_victim(principal: Principal) -> Iterator[Key]:
@@ -94,6 +98,8 @@ def is_own(principal: Principal, key: Key, row: Row) -> bool:
         return bool(row["inbox_id"] == own.inbox.pk)
     if row.get("mail_id"):
         return row["mail_id"] in own.mail_ids
+    if key[0] in ("inboxes_domain", "inboxes_domainkey"):  # of both modes
+        return row.get("account_id") == own.owner.account.pk
     account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer")
     return account_wide and (row.get("account_id"), row.get("mode", own.owner.mode)) == (
         own.owner.account.pk,

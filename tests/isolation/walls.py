@@ -8,7 +8,7 @@ import pytest
 
 from audit.models import AuditEntry
 from inboxes.api.audit_log import InboxAuditLogView
-from inboxes.models import AddressRule, ApiKey, Inbox, Provider
+from inboxes.models import AddressRule, ApiKey, Domain, Inbox, Provider
 from mailbot.api import idempotency, views
 from mailbot.api.views import TenantView
 from mailbot.lib.postgresql_walls import base
@@ -21,12 +21,13 @@ from threads.models import Message
 def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first wall is gone: managers, the base view and what views narrow themselves give everything."""
     monkeypatch.setattr(TenantManager, "within_scope", lambda self, rows: rows)
-    monkeypatch.setattr(TenantView, "scoped", lambda self, rows: rows)
+    monkeypatch.setattr(TenantView, "scoped", lambda self, rows, **_: rows)
     monkeypatch.setattr(MessageScopedView, "messages", lambda self, inbox: Message.objects.filter(inbox=inbox))
     monkeypatch.setattr(InboxAuditLogView, "entries", lambda self: AuditEntry.objects.all())
     for name, everything in (
         ("visible_inboxes", lambda key: Inbox.objects.all()),
         ("visible_keys", lambda key: ApiKey.objects.all()),
+        ("visible_domains", lambda key: Domain.objects.all()),
         ("visible_providers", lambda key: Provider.objects.all()),
         ("visible_rules", lambda key: AddressRule.objects.all()),
     ):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
 from mailbot.lib.ids import new_id
 from tests.cast import Caller, run_workers
+from tests.dns_zone import add_domain
 from tests.isolation.asking import LIST, PATTERN, ask
 from tests.isolation.slots import Operation, Slot
 from tests.mailing import deliver, mail
@@ -71,6 +73,9 @@ def _listed_by(operation: Operation) -> str:
 def build_world(account: Account, mode: str, mark: str) -> World:
     owner = Caller(account, "Owner", mode)
     providers = _providers(owner, mark)
+    domains = [
+        add_domain(owner, f"{secrets.token_hex(4)}.example")["id"] for _ in range(2)
+    ]  # no mark: both modes see them
     owner.create_inbox(username=f"{mark}-too")  # lists have two pages
     inbox = owner.create_inbox(username=mark, display_name=mark, client_id=f"{mark} client")
     _fill(owner, inbox, mark)
@@ -92,6 +97,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "key_id": owner.with_key(inbox=inbox).key.pk,
         "rule_id": AddressRule.objects.get(inbox=inbox, pattern=PATTERN).pk,
         "provider_id": providers[0],
+        "domain_id": domains[0],
         "fallback_id": providers[1],
     }
     mails = OutboundMail.objects.filter(inbox=inbox).values_list("pk", flat=True)

@@ -14,6 +14,7 @@ from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
 from mailbot.lib.tenants import TenantManager, Unscoped
 from tests.cast import Caller, run_workers
+from tests.dns_zone import add_domain
 from tests.isolation.walls import take_out_the_managers
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
@@ -44,6 +45,7 @@ def told(alice: Caller) -> Inbox:
     domain = SendingDomain.objects.create(account=alice.account, domain="example.com")
     WarmUpDay.objects.create(account=alice.account, domain=domain, day="2026-01-01")
     alice.post("/v1/lists/send/block", {"pattern": "blocked.example"})
+    add_domain(alice)
     alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
     return inbox

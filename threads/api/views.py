@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -249,13 +249,8 @@ class EventsView(MessageScopedView):
         """Newest first, of all inboxes that the key sees. A key that is not limited to some also sees what is of the whole account, such as
         `domain.verified`; `inbox_id` is null there."""
         query = self.query(EventQuery)
-        events = self.narrowed(self._seen(), EVENT_FILTERS, query)
+        events = self.narrowed(self.scoped(Event.objects.all(), of_no_inbox=True), EVENT_FILTERS, query)
         return paginated(events, query, represent_events, read=read_events)
-
-    def _seen(self) -> QuerySet[Event]:
-        if self.key.inbox_ids is not None:
-            return self.scoped(Event.objects.all())
-        return Event.objects.filter(Q(inbox__mode=self.key.mode) | Q(inbox=None), account_id=self.key.account_id)
 
 
 def represent_threads(threads: list[Thread]) -> Any:

@@ -9,8 +9,8 @@ from delivery.credentials import rotate_credentials
 
 class Command(BaseCommand):
     help = (
-        "Encrypts the credentials of all providers and the DKIM keys of all domains with the first of MAILBOT_ENCRYPTION_KEYS. Safe to repeat and to stop; afterwards the "
-        "other keys can be taken out."
+        "Encrypts the credentials of all providers and the DKIM keys of all domains with the first of MAILBOT_ENCRYPTION_KEYS. Safe to"
+        " repeat and to stop; afterwards the other keys can be taken out."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

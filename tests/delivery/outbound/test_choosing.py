@@ -3,8 +3,9 @@
 import pytest
 
 from delivery.outbound.choosing import provider_for, providers_for
-from inboxes.models import Account, Inbox, Provider
+from inboxes.models import Account, Domain, Inbox, Provider
 from tests.cast import Caller
+from tests.dns_zone import PublishedZone, verified_domain
 
 
 def a_provider(account: Account | None, *, is_default: bool = False) -> Provider:
@@ -32,6 +33,20 @@ class TestProviderFor:
         default = a_provider(alice.account, is_default=True)
         assert provider_for(inbox) == default
         inbox.provider = a_provider(None)
+        assert provider_for(inbox) == inbox.provider
+
+    def test_the_choice_of_its_domain_comes_before_the_accounts(
+        self, alice: Caller, dns: PublishedZone, django_assert_num_queries
+    ) -> None:
+        domain = Domain.objects.get(pk=verified_domain(alice, dns)["id"])
+        inbox = alice.create_inbox(domain="shop.example")
+        default = a_provider(alice.account, is_default=True)
+        assert provider_for(inbox) == default
+        domain.provider = a_provider(alice.account)
+        domain.save()
+        with django_assert_num_queries(2):
+            assert provider_for(inbox) == domain.provider
+        inbox.provider = a_provider(alice.account)
         assert provider_for(inbox) == inbox.provider
 
     def test_it_keeps_to_a_choice_that_is_paused(self, alice: Caller, inbox: Inbox) -> None:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from mailbot.api.renderers import dumps
 from tests.cast import Caller, run_workers
+from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import mail, store
 from threads.models import Attachment, Message
 from threads.search_index import index_batch
@@ -70,15 +71,24 @@ QUERIES = {
     "POST /simulate/late": 13,
     "POST /simulate/doubled": 9,
     "POST /simulate/{event}": 14,
+    "POST /domains": 16,
+    "GET /domains": 5,
+    "GET /domains/{domain_id}": 4,
+    "PATCH /domains/{domain_id}": 8,
+    "DELETE /domains/{domain_id}": 13,
+    "POST /domains/{domain_id}/verify": 17,
+    "POST /domains/{domain_id}/rotate-key": 13,
+    "GET /domains/{domain_id}/zone-file": 4,
     "POST /providers": 6,
     "GET /providers": 3,
     "GET /providers/{provider_id}": 2,
     "PATCH /providers/{provider_id}": 7,
-    "DELETE /providers/{provider_id}": 11,
+    "DELETE /providers/{provider_id}": 12,
     "POST /providers/{provider_id}/test": 24,
 }
 # Lists that are counted only where they do not fit on a page.
 COUNTED = {
+    "GET /domains",
     "GET /providers",
     "GET /audit-log",
     "GET /inboxes",
@@ -117,6 +127,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another"},
     "POST /api-keys": {"name": "Another", "preset": "agent"},
     "PATCH /api-keys/{key_id}": {"name": "Another"},
+    "POST /domains": {"domain": "another.example"},
+    "PATCH /domains/{domain_id}": {"inbox_subdomains": True},
     "POST /providers": PROVIDER,
     "PATCH /providers/{provider_id}": {"name": "Another"},
     "POST /providers/{provider_id}/test": {"to": "a@example.com"},
@@ -160,7 +172,9 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     live = alice.with_key(mode="live")
     live.create_inbox()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
+    domains = [add_domain(alice, f"shop-{number}.example")["id"] for number in range(size)]
     return {
+        "domain_id": domains[0],
         "inbox_id": inbox.pk,
         "message_id": message.pk,
         "thread_id": message.thread_id,
@@ -209,7 +223,7 @@ class TestQueries:
         assert set(QUERIES) == set(served())
 
     @pytest.mark.parametrize("size", [1, A_PAGE + 1])
-    def test_it_asks_as_many_however_much_there_is(self, alice: Caller, size: int) -> None:
+    def test_it_asks_as_many_however_much_there_is(self, alice: Caller, dns: PublishedZone, size: int) -> None:
         ids = world(alice, size)
         live = alice.with_key(mode="live")
         live.get("/v1/providers")  # the first use of a key is noted

@@ -68,6 +68,11 @@ class TestZoneFiles:
         with pytest.raises(Temporary, match="MAILBOT_DNS_ZONE_FILE"):
             lookup("shop.example", "MX")
 
+    def test_it_reads_relative_names(self) -> None:
+        zone = Zone.read("$ORIGIN shop.example.\n$TTL 60\n@ IN MX 10 mx\nwww IN A 192.0.2.1\n")
+        assert zone.lookup("shop.example", "MX") == ("10 mx.shop.example",)
+        assert zone.lookup("www.shop.example", "A") == ("192.0.2.1",)
+
     def test_it_can_be_asked_by_itself(self) -> None:
         assert Zone.read(ZONE).lookup("shop.example", "MX")[0] == "10 mx.shop.example"
 
