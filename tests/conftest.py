@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import TransactionTestCase
 
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
+from tests.emptying import empty_tables
 from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
 from tests.stores import Store
 
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
 
+TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ignore[attr-defined,method-assign]
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
 
