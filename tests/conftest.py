@@ -13,6 +13,7 @@ from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
 from tests.emptying import empty_tables
+from tests.flows import templates
 from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
 from tests.stores import Store
 
@@ -21,6 +22,16 @@ act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it
 TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ignore[attr-defined,method-assign]
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main() -> Iterator[object]:
+    """Of this run, whose other processes come to know of the folder."""
+    folder = templates.begin_run()
+    result = yield
+    if folder:
+        templates.end_run(folder)
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
