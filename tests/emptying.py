@@ -1,7 +1,7 @@
 """Emptying the tables behind a test that commits.
 
-Django's flush truncates every table, for which PostgreSQL makes some two hundred files anew, and then finds all content types and permissions
-gone and makes those anew. Here only rows go, of the tables that have any; and what `migrate` put there for good stays.
+Django's flush truncates every table, for which PostgreSQL makes some two hundred files anew, and then misses all content types and
+permissions and makes those anew. Here only rows go, of the tables that have any; and what `migrate` put there for good stays.
 """
 
 from django.core.management.color import no_style

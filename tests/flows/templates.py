@@ -1,5 +1,5 @@
-"""A database that is migrated and has an account with a key, made once a run and copied for each server: migrating takes longer than all that a
-server's processes do until they work.
+"""A database that is migrated and has an account with a key, made once a run and copied for each server: migrating takes as long as
+all that a server's processes do until they work.
 
 A server that has to migrate by itself still does: `make run`, and whoever has a PostgreSQL or a login of his own.
 """

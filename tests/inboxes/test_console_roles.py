@@ -135,9 +135,14 @@ class World:
         return console(person("visitor", self.mine, role))
 
 
-@pytest.fixture
-def world(db: None) -> World:
+@pytest.fixture(scope="module")
+def rows(kept_rows: None) -> World:
     return World()
+
+
+@pytest.fixture
+def world(rows: World, db: None) -> World:
+    return rows
 
 
 def add_page(model: type[Model]) -> str:
