@@ -1,28 +1,42 @@
 """What every test can ask for: the cast, and a way to run the workers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 
 from inboxes import domain_keys
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
 from tests.dns_zone import PublishedZone
+from tests.emptying import empty_tables
+from tests.flows import templates
 from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
 from tests.stores import Store
 
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
 
+TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ignore[attr-defined]
 
 domain_keys.BITS = 1024  # a key of 2,048 bits takes 0.1 s; the test that wants one says so
 
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main() -> Generator[None, object, object]:
+    """Of this run, whose other processes come to know of the folder."""
+    folder = templates.begin_run()
+    result = yield
+    if folder:
+        templates.end_run(folder)
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,6 +74,17 @@ def _wait_until_alone(cursor: Any) -> None:
         print("Still uses the database of the tests:", busy)
     cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
     cursor.fetchall()
+
+
+@pytest.fixture(scope="module")
+def kept_rows(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """For a fixture of this scope: the rows that it makes are there in each test of the module, which undoes what it did itself.
+
+    Everything happens in one transaction, so no test of such a module may be transactional.
+    """
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

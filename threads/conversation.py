@@ -429,11 +429,12 @@ def _make_received(inbox: Inbox, message: Message, reason: str) -> None:
     message.save(update_fields=["status", "labels", "explanation", "created_at", "sequence"])
 
 
-def note_final_message_id(message_id: str, final: str) -> None:
-    """A provider gave this mail of ours another Message-ID: answers name that one."""
-    Message.objects.filter(pk=message_id).update(final_id_digest=final_id_digest(final))
+def note_final_message_ids(finals: Mapping[str, str]) -> None:
+    """A provider gave these mails of ours another Message-ID, by the message's id: answers name that one."""
+    rows = [new_row(Message, id=pk, final_id_digest=_final_id_digest(final)) for pk, final in sorted(finals.items())]
+    bulk_set(rows, "final_id_digest")
 
 
-def final_id_digest(final: str) -> str:
+def _final_id_digest(final: str) -> str:
     """What such a Message-ID is found by; nothing for none. Some providers tell it without its brackets."""
     return message_id_digest(final if final.startswith("<") or not final else f"<{final}>")

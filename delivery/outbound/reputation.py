@@ -4,7 +4,7 @@ What of a recipient is counted already stands in its row: late, doubled or disor
 they say count for all that: what was delivered was sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import IntFlag, auto
 
@@ -40,31 +40,26 @@ PROVES: dict[str, Counted] = {
 SOFT = "soft"  # as `data["bounce"]` of a report: the address is good, and what was refused was this mail
 
 
-class Moves:
-    """The recipients that moved forward in one transaction."""
+def count_anew(recipient: Recipient, report: Report) -> Counted:
+    """What is known by this report and was not before. Called once the recipient's status is set, before he is stored: `counted` is
+    stored with it."""
+    before = Counted(recipient.counted)
+    new = _proven(recipient, report, before) & ~before
+    recipient.counted = (before | new).value
+    return new
 
-    def __init__(self) -> None:
-        self._moved: list[tuple[OutboundMail, Counted]] = []
 
-    def note(self, mail: OutboundMail, recipient: Recipient, report: Report) -> None:
-        """Called once its status is set, before it is stored: `counted` is stored with it."""
-        before = Counted(recipient.counted)
-        new = _proven(recipient, report, before) & ~before
-        if new:
-            recipient.counted = (before | new).value
-            self._moved.append((mail, new))
-
-    def write(self, inboxes: Mapping[str, Inbox]) -> None:
-        """Add them up. `inboxes` are these mails' by id, as they are under their locks. An inbox whose record became too bad trips."""
-        if not self._moved:
-            return
-        now = timezone.now()
-        tallies: dict[tuple[str, datetime, str], Tally] = {}
-        for mail, new in self._moved:
-            _add(_tally_of(mail, inboxes[mail.inbox_id], now, tallies), new)
-        add_to_record([tallies[key] for key in sorted(tallies)])
-        for inbox_id in sorted({mail.inbox_id for mail, new in self._moved if new & BAD}):
-            judge(inboxes[inbox_id])
+def add_to_records(counted: Collection[tuple[OutboundMail, Counted]], inboxes: Mapping[str, Inbox]) -> None:
+    """Add it up. `inboxes` are these mails' by id, as they are under their locks. An inbox whose record became too bad trips."""
+    if not counted:
+        return
+    now = timezone.now()
+    tallies: dict[tuple[str, datetime, str], Tally] = {}
+    for mail, new in counted:
+        _add(_tally_of(mail, inboxes[mail.inbox_id], now, tallies), new)
+    add_to_record([tallies[key] for key in sorted(tallies)])
+    for inbox_id in sorted({mail.inbox_id for mail, new in counted if new & BAD}):
+        judge(inboxes[inbox_id])
 
 
 def _proven(recipient: Recipient, report: Report, before: Counted) -> Counted:

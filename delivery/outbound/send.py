@@ -32,7 +32,7 @@ from inboxes.models import Inbox, Provider
 from inboxes.rules_in_force import with_rules_flag
 from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
-from threads.conversation import note_final_message_id
+from threads.conversation import note_final_message_ids
 from threads.events import EventType
 from threads.models import Message
 
@@ -242,7 +242,7 @@ def _settle(mail: OutboundMail, outcome: Outcome, carrier: str, started_at: date
             return None
         _note_attempt(mail, number, outcome, carrier, started_at)
         if final := columns.get("final_message_id"):
-            note_final_message_id(mail.message_id, str(final))
+            note_final_message_ids({mail.message_id: str(final)})
         _tell(mail, state, outcome)
         if outcome.for_all and outcome.wait and mail.carrier_id:
             Provider.objects.filter(pk=mail.carrier_id).update(waits_until=database_now() + outcome.wait)

@@ -1,7 +1,6 @@
 """Writing down many mails at once that their providers took: nearly all of what is sent, and one by one the main cost of sending."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -11,19 +10,15 @@ from django.utils import timezone
 from audit.record import Act, Entry, record_many
 from delivery.esps import ESPS
 from delivery.esps.base import MessageId
-from delivery.models import OutboundMail, Recipient, SendAttempt
+from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.outcomes import Outcome, Report, Result
-from delivery.outbound.reputation import Moves
 from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
-from delivery.outbound.tracking import moved_forward, news_of, shown_of
-from inboxes.models import Inbox
+from delivery.outbound.tracking import Moves
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.crypto import CannotDecrypt
-from threads.conversation import final_id_digest
-from threads.events import EventType, record_events
-from threads.models import Message
-from threads.wakeups import wake_on_commit
+from threads.conversation import note_final_message_ids
+from threads.events import EventType
 
 
 def is_plain(outcome: Outcome) -> bool:
@@ -41,21 +36,20 @@ def write_sent(handed: Sequence[Handed]) -> set[str]:
     done = [each for each in handed if each.mail.pk in ours]
     if not done:
         return set()
-    inbox_ids = {each.mail.inbox_id for each in done}
-    locked = Inbox.objects.select_for_update(no_key=True).filter(pk__in=inbox_ids).order_by("pk").only("record_from")
-    inboxes = {inbox.pk: inbox for inbox in locked}
-    rows = {each.mail.pk: _row(each) for each in done}
+    moves = Moves(each.mail for each in done)
+    rows = [_row(each) for each in done]
     bulk_set(
-        list(rows.values()),
+        rows,
         *("state", "attempts", "provider", "provider_message_id", "final_message_id", "error"),
         *("lease_token", "lease_until", "finished_at"),
     )
     bulk_insert([_attempt(each) for each in done])
-    moves = _move_recipients(done, rows)
-    record_events(news_of(each.mail, Report(EventType.MESSAGE_SENT, to)) for each in done for to in _addresses(each))
+    note_final_message_ids({row.message_id: row.final_message_id for row in rows if row.final_message_id})
+    for each in done:
+        for address in _addresses(each):
+            moves.apply(each.mail, Report(EventType.MESSAGE_SENT, address))
+    moves.write()
     record_many(_entry(each) for each in done)
-    moves.write(inboxes)
-    wake_on_commit(inbox_ids)
     return ours
 
 
@@ -96,32 +90,6 @@ def _attempt(each: Handed) -> SendAttempt:
         outcome=Result.SENT.value,
         started_at=each.started_at,
     )
-
-
-def _move_recipients(done: Sequence[Handed], rows: Mapping[str, OutboundMail]) -> Moves:
-    """Forward where they may, and show them on their messages: news may have been quicker than this."""
-    by_mail: dict[str, list[Recipient]] = defaultdict(list)
-    for recipient in Recipient.objects.filter(mail_id__in=[each.mail.pk for each in done]).order_by("pk"):
-        by_mail[recipient.mail_id].append(recipient)
-    report, moves = Report(EventType.MESSAGE_SENT, ""), Moves()
-    moved = [
-        (rows[mail_id], recipient)
-        for mail_id, theirs in by_mail.items()
-        for recipient in theirs
-        if moved_forward(recipient, report)
-    ]
-    for mail, recipient in moved:
-        moves.note(mail, recipient, report)
-    bulk_set([recipient for _, recipient in moved], "status", "reason", "counted", "updated_at")
-    messages: list[Message] = []
-    for each in done:
-        message = copy(each.mail.message)
-        message.recipients, message.status = shown_of(by_mail[each.mail.pk])
-        message.final_id_digest = final_id_digest(rows[each.mail.pk].final_message_id)
-        messages.append(message)
-    bulk_set(messages, "recipients", "status")
-    bulk_set([message for message in messages if message.final_id_digest], "final_id_digest")
-    return moves
 
 
 def _entry(each: Handed) -> Entry:

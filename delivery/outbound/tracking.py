@@ -1,14 +1,17 @@
 """What is heard of a mail after it was handed over. A recipient's status only moves forward, however late or often news come."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.outcomes import Report
-from delivery.outbound.reputation import Moves
+from delivery.outbound.reputation import Counted, add_to_records, count_anew
 from inboxes.models import Inbox
+from mailbot.lib.bulk import bulk_set, new_row
 from threads.events import EventType, News, record_events
 from threads.models import Message
 from threads.wakeups import wake_on_commit
@@ -54,41 +57,97 @@ STATUS_OF: dict[EventType, str] = {
 }
 
 
+class Told(NamedTuple):
+    """A report that was applied. `recipient` None: the mail did not go there."""
+
+    mail: OutboundMail
+    report: Report
+    recipient: Recipient | None
+    counted: Counted  # what is known of him now and was not before
+
+
+class Moves:
+    """Reports on some mails, applied one after the other and written at once, in the caller's transaction.
+
+    From the beginning on the inboxes are locked: two reports on one message would otherwise each write what they read before the other's.
+    Whoever locks rows of OutboundMail too has done that before.
+    """
+
+    def __init__(self, mails: Iterable[OutboundMail]) -> None:
+        self._mails = {mail.pk: mail for mail in mails}
+        self._inbox_ids = {mail.inbox_id for mail in self._mails.values()}
+        self._recipients: dict[str, list[Recipient]] = defaultdict(list)
+        self._moved: dict[str, Recipient] = {}
+        self._told: list[Told] = []
+        self._inboxes = lock_inboxes(self._inbox_ids)
+        for recipient in Recipient.objects.filter(mail_id__in=self._mails).order_by("pk"):
+            self._recipients[recipient.mail_id].append(recipient)
+
+    def recipients_of(self, mail: OutboundMail) -> list[Recipient]:
+        """As they are after what was applied so far."""
+        return self._recipients[mail.pk]
+
+    def apply(self, mail: OutboundMail, report: Report) -> None:
+        """An event it is in any case; the recipient that it names moves forward, if that is forward."""
+        recipient = next((r for r in self._recipients[mail.pk] if r.address == report.recipient), None)
+        counted = Counted(0)
+        if recipient and _moved_forward(recipient, report):
+            counted = count_anew(recipient, report)
+            self._moved[recipient.pk] = recipient
+        self._told.append(Told(mail, report, recipient, counted))
+
+    def write(self) -> None:
+        bulk_set(list(self._moved.values()), "status", "reason", "counted", "updated_at")
+        record_events(_news_of(told.mail, told.report) for told in self._told)
+        self._show_on_messages({told.mail.pk for told in self._told if told.report.event in STATUS_OF})
+        tell_others(self._told, self._inboxes)
+        wake_on_commit(self._inbox_ids)
+
+    def _show_on_messages(self, mail_ids: Collection[str]) -> None:
+        messages = []
+        for pk in sorted(mail_ids):
+            shown, status = _shown_of(self._recipients[pk])
+            messages.append(new_row(Message, id=self._mails[pk].message_id, recipients=shown, status=status.value))
+        bulk_set(messages, "recipients", "status")
+
+
+def tell_others(told: Sequence[Told], inboxes: Mapping[str, Inbox]) -> None:
+    """Whatever is heard of recipients, from us or from a provider, comes by here once: in the transaction in which it is written, behind
+    that, and with the inboxes locked. Who has to know of it is called from here, with all of it, and asks the database by the batch."""
+    add_to_records([(each.mail, each.counted) for each in told if each.counted], inboxes)
+
+
 @transaction.atomic
 def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
-    """Record each report as an event, and move the recipients it names, and the message, forward.
-
-    Under the inbox's lock: two reports on one message would otherwise each write what they read before the other's.
-    """
-    inbox = Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
-    # As they are under the lock, and not as they were when the mail was claimed.
-    recipients = {recipient.address: recipient for recipient in mail.recipients.order_by("pk")}
-    reports = list(reports)
-    moves = Moves()
-    for report in reports:
-        if recipient := recipients.get(report.recipient):
-            move_forward(mail, recipient, report, moves)
-    record_events(news_of(mail, report) for report in reports)
-    show_on_message(mail, list(recipients.values()))
-    moves.write({inbox.pk: inbox})
-    wake_on_commit({mail.inbox_id})
+    """Record each report as an event, and move the recipients it names, and the message, forward."""
+    apply_many([(mail, reports)])
 
 
-def news_of(mail: OutboundMail, report: Report) -> News:
+@transaction.atomic
+def apply_many(heard: Sequence[tuple[OutboundMail, Iterable[Report]]]) -> None:
+    """The same for many mails, in a fixed number of queries."""
+    moves = Moves(mail for mail, _ in heard)
+    for mail, reports in heard:
+        for report in reports:
+            moves.apply(mail, report)
+    moves.write()
+
+
+def lock_inboxes(inbox_ids: Iterable[str]) -> dict[str, Inbox]:
+    """In order, as everybody does who locks several. By id, with what their sending record and their breaker go by."""
+    rows = Inbox.objects.select_for_update(no_key=True).filter(pk__in=set(inbox_ids)).order_by("pk")
+    return {inbox.pk: inbox for inbox in rows.only("status", "record_from", "trials_left")}
+
+
+def _news_of(mail: OutboundMail, report: Report) -> News:
     message = mail.message
     about = {**({"reason": report.reason} if report.reason else {}), **report.data}
     whose = (mail.account_id, mail.inbox_id, message.thread_id, message.pk, report.recipient)
     return News(report.event, *whose, about, report.occurred_at)
 
 
-def move_forward(mail: OutboundMail, recipient: Recipient, report: Report, moves: Moves) -> None:
-    if moved_forward(recipient, report):
-        moves.note(mail, recipient, report)
-        recipient.save(update_fields=["status", "reason", "counted", "updated_at"])
-
-
-def moved_forward(recipient: Recipient, report: Report) -> bool:
-    """The same, not stored yet; whether there is anything to store."""
+def _moved_forward(recipient: Recipient, report: Report) -> bool:
+    """Not stored yet; whether there is anything to store."""
     status = STATUS_OF.get(report.event)
     if status is None or recipient.status not in FOLLOWS[status]:
         return False
@@ -98,21 +157,16 @@ def moved_forward(recipient: Recipient, report: Report) -> bool:
 
 def requeue(mail: OutboundMail) -> None:
     """An operator sends an unknown mail again: its recipients wait as they did at first, and an event says so."""
-    Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
+    lock_inboxes([mail.inbox_id])
     mail.recipients.filter(status=Status.UNKNOWN).update(status=Status.QUEUED, reason="", updated_at=timezone.now())
     recipients = list(mail.recipients.all())
-    record_events(news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
-    show_on_message(mail, recipients)
+    record_events(_news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
+    shown, status = _shown_of(recipients)
+    Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)
     wake_on_commit({mail.inbox_id})
 
 
-def show_on_message(mail: OutboundMail, recipients: list[Recipient]) -> None:
-    """The message shows each recipient, and one status for all."""
-    shown, status = shown_of(recipients)
-    Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)
-
-
-def shown_of(recipients: list[Recipient]) -> tuple[list[dict[str, str]], Status]:
+def _shown_of(recipients: list[Recipient]) -> tuple[list[dict[str, str]], Status]:
     """`recipients` and `status` of a message."""
     shown = [
         {"address": r.address, "status": str(r.status), "reason": r.reason}

@@ -18,12 +18,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 import redis
 
 from mailbot.quickstart.processes import child_environment, leash, procfile_commands
 from mailbot.quickstart.readiness import smtp_greets, web_answers
+from tests.flows.templates import ACCOUNT, key_of, postgres_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -102,7 +102,7 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def issue_key(self, account: str = "Flows", mode: str = "test") -> str:
+    def issue_key(self, account: str = ACCOUNT, mode: str = "test") -> str:
         """The secret of a new key; the account is made when there is none of that name."""
         return self.manage("issue_key", "--account", account, "--create", "--mode", mode)
 
@@ -183,11 +183,17 @@ class Server:
 
     # --- Its life -----------------------------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """With a database that is migrated, and a key."""
+        self.api_key = key_of(self.environment["DATABASE_URL"], self.var)
+        if not self.api_key:
+            self.manage("migrate", "--verbosity", "0")
+            self.api_key = self.issue_key()
+
     def begin(self) -> None:
-        self.manage("migrate", "--verbosity", "0")
+        self.prepare()
         for name in self.commands:
             self.spawn(name)
-        self.api_key = self.issue_key()
         for name in self.commands:
             self._wait_for(name)
 
@@ -268,16 +274,13 @@ class Server:
 
 @contextlib.contextmanager
 def new_database() -> Iterator[dict[str, str]]:
-    """DATABASE_URL with a database that is made for these tests and dropped after them; nothing on SQLite."""
+    """DATABASE_URL with a database that is copied for these tests and dropped after them; nothing on SQLite."""
     url = os.environ.get("DATABASE_URL", "")
     if not url:
         yield {"DATABASE_URL": ""}
         return
-    name = f"mailbot_flows_{secrets.token_hex(4)}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        yield {"DATABASE_URL": urlsplit(url)._replace(path=f"/{name}").geturl()}
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with postgres_copy(url, secrets.token_hex(4)) as copy:
+        yield {"DATABASE_URL": copy}
 
 
 @contextlib.contextmanager

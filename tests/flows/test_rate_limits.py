@@ -23,11 +23,10 @@ def webs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, lis
         (port,) = free_ports(1)
         second = f"http://{HOST}:{port}"
         try:
-            server.manage("migrate", "--verbosity", "0")
+            server.prepare()
             server.spawn("web:2", MAILBOT_PORT=str(port))
             server.start("web")
             until(lambda: _is_up(second), "the second web process serves")
-            server.api_key = server.issue_key()
             yield server, [server.url, second]
         finally:
             server.end()

@@ -167,9 +167,14 @@ class World:
         return console(person("visitor", self.mine, role))
 
 
-@pytest.fixture
-def world(db: None, dns: PublishedZone) -> World:
+@pytest.fixture(scope="module")
+def rows(kept_rows: None) -> World:
     return World()
+
+
+@pytest.fixture
+def world(rows: World, db: None, dns: PublishedZone) -> World:
+    return rows
 
 
 def add_page(model: type[Model]) -> str:

@@ -175,14 +175,14 @@ class TestTrouble:
     def test_an_event_that_breaks_holds_up_no_other(
         self, live: Caller, postmark: Postmark, sent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        whole = news._apply
+        whole = news._report
 
-        def trip(event: ProviderEvent, mail: OutboundMail) -> None:
+        def trip(event: ProviderEvent, known: Any) -> Any:
             if event.type == "bounced":
                 raise RuntimeError("nobody thought of it")
-            whole(event, mail)
+            return whole(event, known)
 
-        monkeypatch.setattr(news, "_apply", trip)
+        monkeypatch.setattr(news, "_report", trip)
         postmark.tell("bounced")
         postmark.tell("delivered")
         run_workers()
@@ -191,7 +191,7 @@ class TestTrouble:
             ProviderEvent.objects.update(next_attempt_at=timezone.now())
             run_workers()
         assert states() == ["failed", "processed"]
-        monkeypatch.setattr(news, "_apply", whole)
+        monkeypatch.setattr(news, "_report", whole)
         with acting_as_system("operator"):
             assert retry_events(list(ProviderEvent.objects.all())) == 1
         run_workers()

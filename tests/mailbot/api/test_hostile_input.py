@@ -1,17 +1,15 @@
 """Whatever is sent to /v1: a 4xx with a reason, and never a 5xx. The schema says what can be sent where, so new routes are in it."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import httpx
 import pytest
 
+from inboxes.models import Account
 from tests.cast import Caller, run_workers
 from tests.contract import document
 from tests.mailing import deliver, mail
-from tests.web import Web, running_web
 from threads.models import Message
 
 # JSON as it is written into the body: Python's own encoder would not write all of it.
@@ -62,21 +60,38 @@ WITH_BODY = [one for one in OPERATIONS if "requestBody" in one.values[2]]
 WITH_QUERY = [one for one in OPERATIONS if any(part.get("in") == "query" for part in one.values[2]["parameters"])]
 
 
-@pytest.fixture
-def world(alice: Caller) -> dict[str, str]:
+class Scene(NamedTuple):
+    alice: Caller
+    ids: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def scene(kept_rows: None) -> Scene:
     """Real ids for the paths: behind a 404 nothing would be tried."""
+    alice = Caller(Account.objects.create(name="Acme"), "Alice")
     inbox = alice.create_inbox()
     deliver(mail(Subject="Hello"), inbox)
     run_workers()
     message = Message.objects.get(inbox=inbox)
     body = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": "secret"}}
     provider = alice.with_key(mode="live").post("/v1/providers", body).json()["data"]
-    return {
+    ids = {
         "inbox_id": inbox.pk,
         "message_id": message.pk,
         "thread_id": message.thread_id,
         "provider_id": provider["id"],
     }
+    return Scene(alice, ids)
+
+
+@pytest.fixture
+def alice(scene: Scene, db: None) -> Caller:
+    return scene.alice
+
+
+@pytest.fixture
+def world(scene: Scene, db: None) -> dict[str, str]:
+    return scene.ids
 
 
 def calling(alice: Caller, path: str) -> Caller:
@@ -263,47 +278,3 @@ class TestPath:
                 other = filled(path.replace(f"{{{name}}}", text), world, operation)
                 answer = alice.client.generic(method.upper(), other, body, content_type="application/json")
                 assert answer.status_code == 404, other
-
-
-@pytest.fixture
-def web(transactional_db: None) -> Iterator[Web]:
-    with running_web() as web:
-        yield web
-
-
-class TestConnection:
-    """What Django's own client cannot send."""
-
-    @pytest.mark.parametrize(
-        "path", ["/v1/" + "x" * 60_000, "/v1/inboxes/" + "%00" * 1_000, "/v1/%ff%fe", "/v1/inboxes?" + "a=1&" * 10_000]
-    )
-    def test_it_answers_a_path_that_leads_nowhere(self, web: Web, alice: Caller, path: str) -> None:
-        with web.client(alice) as client:
-            answer = client.get(path)
-        assert_is_no_fault_of_ours(answer, path[:40])
-        assert answer.status_code >= 400
-
-    def test_it_reads_no_chunked_body_that_is_no_json(self, web: Web, alice: Caller) -> None:
-        with web.client(alice) as client:
-            answer = client.post(
-                "/v1/inboxes", content=iter([b'{"username"', b": }"]), headers={"Content-Type": "application/json"}
-            )
-        assert answer.status_code == 400
-
-    @pytest.mark.parametrize(("name", "text"), [*TEXTS.items()])
-    def test_a_wait_takes_anything_in_any_parameter(self, web: Web, alice: Caller, name: str, text: str) -> None:
-        inbox = alice.create_inbox()
-        path = "/v1/inboxes/{inbox_id}/messages/wait"
-        with web.client(alice) as client:
-            for parameter in document()["paths"][path]["get"]["parameters"]:
-                if parameter["in"] == "query":
-                    query = {"timeout_ms": "0", parameter["name"]: text}
-                    answer = client.get(path.replace("{inbox_id}", inbox.pk), params=query)
-                    assert_is_no_fault_of_ours(answer, f"{parameter['name']}: {name}")
-
-    @pytest.mark.parametrize("path", ["/v1/nope", "/v1/inboxes", "/v1/openapi.json"])
-    @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"])
-    def test_it_answers_any_method_with_the_id_of_the_request(self, web: Web, method: str, path: str) -> None:
-        answer = httpx.request(method, f"{web.url}{path}", headers={"X-Request-Id": "mine-12345"})
-        assert answer.headers["X-Request-Id"] == "mine-12345"
-        assert answer.status_code < 500
