@@ -55,6 +55,10 @@ class Act(StrEnum):
     PROVIDER_TESTED = "provider.tested"
     PROVIDER_EVENT_RETRIED = "provider.event_retried"
     ACCOUNT_HAS_ROOM = "account.has_room"
+    SUPPRESSION_ADDED = "suppression.added"
+    SUPPRESSION_CHANGED = "suppression.changed"
+    SUPPRESSION_REMOVED = "suppression.removed"
+    SUPPRESSION_IMPORTED = "suppression.imported"
 
 
 @dataclass(frozen=True, slots=True)

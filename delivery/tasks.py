@@ -17,6 +17,7 @@ from delivery.raw_erasure import remove_leaving
 from delivery.raw_mover import move_batch
 from delivery.retention import remove_finished_rows, remove_old_provider_events, remove_old_raw
 from delivery.storage_figures import count_storage
+from delivery.suppression import remove_expired
 from mailbot.lib.hints import ring
 from threads.search_index import index_batch
 
@@ -129,4 +130,12 @@ def forget_sends() -> None:
     with acting_as_system("retention"):
         ends = monotonic() + SWEEPS_FOR
         while monotonic() < ends and forget_old():
+            pass
+
+
+@shared_task
+def sweep_suppressions() -> None:
+    with acting_as_system("retention"):
+        ends = monotonic() + SWEEPS_FOR
+        while monotonic() < ends and remove_expired():
             pass

@@ -81,6 +81,7 @@ class AccountAdmin(ConsoleAdmin):
         "name",
         *LIMITS,
         "on_unknown",
+        "bounce_scope",
         "id",
         inbox_count,
         key_count,
@@ -105,10 +106,10 @@ class AccountAdmin(ConsoleAdmin):
         return {f"may_{what}": may_in(request, what, row.pk) for what in (Can.MANAGE, Can.SEE_KEYS)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [field for field in self.fields if field not in ("name", "on_unknown", *LIMITS)]
+        return [field for field in self.fields if field not in ("name", "on_unknown", "bounce_scope", *LIMITS)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj else ["name", *LIMITS, "on_unknown"]
+        return self.fields if obj else ["name", *LIMITS, "on_unknown", "bounce_scope"]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

@@ -33,6 +33,13 @@ class OnUnknown(models.TextChoices):
     AT_LEAST_ONCE = "at_least_once", "at least once: it is sent again, with the same Message-ID"
 
 
+class BounceScope(models.TextChoices):
+    """Whose mail an address gets no more of once it bounced for good (delivery.suppression)."""
+
+    INBOX = "inbox", "the inbox that it bounced at"
+    ACCOUNT = "account", "all inboxes of the account"
+
+
 class Account(models.Model):
     """A tenant. Every row that belongs to one carries its id."""
 
@@ -54,6 +61,14 @@ class Account(models.Model):
         choices=OnUnknown.choices,
         default=OnUnknown.AT_MOST_ONCE,
         help_text="What becomes of a mail that a provider may have taken or not, where nobody can be asked.",
+    )
+    bounce_scope = models.CharField(
+        "hard bounces stop",
+        max_length=7,
+        choices=BounceScope.choices,
+        default=BounceScope.INBOX,
+        db_default=BounceScope.INBOX,
+        help_text="Whose mail an address gets no more of once it bounced for good.",
     )
     is_full = models.BooleanField(
         default=False, editable=False, help_text="Its storage quota is used up, as of the last sweep."
@@ -278,6 +293,9 @@ class Inbox(models.Model):
         related_name="+",
         db_index=False,
         help_text="Who carries its mail on. Empty: the default of its account, or of the server.",
+    )
+    list_unsubscribe = models.BooleanField(
+        default=False, db_default=False, help_text="Its mail to one recipient offers to unsubscribe (RFC 8058)."
     )
     daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
     sends_today = models.PositiveIntegerField(default=0, editable=False)

@@ -58,6 +58,7 @@ class InboxRequest:
     daily_send_limit: int | None = None
     oversight: bool = False
     provider: Provider | None = None
+    list_unsubscribe: bool = False
 
 
 def create_inbox(account: Account, mode: str, wanted: InboxRequest) -> tuple[Inbox, bool]:
@@ -169,6 +170,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
         created_at=now,
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
         purge_on_expiry=wanted.purge_on_expiry,
+        list_unsubscribe=wanted.list_unsubscribe,
     )
     # Another account may have made and deleted it since we looked. Now that the row is ours, nobody can any more.
     if Inbox.objects.filter(_resting(account), address=address.address).exists():
@@ -179,7 +181,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
     """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at,
-    purge_on_expiry, provider). The trail shows old and new."""
+    purge_on_expiry, provider, list_unsubscribe). The trail shows old and new."""
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():

@@ -183,6 +183,7 @@ CELERY_BEAT_SCHEDULE = {
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
         ("forget-answers", "inboxes.tasks.forget_answers", 60.0),
         ("forget-sends", "delivery.tasks.forget_sends", 60.0),
+        ("sweep-suppressions", "delivery.tasks.sweep_suppressions", 600.0),
     )
 }
 WAKEUPS = "threads.wakeups_redis.RedisChannel" if REDIS_URL else "threads.wakeups_sqlite.DatabaseWatcher"
@@ -213,6 +214,11 @@ vars().update(env.relay(EMAIL_RELAY, timeout=30))
 SEND_LEASE = env.number("MAILBOT_SEND_LEASE", 300, minimum=5)
 # Mails that a worker process has on their way at once; 0: one after the other.
 SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
+
+# Until an address that bounced for good is written to again; 0: never by itself.
+SUPPRESSION_DAYS_HARD_BOUNCE = env.number("MAILBOT_SUPPRESSION_DAYS_HARD_BOUNCE", 90)
+# Opening links to unsubscribe that are none of ours, by remote address.
+RATE_LIMIT_UNSUBSCRIBE = env.rate("MAILBOT_RATE_LIMIT_UNSUBSCRIBE", "30/minute")
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

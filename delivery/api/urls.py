@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import providers, views
+from delivery.api import providers, suppressions, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -8,6 +8,11 @@ urlpatterns = [
     path("providers", providers.ProvidersView.as_view()),
     path("providers/<str:provider_id>", providers.ProviderView.as_view()),
     path("providers/<str:provider_id>/test", providers.ProviderTestView.as_view()),
+    path("suppressions", suppressions.SuppressionsView.as_view()),
+    path("suppressions/check", suppressions.SuppressionCheckView.as_view()),
+    path("suppressions/import", suppressions.SuppressionImportView.as_view()),
+    path("suppressions/export", suppressions.SuppressionExportView.as_view()),
+    path("suppressions/<str:suppression_id>", suppressions.SuppressionView.as_view()),
     path(MESSAGES, views.SendMessagesView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/reply", views.ReplyView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/forward", views.ForwardView.as_view()),

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.outcomes import Report
+from delivery.suppression_reports import suppress_reported
 from inboxes.models import Inbox
 from threads.events import EventType, News, record_events
 from threads.models import Message
@@ -67,6 +68,7 @@ def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
             move_forward(recipient, report)
     record_events(news_of(mail, report) for report in reports)
     show_on_message(mail, list(recipients.values()))
+    suppress_reported(mail, reports)
     wake_on_commit({mail.inbox_id})
 
 
@@ -95,9 +97,8 @@ def requeue(mail: OutboundMail) -> None:
     """An operator sends an unknown mail again: its recipients wait as they did at first, and an event says so."""
     Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
     mail.recipients.filter(status=Status.UNKNOWN).update(status=Status.QUEUED, reason="", updated_at=timezone.now())
-    recipients = list(mail.recipients.all())
-    record_events(news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
-    show_on_message(mail, recipients)
+    record_events(news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in mail.remaining())
+    show_on_message(mail, list(mail.recipients.all()))
     wake_on_commit({mail.inbox_id})
 
 
@@ -113,7 +114,6 @@ def shown_of(recipients: list[Recipient]) -> tuple[list[dict[str, str]], Status]
         {"address": r.address, "status": str(r.status), "reason": r.reason}
         for r in sorted(recipients, key=lambda r: r.pk)
     ]
-    status = max(
-        (Status(recipient.status) for recipient in recipients), key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED
-    )
-    return shown, status
+    statuses = [Status(recipient.status) for recipient in recipients]
+    going = [status for status in statuses if status is not Status.BLOCKED]  # one who is left out does not stop the others
+    return shown, max(going or statuses, key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED)

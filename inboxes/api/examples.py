@@ -24,6 +24,7 @@ INBOX = {
     "oversight": False,
     "reputation": None,
     "purge_on_expiry": False,
+    "list_unsubscribe": False,
     "provider_id": None,
 }
 INBOX_BODY = {
