@@ -136,7 +136,9 @@ def set_suppression(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     if is_new:
         _record(Act.SUPPRESSION_ADDED, entry)
     elif changes:
-        _record(Act.SUPPRESSION_CHANGED, entry, changes={name: [_plain(v) for v in pair] for name, pair in changes.items()})
+        _record(
+            Act.SUPPRESSION_CHANGED, entry, changes={name: [_plain(v) for v in pair] for name, pair in changes.items()}
+        )
     return entry, is_new
 
 
@@ -163,7 +165,7 @@ def _store(target: Target, wanted: Sequence[Wanted]) -> tuple[list[Suppression],
     """The entries for these, and the ids of those that are new. Rows are written and locked in order of their digests, so that writers of
     the same addresses wait for each other and not in a circle."""
     by_digest = {target.digest(item.address): item for item in wanted}
-    now, stored, added = timezone.now(), {}, set[str]()
+    now, stored, added = timezone.now(), dict[str, Suppression](), set[str]()
     for piece in _pieces(sorted(by_digest)):
         new = [_row(target, digest, by_digest[digest], now) for digest in piece]
         Suppression.objects.bulk_create(new, ignore_conflicts=True)
@@ -189,7 +191,17 @@ def _strengthen(known: Iterable[Suppression], by_digest: dict[str, Wanted], now:
         elif row.expires_at is not None and _later(row.expires_at, wanted.ends_at(now)) != row.expires_at:
             row.expires_at, row.updated_at = _later(row.expires_at, wanted.ends_at(now)), now
             changed.append(row)
-    names = ("address", "cause", "reason", "status_code", "message_id", "created_by", "created_at", "updated_at", "expires_at")
+    names = (
+        "address",
+        "cause",
+        "reason",
+        "status_code",
+        "message_id",
+        "created_by",
+        "created_at",
+        "updated_at",
+        "expires_at",
+    )
     bulk_set(changed, *names)
     return begun
 

@@ -16,7 +16,7 @@ from delivery.suppression_model import Cause, Suppression
 from mailbot.api.renderers import timestamp
 
 MOST = 10_000  # entries of one import
-MOST_ERRORS = 100  # that are named
+MOST_NAMED = 100  # that are named
 MOST_EXPORTED = 50_000
 ADDRESS_COLUMNS = ("address", "email", "email_address", "e-mail", "recipient")
 REASON_COLUMNS = ("reason", "error", "note")
@@ -54,18 +54,18 @@ class Line:
 
 @dataclass(slots=True)
 class Imported:
-    """What became of a file. `known`: was there before, or twice in the file. `errors`: the first ones of `invalid`."""
+    """What became of a file. `known`: was there before, or twice in the file. `refused`: the first ones of `invalid`."""
 
     total: int = 0
     added: int = 0
     known: int = 0
     invalid: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, Any]] = field(default_factory=list)
 
     def refuse(self, line: Line, why: str) -> None:
         self.invalid += 1
-        if len(self.errors) < MOST_ERRORS:
-            self.errors.append({"line": line.number, "value": line.address[:200], "error": why})
+        if len(self.refused) < MOST_NAMED:
+            self.refused.append({"line": line.number, "value": line.address[:200], "error": why})
 
 
 def import_lines(target: Target, lines: Iterable[Line], source: str, usual: Wanted) -> Imported:
@@ -177,7 +177,10 @@ def _json_lines(text: str) -> Iterator[Line]:
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield from (Line(number, found.address, found.columns) for found in entry_lines([_read_json(line, f"Line {number}")]))
+            yield from (
+                Line(number, found.address, found.columns)
+                for found in entry_lines([_read_json(line, f"Line {number}")])
+            )
 
 
 def _read_json(text: str, what: str) -> Any:

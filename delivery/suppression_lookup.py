@@ -33,7 +33,11 @@ def find_suppressed(wanted: Mapping[Inbox, Collection[str]]) -> dict[str, dict[s
 
 def digests_of(inbox: Inbox, address: str) -> list[str]:
     whose, known = (inbox.account_id, inbox.mode), comparable(address)
-    return [digest_of(*whose, known, inbox_id=inbox.pk), digest_of(*whose, known, domain=inbox.domain), digest_of(*whose, known)]
+    return [
+        digest_of(*whose, known, inbox_id=inbox.pk),
+        digest_of(*whose, known, domain=inbox.domain),
+        digest_of(*whose, known),
+    ]
 
 
 def _in_force(digests: list[str]) -> list[Suppression]:

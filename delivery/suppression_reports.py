@@ -16,8 +16,8 @@ from threads.events import EventType
 
 BOUNCE_TYPE = "bounce_type"  # in a report's data: what whoever told of the bounce says himself, where he does
 HARD, SOFT = "hard", "soft"
-# RFC 3463: the mailbox or its domain is not there, or takes no mail. What is full, too large, greylisted, refused for its content or for who
-# sends it (5.2.2, 5.3.x, 5.6.x, 5.7.x) says nothing of the address. 5.0.0 says nothing at all, as does no code.
+# RFC 3463: the mailbox or its domain is not there, or takes no mail. What is full, too large, refused for its content or for who sends it
+# (5.2.2, 5.3.x, 5.6.x, 5.7.x) says nothing of the address. 5.0.0 says nothing at all, as does no code.
 DEAD = frozenset({
     *("5.0.0", "5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.0", "5.2.1", "5.4.4", "5.4.310"),
 })  # fmt: skip

@@ -4,6 +4,9 @@ Only POST unsubscribes: whoever looks whether links are safe, gets them. It need
 without a redirect. Of what is no link of ours the page says the same, whatever it is.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -16,8 +19,14 @@ from inboxes.models import Inbox
 from mailbot.api.bad_keys import network_of
 from mailbot.api.rate_limits import counter
 
-# As the console's, but for scripts and pictures, of which there are none.
-POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+HEADERS = {
+    # As the console's, but for scripts and pictures, of which there are none.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
 FIELD = "List-Unsubscribe"  # RFC 8058 3.2
 
 
@@ -29,15 +38,15 @@ def unsubscribe_page(request: HttpRequest, token: str) -> HttpResponse:
         try:
             return _answer(request, link_of(token), asked.remote_addr)
         except (OperationalError, InterfaceError):
-            return _page("unavailable", 503, **{"Retry-After": "60"})
+            return _page("unavailable", 503, retry_after=60)
 
 
 def _answer(request: HttpRequest, link: Link | None, remote_addr: str | None) -> HttpResponse:
     if request.method not in ("GET", "HEAD", "POST"):
-        return _page("method", 405, Allow="GET, HEAD, POST")
+        return _page("method", 405)
     if link is None:
         wait = _wait_of(remote_addr)
-        return _page("too_many", 429, **{"Retry-After": str(wait)}) if wait else _page("unknown", 404)
+        return _page("too_many", 429, retry_after=wait) if wait else _page("unknown", 404)
     inbox = Inbox.objects.filter(pk=link.inbox_id).first()
     about = {"address": link.address, "sender": inbox.address if inbox else ""}
     if request.method != "POST":
@@ -49,7 +58,7 @@ def _answer(request: HttpRequest, link: Link | None, remote_addr: str | None) ->
 
 
 def _wait_of(remote_addr: str | None) -> int:
-    """Seconds that this caller is to wait, who gives links that are none. Links of ours are not counted: mail services open them for many."""
+    """Seconds that this caller, whose link is none, is to wait. Links of ours are not counted: mail services open them for many."""
     rate = settings.RATE_LIMIT_UNSUBSCRIBE
     if rate is None:
         return 0
@@ -57,9 +66,14 @@ def _wait_of(remote_addr: str | None) -> int:
     return 0 if count.fits else int(count.wait) + 1
 
 
-def _page(what: str, status: int, about: dict[str, str] | None = None, **headers: str) -> HttpResponse:
-    answer = SimpleTemplateResponse("unsubscribe.html", {"what": what, **(about or {})}, status=status).render()
-    for name, value in {**headers, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}.items():
+def _page(
+    what: str, status: int, about: Mapping[str, str] = MappingProxyType({}), retry_after: int | None = None
+) -> HttpResponse:
+    answer = SimpleTemplateResponse("unsubscribe.html", {"what": what, **about}, status=status).render()
+    for name, value in HEADERS.items():
         answer[name] = value
-    answer["Cache-Control"], answer["X-Robots-Tag"], answer["X-Content-Type-Options"] = "no-store", "noindex", "nosniff"
+    if retry_after is not None:
+        answer["Retry-After"] = str(retry_after)
+    if status == 405:
+        answer["Allow"] = "GET, HEAD, POST"
     return answer

@@ -150,7 +150,9 @@ def _link_in(message: Message) -> Link | None:
         if (link := link_of(word)) and link.inbox_id == message.inbox_id:
             return link
     mark = message.recipient_tag.removeprefix(TAG)
-    if _is_sendable(message.from_address) and constant_time_compare(mark, mark_of(message.inbox_id, message.from_address)):
+    if _is_sendable(message.from_address) and constant_time_compare(
+        mark, mark_of(message.inbox_id, message.from_address)
+    ):
         return Link(message.inbox_id, "", message.from_address)
     return None
 

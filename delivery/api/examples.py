@@ -69,5 +69,7 @@ SUPPRESSION_IMPORTED = {
     "added": 1,
     "known": 1,
     "invalid": 1,
-    "errors": [{"line": 4, "value": "ben", "error": "“ben” is not an address: it needs a local part, an @ and a domain."}],
+    "refused": [
+        {"line": 4, "value": "ben", "error": "“ben” is not an address: it needs a local part, an @ and a domain."}
+    ],
 }

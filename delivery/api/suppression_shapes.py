@@ -169,7 +169,7 @@ class CheckSerializer(serializers.Serializer[Any]):
     suppression = SuppressionSerializer(allow_null=True, help_text="The nearest of those that stop it.")
 
 
-class ImportErrorSerializer(serializers.Serializer[Any]):
+class RefusedLineSerializer(serializers.Serializer[Any]):
     line = serializers.IntegerField(help_text="of the file, or the number of the entry; from 1")
     value = serializers.CharField()
     error = serializers.CharField()
@@ -181,4 +181,4 @@ class ImportedSerializer(serializers.Serializer[Any]):
     added = serializers.IntegerField()
     known = serializers.IntegerField(help_text="were there before, or twice in the file")
     invalid = serializers.IntegerField()
-    errors = ImportErrorSerializer(many=True, help_text="the first hundred of the invalid ones")
+    refused = RefusedLineSerializer(many=True, help_text="the first hundred of the invalid ones")

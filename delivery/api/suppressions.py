@@ -62,7 +62,12 @@ def represent(rows: Suppression | list[Suppression]) -> Any:
 
 
 class SuppressionScopedView(InboxScopedView):
-    needs = {"GET": SUPPRESSIONS_READ, "POST": SUPPRESSIONS_WRITE, "PUT": SUPPRESSIONS_WRITE, "DELETE": SUPPRESSIONS_WRITE}
+    needs = {
+        "GET": SUPPRESSIONS_READ,
+        "POST": SUPPRESSIONS_WRITE,
+        "PUT": SUPPRESSIONS_WRITE,
+        "DELETE": SUPPRESSIONS_WRITE,
+    }
 
     def target(self, body: dict[str, Any]) -> Target:
         """Whose mail is to be stopped."""
@@ -126,7 +131,7 @@ class SuppressionsView(SuppressionScopedView):
         name="add_suppression",
     )
     def post(self, request: Request) -> Response:
-        """200 with the entry when the address was suppressed there already: the stronger cause stands, and it never ends earlier for this."""
+        """200 with the entry when it was there already: the stronger cause stands, and it never ends earlier for this."""
         body = self.body(SuppressionBody, request)
         entry, is_new = suppress(self.target(body), wanted_by(body))
         return data(represent(entry), status=201 if is_new else 200)
@@ -146,7 +151,10 @@ class SuppressionsView(SuppressionScopedView):
         return data(represent(entry), status=201 if is_new else 200)
 
     @described(
-        "Lift a suppression by its address", query=LiftQuery, answer=SuppressionSerializer, name="remove_suppression_by_address"
+        "Lift a suppression by its address",
+        query=LiftQuery,
+        answer=SuppressionSerializer,
+        name="remove_suppression_by_address",
     )
     def delete(self, request: Request) -> Response:
         """Of one inbox, of one domain or, without either, of the account. The answer is the entry as it was."""
@@ -182,7 +190,9 @@ class SuppressionView(SuppressionScopedView):
 class SuppressionCheckView(SuppressionScopedView):
     """GET /suppressions/check"""
 
-    @described("Ask whether an address is suppressed", query=CheckQuery, answer=CheckSerializer, name="check_suppression")
+    @described(
+        "Ask whether an address is suppressed", query=CheckQuery, answer=CheckSerializer, name="check_suppression"
+    )
     def get(self, request: Request) -> Response:
         """For mail of this inbox, by an entry of the inbox, of its domain or of the account."""
         query = self.query(CheckQuery)
@@ -196,7 +206,11 @@ class SuppressionImportView(SuppressionScopedView):
     """POST /suppressions/import"""
 
     @described(
-        "Import suppressions", body=ImportBody, answer=ImportedSerializer, errors=(Code.GONE,), name="import_suppressions"
+        "Import suppressions",
+        body=ImportBody,
+        answer=ImportedSerializer,
+        errors=(Code.GONE,),
+        name="import_suppressions",
     )
     def post(self, request: Request) -> Response:
         """Up to 10,000 entries. Lines that cannot be read are named in the answer, and the others are imported. Safe to repeat."""

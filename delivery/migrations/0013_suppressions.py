@@ -6,38 +6,97 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('delivery', '0012_again_before'),
-        ('inboxes', '0011_list_unsubscribe'),
+        ("delivery", "0012_again_before"),
+        ("inboxes", "0011_list_unsubscribe"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Suppression',
+            name="Suppression",
             fields=[
-                ('id', models.CharField(editable=False, max_length=40, primary_key=True)),
-                ('mode', models.CharField(choices=[('test', 'Test'), ('live', 'Live')], max_length=4)),
-                ('domain', models.CharField(blank=True, help_text='Of the sending inboxes, where it is for one.', max_length=254)),
-                ('address', models.CharField(blank=True, help_text='In comparable form; empty once the person was erased.', max_length=320)),
-                ('digest', models.CharField(help_text='of whose mail it stops and of the address', max_length=64)),
-                ('cause', models.CharField(choices=[('hard_bounce', 'Hard Bounce'), ('complaint', 'Complaint'), ('unsubscribe', 'Unsubscribe'), ('manual', 'Manual'), ('import', 'Import')], max_length=11)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('status_code', models.CharField(blank=True, help_text='of the bounce: 5.1.1 (RFC 3463)', max_length=20)),
-                ('message_id', models.CharField(blank=True, help_text='the message that it came from', max_length=40)),
-                ('created_by', models.JSONField(default=dict, editable=False, help_text='{kind, id, name} of who added it')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.account')),
-                ('inbox', models.ForeignKey(blank=True, db_index=False, help_text='Empty: all inboxes of the account in this mode, or those at a domain.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inboxes.inbox')),
+                ("id", models.CharField(editable=False, max_length=40, primary_key=True)),
+                ("mode", models.CharField(choices=[("test", "Test"), ("live", "Live")], max_length=4)),
+                (
+                    "domain",
+                    models.CharField(
+                        blank=True, help_text="Of the sending inboxes, where it is for one.", max_length=254
+                    ),
+                ),
+                (
+                    "address",
+                    models.CharField(
+                        blank=True, help_text="In comparable form; empty once the person was erased.", max_length=320
+                    ),
+                ),
+                ("digest", models.CharField(help_text="of whose mail it stops and of the address", max_length=64)),
+                (
+                    "cause",
+                    models.CharField(
+                        choices=[
+                            ("hard_bounce", "Hard Bounce"),
+                            ("complaint", "Complaint"),
+                            ("unsubscribe", "Unsubscribe"),
+                            ("manual", "Manual"),
+                            ("import", "Import"),
+                        ],
+                        max_length=11,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                (
+                    "status_code",
+                    models.CharField(blank=True, help_text="of the bounce: 5.1.1 (RFC 3463)", max_length=20),
+                ),
+                ("message_id", models.CharField(blank=True, help_text="the message that it came from", max_length=40)),
+                (
+                    "created_by",
+                    models.JSONField(default=dict, editable=False, help_text="{kind, id, name} of who added it"),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="inboxes.account",
+                    ),
+                ),
+                (
+                    "inbox",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        help_text="Empty: all inboxes of the account in this mode, or those at a domain.",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="inboxes.inbox",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'suppression',
-                'ordering': ['-id'],
-                'base_manager_name': 'objects',
-                'indexes': [models.Index(fields=['account', 'mode', '-id'], name='suppression_list'), models.Index(fields=['account', 'address'], name='suppression_address'), models.Index(condition=models.Q(('inbox__isnull', False)), fields=['inbox', '-id'], name='suppression_of_inbox'), models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='suppression_expiry')],
-                'constraints': [models.UniqueConstraint(fields=('digest',), name='one_suppression_per_address')],
+                "verbose_name": "suppression",
+                "ordering": ["-id"],
+                "base_manager_name": "objects",
+                "indexes": [
+                    models.Index(fields=["account", "mode", "-id"], name="suppression_list"),
+                    models.Index(fields=["account", "address"], name="suppression_address"),
+                    models.Index(
+                        condition=models.Q(("inbox__isnull", False)),
+                        fields=["inbox", "-id"],
+                        name="suppression_of_inbox",
+                    ),
+                    models.Index(
+                        condition=models.Q(("expires_at__isnull", False)),
+                        fields=["expires_at"],
+                        name="suppression_expiry",
+                    ),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("digest",), name="one_suppression_per_address")],
             },
         ),
     ]

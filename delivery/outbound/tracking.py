@@ -115,5 +115,7 @@ def shown_of(recipients: list[Recipient]) -> tuple[list[dict[str, str]], Status]
         for r in sorted(recipients, key=lambda r: r.pk)
     ]
     statuses = [Status(recipient.status) for recipient in recipients]
-    going = [status for status in statuses if status is not Status.BLOCKED]  # one who is left out does not stop the others
+    going = [
+        status for status in statuses if status is not Status.BLOCKED
+    ]  # one who is left out does not stop the others
     return shown, max(going or statuses, key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED)

@@ -4,20 +4,28 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inboxes', '0010_provider_calls'),
+        ("inboxes", "0010_provider_calls"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='account',
-            name='bounce_scope',
-            field=models.CharField(choices=[('inbox', 'the inbox that it bounced at'), ('account', 'all inboxes of the account')], db_default='inbox', default='inbox', help_text='Whose mail an address gets no more of once it bounced for good.', max_length=7, verbose_name='hard bounces stop'),
+            model_name="account",
+            name="bounce_scope",
+            field=models.CharField(
+                choices=[("inbox", "the inbox that it bounced at"), ("account", "all inboxes of the account")],
+                db_default="inbox",
+                default="inbox",
+                help_text="Whose mail an address gets no more of once it bounced for good.",
+                max_length=7,
+                verbose_name="hard bounces stop",
+            ),
         ),
         migrations.AddField(
-            model_name='inbox',
-            name='list_unsubscribe',
-            field=models.BooleanField(db_default=False, default=False, help_text='Its mail to one recipient offers to unsubscribe (RFC 8058).'),
+            model_name="inbox",
+            name="list_unsubscribe",
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="Its mail to one recipient offers to unsubscribe (RFC 8058)."
+            ),
         ),
     ]

@@ -206,6 +206,7 @@ TAGS: dict[str, tuple[str, str]] = {
     "events": ("Events", "What happened to messages, threads and inboxes."),
     "search": ("Search", "Words, phrases and fields, in one inbox or in all that the key may see."),
     "lists": ("Lists", "Which addresses and domains may send to an inbox, and which it may send to."),
+    "suppressions": ("Suppressions", "Addresses that get no more mail, and why."),
     "providers": ("Providers", "Who carries mail on: ESPs and smart hosts, with credentials of your own."),
     "api-keys": ("API keys", "Keys, their rights, and the inboxes that they are limited to."),
     "usage": ("Usage", "What an account uses, and its limits."),
