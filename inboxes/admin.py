@@ -224,6 +224,7 @@ class InboxAdmin(ConsoleAdmin):
                     link_column("account", "inboxes_account"),
                     flag_column("oversight"),
                     link_column("provider", "inboxes_provider"),
+                    flag_column("list_unsubscribe", "offers to unsubscribe"),
                     sends_today,
                 ]
             },

@@ -16,12 +16,15 @@ from threads.api import wait
 
 LIST = {"direction": "receive", "effect": "block"}
 PATTERN = "blocked.example"
+SUPPRESSED = "suppressed@shop.example"
 # What an operation needs beside ids, so that it succeeds for whose ids they are.
 QUERIES: dict[str, dict[str, str]] = {
     "GET /v1/inboxes/{inbox_id}/messages/wait": {"timeout_ms": "0"},
     "GET /v1/lists/check": {"address": "ann@example.com", "direction": "send"},
     "DELETE /v1/lists/{direction}/{effect}": {"pattern": PATTERN},
     "GET /v1/search": {"query": "secret"},
+    "DELETE /v1/suppressions": {"address": SUPPRESSED},
+    "GET /v1/suppressions/check": {"address": SUPPRESSED},
 }
 BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/api-keys": {"name": "Another", "preset": "read-only"},
@@ -41,6 +44,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/providers/{provider_id}/test": {"to": "customer@example.com"},
     "POST /v1/lists/{direction}/{effect}": {"pattern": "new.example"},
     "PUT /v1/lists/{direction}/{effect}": {"entries": ["new.example"]},
+    "POST /v1/suppressions": {"address": "new@shop.example"},
+    "PUT /v1/suppressions": {"address": "new@shop.example"},
+    "POST /v1/suppressions/import": {"content": "new@shop.example"},
 }
 
 

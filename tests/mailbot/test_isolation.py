@@ -42,6 +42,7 @@ def told(alice: Caller) -> Inbox:
     provider = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": "secret"}}
     assert live.post("/v1/providers", provider).status_code == 201
     alice.post("/v1/lists/send/block", {"pattern": "blocked.example"})
+    alice.post("/v1/suppressions", {"address": "carol@shop.example"})
     alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
     return inbox

@@ -64,6 +64,15 @@ QUERIES = {
     "DELETE /lists/{direction}/{effect}": 6,
     "GET /lists/{direction}/{effect}/{rule_id}": 2,
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
+    "GET /suppressions": 3,
+    "POST /suppressions": 8,
+    "PUT /suppressions": 8,
+    "DELETE /suppressions": 6,
+    "GET /suppressions/check": 3,
+    "POST /suppressions/import": 8,
+    "GET /suppressions/export": 2,
+    "GET /suppressions/{suppression_id}": 2,
+    "DELETE /suppressions/{suppression_id}": 6,
     "GET /usage": 7,
     "POST /providers": 6,
     "GET /providers": 3,
@@ -74,6 +83,7 @@ QUERIES = {
 }
 # Lists that are counted only where they do not fit on a page.
 COUNTED = {
+    "GET /suppressions",
     "GET /providers",
     "GET /audit-log",
     "GET /inboxes",
@@ -113,12 +123,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /providers/{provider_id}/test": {"to": "a@example.com"},
     "POST /lists/{direction}/{effect}": {"pattern": "another.example"},
     "PUT /lists/{direction}/{effect}": {"entries": ["another.example"]},
+    "POST /suppressions": {"address": "another@shop.example"},
+    "PUT /suppressions": {"address": "another@shop.example"},
+    "POST /suppressions/import": {"content": "another@shop.example"},
 }
 # Likewise what stands behind the `?`.
 PARAMETERS = {
     "GET /search": "query=question",
     "GET /lists/check": "address=ann@blocked.example&direction=send",
     "DELETE /lists/{direction}/{effect}": "pattern=blocked.example",
+    "GET /suppressions/check": "address=carol0@shop.example&inbox_id={inbox_id}",
+    "DELETE /suppressions": "address=carol0@shop.example",
 }
 
 
@@ -145,6 +160,8 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     message = Message.objects.get(message_id_header="<first@example.com>")
     names = ["blocked.example", *(f"blocked-{number}.example" for number in range(size - 1))]
     listed = [alice.post("/v1/lists/send/block", {"pattern": name}).json()["data"] for name in names]
+    people = [f"carol{number}@shop.example" for number in range(size)]
+    suppressed = [alice.post("/v1/suppressions", {"address": person}).json()["data"] for person in people]
     live = alice.with_key(mode="live")
     live.create_inbox()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
@@ -157,6 +174,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         "direction": "send",
         "effect": "block",
         "rule_id": listed[0]["id"],
+        "suppression_id": suppressed[0]["id"],
         "provider_id": providers[0],
         "waiting_id": waiting["id"],
     }
@@ -171,7 +189,7 @@ def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
         with CaptureQueriesContext(connection) as queries:
             answer = caller.client.generic(
                 method,
-                f"/v1{path.format(**ids)}?{PARAMETERS.get(route, '')}",
+                f"/v1{path.format(**ids)}?{PARAMETERS.get(route, '').format(**ids)}",
                 dumps(BODIES.get(route, {})),
                 content_type="application/json",
             )
