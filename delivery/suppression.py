@@ -120,7 +120,10 @@ def suppress_many(target: Target, wanted: Sequence[Wanted]) -> set[str]:
 @transaction.atomic
 def set_suppression(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     """Make the entry exactly this, whatever it was; whether it is new. Safe to repeat: what is so already stays, and writes no trail."""
-    (entry,), added = _store(target, [wanted])
+    (entry,), added = _store(target, [wanted], strengthens=False)
+    if entry.is_over(timezone.now()):  # it stopped nothing any more, so it begins anew
+        entry.delete()
+        (entry,), added = _store(target, [wanted])
     is_new = entry.pk in added
     exactly = {
         "cause": wanted.cause,
@@ -161,7 +164,7 @@ def remove_expired(limit: int = PIECE) -> int:
     return len(entries)
 
 
-def _store(target: Target, wanted: Sequence[Wanted]) -> tuple[list[Suppression], set[str]]:
+def _store(target: Target, wanted: Sequence[Wanted], *, strengthens: bool = True) -> tuple[list[Suppression], set[str]]:
     """The entries for these, and the ids of those that are new. Rows are written and locked in order of their digests, so that writers of
     the same addresses wait for each other and not in a circle."""
     by_digest = {target.digest(item.address): item for item in wanted}
@@ -173,7 +176,7 @@ def _store(target: Target, wanted: Sequence[Wanted]) -> tuple[list[Suppression],
         found = list(Suppression.objects.select_for_update(no_key=True).filter(digest__in=piece).order_by("digest"))
         added |= {row.pk for row in found if row.pk in mine}
         known = [row for row in found if row.pk not in mine]
-        added |= _strengthen(known, by_digest, now)
+        added |= _strengthen(known, by_digest, now) if strengthens else set()
         stored |= {row.digest: row for row in found}
     return [stored[digest] for digest in by_digest], added
 

@@ -115,7 +115,9 @@ def wanted_by(body: dict[str, Any]) -> Wanted:
 class SuppressionsView(SuppressionScopedView):
     """GET|POST|PUT|DELETE /suppressions"""
 
-    @described("List suppressions", query=SuppressionQuery, answer=SuppressionSerializer, many=True)
+    @described(
+        "List suppressions", query=SuppressionQuery, answer=SuppressionSerializer, many=True, errors=(Code.NOT_FOUND,)
+    )
     def get(self, request: Request) -> Response:
         """Newest first. Those whose time is over are among them until they are swept; they stop nothing."""
         query = self.query(SuppressionQuery)
@@ -127,7 +129,7 @@ class SuppressionsView(SuppressionScopedView):
         answer=SuppressionSerializer,
         status=201,
         also={200: SuppressionSerializer},
-        errors=(Code.GONE,),
+        errors=(Code.GONE, Code.NOT_FOUND),
         name="add_suppression",
     )
     def post(self, request: Request) -> Response:
@@ -141,7 +143,7 @@ class SuppressionsView(SuppressionScopedView):
         body=SuppressionBody,
         answer=SuppressionSerializer,
         also={201: SuppressionSerializer},
-        errors=(Code.GONE,),
+        errors=(Code.GONE, Code.NOT_FOUND),
         name="set_suppression",
     )
     def put(self, request: Request) -> Response:
@@ -155,6 +157,7 @@ class SuppressionsView(SuppressionScopedView):
         query=LiftQuery,
         answer=SuppressionSerializer,
         name="remove_suppression_by_address",
+        errors=(Code.NOT_FOUND,),
     )
     def delete(self, request: Request) -> Response:
         """Of one inbox, of one domain or, without either, of the account. The answer is the entry as it was."""
@@ -191,7 +194,11 @@ class SuppressionCheckView(SuppressionScopedView):
     """GET /suppressions/check"""
 
     @described(
-        "Ask whether an address is suppressed", query=CheckQuery, answer=CheckSerializer, name="check_suppression"
+        "Ask whether an address is suppressed",
+        query=CheckQuery,
+        answer=CheckSerializer,
+        name="check_suppression",
+        errors=(Code.NOT_FOUND,),
     )
     def get(self, request: Request) -> Response:
         """For mail of this inbox, by an entry of the inbox, of its domain or of the account."""
@@ -209,7 +216,7 @@ class SuppressionImportView(SuppressionScopedView):
         "Import suppressions",
         body=ImportBody,
         answer=ImportedSerializer,
-        errors=(Code.GONE,),
+        errors=(Code.GONE, Code.NOT_FOUND),
         name="import_suppressions",
     )
     def post(self, request: Request) -> Response:
@@ -227,7 +234,13 @@ class SuppressionImportView(SuppressionScopedView):
 class SuppressionExportView(SuppressionScopedView):
     """GET /suppressions/export"""
 
-    @described("Export suppressions", query=FilterQuery, media_type="text/csv", name="export_suppressions")
+    @described(
+        "Export suppressions",
+        query=FilterQuery,
+        media_type="text/csv",
+        name="export_suppressions",
+        errors=(Code.NOT_FOUND,),
+    )
     def get(self, request: Request) -> HttpResponse:
         """CSV (RFC 4180), newest first, at most 50,000; what a spreadsheet would take for a formula has an apostrophe before it."""
         rows = self.filtered(self.query(FilterQuery)).order_by("-pk")[:MOST_EXPORTED]
