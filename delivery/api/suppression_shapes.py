@@ -145,7 +145,7 @@ class ReasonQuery(serializers.Serializer[Any]):
 
 class CheckQuery(serializers.Serializer[Any]):
     address = SoughtField()
-    inbox_id = serializers.CharField(max_length=ID_LENGTH)
+    inbox_id = serializers.CharField(max_length=ID_LENGTH, required=False)
 
 
 @shown_as(examples.SUPPRESSION)
@@ -164,7 +164,7 @@ class SuppressionSerializer(RowSerializer[Suppression]):
 @shown_as(examples.SUPPRESSION_CHECK)
 class CheckSerializer(serializers.Serializer[Any]):
     address = serializers.CharField()
-    inbox_id = serializers.CharField()
+    inbox_id = serializers.CharField(allow_null=True)
     suppressed = serializers.BooleanField()
     suppression = SuppressionSerializer(allow_null=True, help_text="The nearest of those that stop it.")
 

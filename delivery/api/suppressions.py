@@ -201,11 +201,13 @@ class SuppressionCheckView(SuppressionScopedView):
         errors=(Code.NOT_FOUND,),
     )
     def get(self, request: Request) -> Response:
-        """For mail of this inbox, by an entry of the inbox, of its domain or of the account."""
+        """For mail of this inbox, by an entry of the inbox, of its domain or of the account. Without `inbox_id`: of the account alone."""
         query = self.query(CheckQuery)
-        inbox = self.get_inbox(query["inbox_id"])
+        inbox_id = query.get("inbox_id")
+        any_inbox = Inbox(pk="", account_id=self.key.account_id, mode=self.key.mode)
+        inbox = self.get_inbox(inbox_id) if inbox_id else any_inbox
         entry = suppressed_among(inbox, [query["address"]]).get(query["address"])
-        told = {"address": query["address"], "inbox_id": inbox.pk, "suppressed": entry is not None}
+        told = {"address": query["address"], "inbox_id": inbox_id, "suppressed": entry is not None}
         return data({**told, "suppression": represent(entry) if entry else None})
 
 

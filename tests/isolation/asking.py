@@ -64,6 +64,13 @@ class Answer:
     def is_success(self) -> bool:
         return self.status < 300
 
+    @property
+    def lists_something(self) -> bool:
+        """Rows in `data`, or below the first line of CSV."""
+        if "csv" in self.headers.get("Content-Type", ""):
+            return self.content.count(b"\n") > 1
+        return bool(self.json()["data"])
+
     def json(self) -> Any:
         return json.loads(self.content)
 

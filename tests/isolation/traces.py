@@ -94,7 +94,7 @@ def is_own(principal: Principal, key: Key, row: Row) -> bool:
         return bool(row["inbox_id"] == own.inbox.pk)
     if row.get("mail_id"):
         return row["mail_id"] in own.mail_ids
-    account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer")
+    account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer", "delivery_suppression")
     return account_wide and (row.get("account_id"), row.get("mode", own.owner.mode)) == (
         own.owner.account.pk,
         own.owner.mode,
