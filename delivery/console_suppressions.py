@@ -74,7 +74,7 @@ class SuppressionAdmin(ConsoleAdmin):
         link_column("inbox", "inboxes_inbox"),
         badge_column("mode"),
         link_column("account", "inboxes_account"),
-        text_column("reason", length=60),
+        text_column("reason", length=40),
         ends,
         time_column("created_at", "added"),
     ]

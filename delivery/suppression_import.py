@@ -110,11 +110,11 @@ def _wanted(line: Line, usual: Wanted) -> Wanted:
 def _moment(text: str) -> datetime:
     try:
         moment = parse_datetime(text)
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise NotSuppressible(f"“{text[:50]}” is no time such as 2027-01-31T12:00:00Z.")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment is not None:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # 31 February; the end of all years, further west
+        pass
+    raise NotSuppressible(f"“{text[:50]}” is no time such as 2027-01-31T12:00:00Z.")
 
 
 # --- Reading ---
