@@ -71,6 +71,10 @@ class Act(StrEnum):
     DOMAIN_LOST = "domain.lost"
     DOMAIN_KEY_MADE = "domain.key_made"
     DOMAIN_KEY_CHANGED = "domain.key_changed"
+    SUPPRESSION_ADDED = "suppression.added"
+    SUPPRESSION_CHANGED = "suppression.changed"
+    SUPPRESSION_REMOVED = "suppression.removed"
+    SUPPRESSION_IMPORTED = "suppression.imported"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from delivery.console_outbox import sending_page
 from delivery.console_provider_events import ProviderEventAdmin
 from delivery.console_providers import ProviderAdmin
 from delivery.console_storage import StorageAdmin
+from delivery.console_suppressions import SuppressionAdmin
 from delivery.esps import ESPS
 from delivery.esps.base import Hook
 from delivery.fidelity import Fidelity
 from delivery.inbound.process import retry_failed
-from delivery.models import InboundMail, OutboundMail, ProviderEvent, Recipient, StorageFigures
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, Recipient, StorageFigures, Suppression
 from delivery.outbound.states import State
 from delivery.outbound.unknown import settle_unknown
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
@@ -44,6 +45,7 @@ admin.site.register(Provider, ProviderAdmin)
 admin.site.register(SendingRecord, HealthAdmin)
 admin.site.register(SendingDomain, SendingDomainAdmin)
 admin.site.register(ProviderEvent, ProviderEventAdmin)
+admin.site.register(Suppression, SuppressionAdmin)
 
 
 TRY_AGAIN = Question(

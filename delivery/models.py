@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from delivery.fidelity import Fidelity
 from delivery.outbound.states import UNSETTLED, State
+from delivery.suppression_model import Suppression as Suppression
 from inboxes.models import Account, DomainKey, Inbox, Mode, Provider
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
@@ -248,6 +249,10 @@ class OutboundMail(models.Model):
 
     def __str__(self) -> str:
         return str(self.message)
+
+    def remaining(self) -> list[Recipient]:
+        """Whom it goes to: its recipients without those who are left out (delivery.suppression)."""
+        return [recipient for recipient in self.recipients.all() if recipient.status != Message.Status.BLOCKED]
 
 
 class Recipient(models.Model):

@@ -18,6 +18,7 @@ from delivery.raw_erasure import remove_leaving
 from delivery.raw_mover import move_batch
 from delivery.retention import remove_finished_rows, remove_old_provider_events, remove_old_raw
 from delivery.storage_figures import count_storage
+from delivery.suppression import remove_expired
 from mailbot.lib.hints import ring
 from threads.search_index import index_batch
 
@@ -136,4 +137,12 @@ def forget_sends() -> None:
     with acting_as_system("retention"):
         ends = monotonic() + SWEEPS_FOR
         while monotonic() < ends and forget_old() + loop_guard.forget_old(timezone.now()):
+            pass
+
+
+@shared_task
+def sweep_suppressions() -> None:
+    with acting_as_system("retention"):
+        ends = monotonic() + SWEEPS_FOR
+        while monotonic() < ends and remove_expired():
             pass

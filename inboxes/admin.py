@@ -84,6 +84,7 @@ class AccountAdmin(ConsoleAdmin):
         "name",
         *LIMITS,
         "on_unknown",
+        "bounce_scope",
         "id",
         inbox_count,
         key_count,
@@ -108,10 +109,10 @@ class AccountAdmin(ConsoleAdmin):
         return {f"may_{what}": may_in(request, what, row.pk) for what in (Can.MANAGE, Can.SEE_KEYS)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [field for field in self.fields if field not in ("name", "on_unknown", *LIMITS)]
+        return [field for field in self.fields if field not in ("name", "on_unknown", "bounce_scope", *LIMITS)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields if obj else ["name", *LIMITS, "on_unknown"]
+        return self.fields if obj else ["name", *LIMITS, "on_unknown", "bounce_scope"]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -233,6 +234,7 @@ class InboxAdmin(ConsoleAdmin):
                     flag_column("oversight"),
                     link_column("own_domain", "inboxes_domain", "domain"),
                     link_column("provider", "inboxes_provider"),
+                    flag_column("list_unsubscribe", "offers to unsubscribe"),
                     sends_today,
                 ]
             },

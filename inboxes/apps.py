@@ -21,8 +21,10 @@ class InboxesConfig(AppConfig):
             "expires_at",
             "purge_on_expiry",
             "provider",
+            "list_unsubscribe",
         ]
-        auditlog.register(Account, include_fields=["name", "daily_send_limit", "storage_quota", "on_unknown"])
+        of_account = ["name", "daily_send_limit", "storage_quota", "on_unknown", "bounce_scope"]
+        auditlog.register(Account, include_fields=of_account)
         auditlog.register(Membership, include_fields=["account", "user", "role"])
         auditlog.register(ApiKey, include_fields=["name", "mode", "inbox_ids", "permissions", "expires_at"])
         auditlog.register(Inbox, include_fields=configured)

@@ -34,6 +34,13 @@ class OnUnknown(models.TextChoices):
     AT_LEAST_ONCE = "at_least_once", "at least once: it is sent again, with the same Message-ID"
 
 
+class BounceScope(models.TextChoices):
+    """Whose mail an address gets no more of once it bounced for good (delivery.suppression)."""
+
+    INBOX = "inbox", "the inbox that it bounced at"
+    ACCOUNT = "account", "all inboxes of the account"
+
+
 class Account(models.Model):
     """A tenant. Every row that belongs to one carries its id."""
 
@@ -55,6 +62,14 @@ class Account(models.Model):
         choices=OnUnknown.choices,
         default=OnUnknown.AT_MOST_ONCE,
         help_text="What becomes of a mail that a provider may have taken or not, where nobody can be asked.",
+    )
+    bounce_scope = models.CharField(
+        "hard bounces stop",
+        max_length=7,
+        choices=BounceScope.choices,
+        default=BounceScope.INBOX,
+        db_default=BounceScope.INBOX,
+        help_text="Whose mail an address gets no more of once it bounced for good.",
     )
     is_full = models.BooleanField(
         default=False, editable=False, help_text="Its storage quota is used up, as of the last sweep."
@@ -302,6 +317,9 @@ class Inbox(Breaker):
     # None: on the server's own. `domain` may be a subdomain of it.
     own_domain = models.ForeignKey(
         Domain, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="inboxes"
+    )
+    list_unsubscribe = models.BooleanField(
+        default=False, db_default=False, help_text="Its mail to one recipient offers to unsubscribe (RFC 8058)."
     )
     daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
     sends_today = models.PositiveIntegerField(default=0, editable=False)

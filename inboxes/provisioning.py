@@ -62,6 +62,7 @@ class InboxRequest:
     oversight: bool = False
     provider: Provider | None = None
     own_subdomain: bool | None = None
+    list_unsubscribe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, site: Site) -> In
         created_at=now,
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
         purge_on_expiry=wanted.purge_on_expiry,
+        list_unsubscribe=wanted.list_unsubscribe,
     )
     # Another account may have made and deleted it since we looked. Now that the row is ours, nobody can any more.
     if Inbox.objects.filter(_resting(account), address=address.address).exists():
@@ -216,7 +218,7 @@ def _held(place: Place) -> Domain | None:
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
     """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at,
-    purge_on_expiry, provider). The trail shows old and new."""
+    purge_on_expiry, provider, list_unsubscribe). The trail shows old and new."""
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():

@@ -34,6 +34,7 @@ NAVIGATION = (
     ("inboxes.Provider", "Providers"),
     ("delivery.ProviderEvent", "Provider events"),
     ("inboxes.AddressRule", "Lists"),
+    ("delivery.Suppression", "Suppressions"),
     ("inboxes.ApiKey", "API keys"),
     ("inboxes.Account", "Accounts"),
     ("inboxes.Membership", "Members"),

@@ -186,6 +186,7 @@ CELERY_BEAT_SCHEDULE = {
         ("check-domains", "inboxes.tasks.check_domains", 60.0),
         ("sweep-sending-record", "inboxes.tasks.sweep_sending_record", 600.0),
         ("forget-sends", "delivery.tasks.forget_sends", 60.0),
+        ("sweep-suppressions", "delivery.tasks.sweep_suppressions", 600.0),
     )
 }
 WAKEUPS = "threads.wakeups_redis.RedisChannel" if REDIS_URL else "threads.wakeups_sqlite.DatabaseWatcher"
@@ -239,6 +240,10 @@ BREAKER_QUIET = env.number(
 )  # seconds without a bounce, where nobody tells of deliveries
 # Recipients a day of a new domain on its first day, the second, …; afterwards as many as anybody wants. 0: no warm-up.
 WARM_UP = [number for number in env.numbers("MAILBOT_WARM_UP", [50, 100, 500, 1000, 5000, 10000, 20000]) if number]
+# Until an address that bounced for good is written to again; 0: never by itself.
+SUPPRESSION_DAYS_HARD_BOUNCE = env.number("MAILBOT_SUPPRESSION_DAYS_HARD_BOUNCE", 90)
+# Opening links to unsubscribe that are none of ours, by remote address.
+RATE_LIMIT_UNSUBSCRIBE = env.rate("MAILBOT_RATE_LIMIT_UNSUBSCRIBE", "30/minute")
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

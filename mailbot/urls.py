@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 from django.views.defaults import page_not_found, server_error
 
 from delivery.hooks.views import hook
+from delivery.unsubscribe_page import unsubscribe_page
 from mailbot.api import errors
 from mailbot.documentation import OpenApiView, docs
 from mailbot.health import readyz
@@ -44,6 +45,7 @@ urlpatterns = [
     path("v1/", include("inboxes.api.urls")),
     path("v1/", include("threads.api.urls")),
     path("v1/", include("delivery.api.urls")),
+    path("u/<str:token>", unsubscribe_page),
     path("hooks/<str:provider_id>/<str:token>/<str:kind>", hook),
     path("hooks/<str:provider_id>/<str:token>/<str:kind>/mime", hook),
     re_path(r"^v1/.*$", errors.path_not_found),

@@ -347,7 +347,7 @@ def _count(desk: Desk) -> None:
             tally.received += 1
         else:
             tally.sent += 1
-            tally.recipients += len(message.recipients)
+            tally.recipients += sum(item["status"] != Message.Status.BLOCKED for item in message.recipients)
     for attachment in desk.attachments:
         desk.inboxes[attachment.message.inbox_id].attachment_octets += attachment.size
     add_to_usage(tallies.values())

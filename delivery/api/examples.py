@@ -39,6 +39,41 @@ PROVIDER_BODY = {
 }
 PROVIDER_PATCH = {"credentials": {"server_token": "0f7f2c1d-…"}, "concurrency": 4}
 PROVIDER_TEST = {"to": "you@example.com"}
+SUPPRESSION = {
+    "id": "supp_01m86qa7n5e8ct9zq4h0w3k2rd",
+    "account_id": "account_01m86mj0e8fpws6xzr3qxhn5qk",
+    "inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7",
+    "domain": "",
+    "scope": "inbox",
+    "mode": "live",
+    "address": "carol@shop.example",
+    "cause": "hard_bounce",
+    "reason": "550 5.1.1 no such user",
+    "status_code": "5.1.1",
+    "message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd",
+    "created_by": {"kind": "system", "id": "provider events", "name": "provider events"},
+    "created_at": "2026-11-24T10:15:00.123Z",
+    "updated_at": "2026-11-24T10:15:00.123Z",
+    "expires_at": "2027-02-22T10:15:00.123Z",
+}
+SUPPRESSION_BODY = {"address": "carol@shop.example", "reason": "She asked us by phone.", "expires_at": None}
+SUPPRESSION_CHECK = {
+    "address": "carol@shop.example",
+    "inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7",
+    "suppressed": True,
+    "suppression": SUPPRESSION,
+}
+SUPPRESSION_IMPORT = {"content": "address,cause\ncarol@shop.example,complaint\nben@shop.example,\n", "format": "csv"}
+SUPPRESSION_IMPORTED = {
+    "total": 3,
+    "added": 1,
+    "known": 1,
+    "invalid": 1,
+    "refused": [
+        {"line": 4, "value": "ben", "error": "“ben” is not an address: it needs a local part, an @ and a domain."}
+    ],
+}
+
 RECEIVED = {
     "inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7",
     "from": "Carol <carol@shop.example>",

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import compliance, providers, simulate, views
+from delivery.api import compliance, providers, simulate, suppressions, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -14,6 +14,11 @@ urlpatterns = [
     path("simulate/late", simulate.LateView.as_view()),
     path("simulate/doubled", simulate.DoubledView.as_view()),
     path("simulate/<str:event>", simulate.NewsView.as_view()),
+    path("suppressions", suppressions.SuppressionsView.as_view()),
+    path("suppressions/check", suppressions.SuppressionCheckView.as_view()),
+    path("suppressions/import", suppressions.SuppressionImportView.as_view()),
+    path("suppressions/export", suppressions.SuppressionExportView.as_view()),
+    path("suppressions/<str:suppression_id>", suppressions.SuppressionView.as_view()),
     path(MESSAGES, views.SendMessagesView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/reply", views.ReplyView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/forward", views.ForwardView.as_view()),

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from delivery.esps import ESPS
 from delivery.esps.base import Arrived, Esp, Hook, NotForUs
+from delivery.hooks.bounce_type import bounce_data
 from delivery.inbound.receive import (
     InboundRecipient,
     Outcome,
@@ -111,7 +112,7 @@ def _news(provider: Provider, esp: type[Esp], event: Any) -> ProviderEvent:
         raise NotForUs("This address is for tracking; enter the one for inbound mail for the mails themselves.")
     payload = _plain(event.esp_event)
     recipient = storable(str(event.recipient or ""))
-    data = {"url": event.click_url, "user_agent": event.user_agent}
+    data = {"url": event.click_url, "user_agent": event.user_agent, **bounce_data(event)}
     metadata = event.metadata if isinstance(event.metadata, dict) else {}
     return ProviderEvent(
         provider=provider,

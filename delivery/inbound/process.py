@@ -24,6 +24,7 @@ from delivery.inbound.lanes import release_lanes
 from delivery.inbound.receive import PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
 from delivery.models import InboundMail
+from delivery.unsubscribing import unsubscribe_by_mail
 from inboxes.models import Inbox
 from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
@@ -115,6 +116,7 @@ def _file(mails: Sequence[InboundMail]) -> None:
     taken = [mail for mail, _ in read]
     with transaction.atomic():
         messages = file_incoming([incoming for mail, content in read for incoming in _incoming(mail, content)])
+        unsubscribe_by_mail(messages)
         failpoint("inbound.filed")
         _finish(taken)
         _forget_purged(taken, {message.source_id for message in messages})

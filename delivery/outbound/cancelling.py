@@ -31,7 +31,7 @@ def cancel(message: Message, reason: str) -> None:
         if mail.state == State.CANCELLED:
             return
         raise TooLate(_why(State(mail.state)))
-    addresses = [recipient.address for recipient in mail.recipients.all()]
+    addresses = [recipient.address for recipient in mail.remaining()]
     apply_reports(mail, [Report(EventType.MESSAGE_CANCELLED, address, reason) for address in addresses])
     changes = {"recipients": addresses, "subject": mail.message.subject, "reason": reason}
     record(Act.MESSAGE_CANCELLED, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)

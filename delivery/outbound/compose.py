@@ -21,6 +21,7 @@ from threads.models import Message
 # RFC 5322 2.1.1: lines of at most 998 octets, better 78. A chain that no longer fits into a header keeps its root and its end.
 MAX_REFERENCES = 50
 ID_HEADERS = frozenset({"message-id", "in-reply-to", "references"})
+WHOLE_WORDS = ID_HEADERS | {"list-unsubscribe"}  # of which no word may be broken or encoded
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 _SENDABLE_ID = re.compile(r"<(?!.*=\?)[!-;=?-~]{1,900}>")
 _HEADER_LINE = re.compile(rb"([!-9;-~]+):|[ \t]")
@@ -28,18 +29,18 @@ MAX_DECODINGS = 5
 
 
 class MailPolicy(policy.EmailPolicy):
-    """The library would encode an id that is longer than a line, which breaks the thread at the other end: ids are folded between
-    each other and never inside (RFC 5322 2.2.3)."""
+    """The library would encode an id or an address that is longer than a line, which breaks the thread at the other end, or the link:
+    these are folded between each other and never inside (RFC 5322 2.2.3)."""
 
     def fold(self, name: str, value: str) -> str:
-        if name.lower() in ID_HEADERS:
+        if name.lower() in WHOLE_WORDS:
             return f"{name}: " + f"{self.linesep} ".join(str(value).split()) + self.linesep
         return str(super().fold(name, value))
 
     def fold_binary(self, name: str, value: str) -> bytes:
         return (
             self.fold(name, value).encode("ascii", "surrogateescape")
-            if name.lower() in ID_HEADERS
+            if name.lower() in WHOLE_WORDS
             else super().fold_binary(name, value)
         )
 

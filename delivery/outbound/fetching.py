@@ -212,7 +212,7 @@ def _end(mail: OutboundMail, state: State, event: EventType, reason: str) -> Non
     columns = {"state": state, "error": reason[:2000], "finished_at": timezone.now(), "to_fetch": None}
     if not release(mail, **columns):
         return
-    addresses = [recipient.address for recipient in mail.recipients.all()]
+    addresses = [recipient.address for recipient in mail.remaining()]
     apply_reports(mail, [Report(event, address, reason[:500]) for address in addresses])
     changes = {"recipients": addresses, "subject": mail.message.subject, "detail": reason[:500]}
     record(Act.MESSAGE_FAILED, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)

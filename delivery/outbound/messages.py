@@ -69,6 +69,8 @@ def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> Emai
     by_kind: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
     for recipient in recipients:
         by_kind[recipient.kind].append(recipient.address)
+    if not by_kind["to"]:  # those named there are left out, and ESPs want somebody: whoever is in Cc is seen there too
+        by_kind["to"], by_kind["cc"] = by_kind["cc"], []
     message = EmailMultiAlternatives(
         subject=str(parsed["Subject"] or ""),
         body=text.get_content() if text else "",

@@ -1,6 +1,6 @@
 """Taking a mail from the API into the queue: message, outbound row, recipients and event in one transaction, or nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -11,13 +11,17 @@ from django.db.models import F
 from django.utils import timezone
 
 from audit.actors import current as current_context
-from delivery.models import OutboundMail, Recipient
+from delivery.models import OutboundMail, Recipient, Suppression
 from delivery.outbound.breaker import take_trials, why_stopped
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
 from delivery.outbound.loop_guard import Refusal, count_mail, why_not_answer
 from delivery.outbound.return_path import return_path_of
 from delivery.outbound.states import State
+from delivery.outbound.suppressed import REASON, blocked_reports, reason_of, told
+from delivery.outbound.tracking import news_of
+from delivery.suppression_lookup import suppressed_among
+from delivery.unsubscribing import unsubscribe_headers
 from inboxes.models import Account, Inbox, Provider
 from inboxes.usage import midnight_after, recipients_of_account
 from mailbot.lib.addresses import comparable
@@ -27,6 +31,7 @@ from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.ids import new_id
 from threads import attachments as files
 from threads.conversation import file_outgoing
+from threads.events import record_events
 from threads.mime import Address, ParsedAttachment, ParsedMail
 from threads.mime_bodies import rendered
 from threads.models import Message
@@ -111,8 +116,11 @@ def queue_mail(
     addresses = [address.address for _, address in draft.recipients]
     why_not_to(inbox, addresses, parent)
     _guard(why_not_answer(parent, addresses, is_forced=draft.force))
+    left_out = left_out_of(inbox, addresses)
     draft, to_fetch = _apart(_with_text(draft))
-    message = _message(inbox, draft, now)
+    message = _message(inbox, draft, now, left_out)
+    draft = replace(draft, headers=draft.headers | unsubscribe_headers(inbox, message, draft.headers))
+    to_fetch = to_fetch and to_fetch | {"headers": draft.headers}
     composed = compose(message, draft.attachments, draft.headers, message.sent_at or now)
     message.size, message.headers = len(composed.raw), composed.headers
     if message.size > settings.SMTP_MAX_SIZE:
@@ -127,7 +135,7 @@ def queue_mail(
             once.begin()
         if check:
             check()
-        _take_from_allowance(current, len(draft.recipients), now.date())
+        _take_from_allowance(current, len(draft.recipients) - len(left_out), now.date())
         file_outgoing(inbox, message, _attachment_rows(message, draft), parent)
         _guard(count_mail(inbox, message.thread_id, addresses, now))
         mail = OutboundMail.objects.create(
@@ -144,10 +152,12 @@ def queue_mail(
             request_id=current_context().request_id,
             next_attempt_at=database_now() if to_fetch else draft.send_at or database_now(),
         )
+        kinds = [kind for kind, _ in draft.recipients]
         Recipient.objects.bulk_create(
-            Recipient(account_id=inbox.account_id, mail=mail, kind=kind, address=address.address, status=message.status)
-            for kind, address in draft.recipients
+            Recipient(account_id=inbox.account_id, mail=mail, kind=kind, **shown)
+            for kind, shown in zip(kinds, message.recipients, strict=True)
         )
+        record_events(news_of(mail, report) for report in blocked_reports(left_out))
         if once:
             once.keep(message)
         ring_on_commit(FETCH_TASK if to_fetch else SEND_TASK)
@@ -175,7 +185,7 @@ def _with_text(draft: Draft) -> Draft:
     return replace(draft, body_text=rendered(draft.body_html))
 
 
-def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
+def _message(inbox: Inbox, draft: Draft, now: datetime, left_out: Mapping[str, Suppression]) -> Message:
     status = Message.Status.SCHEDULED if draft.send_at and draft.send_at > now else Message.Status.QUEUED
     message_id = f"<{new_id('m')}@{inbox.domain}>"
     columns = _read(draft, inbox).columns() | {
@@ -192,13 +202,17 @@ def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
         inbox=inbox,
         direction=Message.Direction.OUTBOUND,
         status=status,
-        recipients=[
-            {"address": address.address, "status": status.value, "reason": ""} for _, address in draft.recipients
-        ],
+        recipients=[_shown(address.address, status, left_out) for _, address in draft.recipients],
         labels=list(draft.labels),
         metadata=draft.metadata,
         created_at=now,
     )
+
+
+def _shown(address: str, status: Message.Status, left_out: Mapping[str, Suppression]) -> dict[str, str]:
+    if entry := left_out.get(address):
+        return {"address": address, "status": Message.Status.BLOCKED.value, "reason": reason_of(entry)}
+    return {"address": address, "status": status.value, "reason": ""}
 
 
 def _read(draft: Draft, inbox: Inbox) -> MailContent:
@@ -328,3 +342,16 @@ def why_not_to(inbox: Inbox, addresses: Sequence[str], parent: Message | None) -
     )
     recipients = [{"list": by, **why.explained(), "address": address} for address, (by, why) in refused.items()]
     raise Blocked(f"{direction}_list", message, fix, recipients=recipients)
+
+
+def left_out_of(inbox: Inbox, addresses: Sequence[str]) -> dict[str, Suppression]:
+    """Those who get no more mail, and why; the others get it. Raises Blocked when there are no others."""
+    suppressed = suppressed_among(inbox, addresses)
+    if not suppressed or len(suppressed) < len(addresses):
+        return suppressed
+    first = suppressed[addresses[0]]
+    message = f"{addresses[0]} gets no more mail: {first.cause}{f' ({first.reason})' if first.reason else ''}."
+    if len(addresses) > 1:
+        message += f" {len(addresses) - 1} more recipients are suppressed too."
+    fix = "Send to another address. If this one takes mail again: DELETE /v1/suppressions/{suppression_id}."
+    raise Blocked(REASON, message, fix, recipients=told(suppressed, addresses))

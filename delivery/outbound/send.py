@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic, sleep
@@ -17,7 +17,7 @@ from structlog.contextvars import bound_contextvars
 from audit.actors import acting_for_request
 from audit.record import Act, record
 from delivery.inbound.receive import storable
-from delivery.models import OutboundMail, SendAttempt
+from delivery.models import OutboundMail, SendAttempt, Suppression
 from delivery.outbound.breaker import Standings, standings_of, why_domain_stopped
 from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
@@ -26,6 +26,7 @@ from delivery.outbound.queue import Blocked, why_not_send, why_not_to
 from delivery.outbound.sending import Handed, Sending, carrier_for, esp_of, hand_over
 from delivery.outbound.sent import final_message_id, is_plain, write_sent
 from delivery.outbound.states import State
+from delivery.outbound.suppressed import leave_out, suppressed_detail, suppressed_in
 from delivery.outbound.tracking import apply_reports
 from delivery.outbound.warm_up import hold_back
 from inboxes.models import Inbox, Provider
@@ -169,12 +170,25 @@ def _say(handed: Handed, state: State | None) -> None:
 
 
 def _without_blocked(taken: list[OutboundMail]) -> list[OutboundMail]:
-    """Those that may go; of the others it is written why not."""
+    """Those that may go, to whom they may; of the others it is written why not."""
     inboxes = Inbox.objects.filter(pk__in={mail.inbox_id for mail in taken})
     ruled = {inbox.pk for inbox in with_rules_flag(inboxes) if inbox.has_rules} if taken else set()
     standings = standings_of(taken)
-    passed = [mail for mail in taken if not _is_blocked(mail, standings, has_rules=mail.inbox_id in ruled)]
-    return hold_back(passed, standings)
+    may_go = [mail for mail in taken if not _is_blocked(mail, standings, has_rules=mail.inbox_id in ruled)]
+    return hold_back(_without_suppressed(may_go), standings)
+
+
+def _without_suppressed(taken: list[OutboundMail]) -> list[OutboundMail]:
+    """What bounced or was complained of since it was queued: those recipients are left out, and a mail for nobody else is blocked."""
+    suppressed = suppressed_in(taken)
+    return [mail for mail in taken if mail.pk not in suppressed or _goes_on(mail, suppressed[mail.pk])]
+
+
+def _goes_on(mail: OutboundMail, suppressed: Mapping[str, Suppression]) -> bool:
+    if len(suppressed) == len(mail.remaining()):
+        settle(mail, Outcome(Result.BLOCKED, suppressed_detail(suppressed)), "mailbot", timezone.now())
+        return False
+    return leave_out(mail, suppressed)
 
 
 def _is_blocked(mail: OutboundMail, standings: Standings, *, has_rules: bool) -> bool:
@@ -190,7 +204,7 @@ def _why_blocked(mail: OutboundMail, standings: Standings, has_rules: bool) -> O
         if stop := why_domain_stopped(standings.get((mail.account_id, mail.inbox.domain)), mail.created_at):
             raise Blocked(*stop)
         if has_rules:
-            why_not_to(mail.inbox, [recipient.address for recipient in mail.recipients.all()], _parent_of(mail))
+            why_not_to(mail.inbox, [recipient.address for recipient in mail.remaining()], _parent_of(mail))
     except Blocked as blocked:
         return Outcome(Result.BLOCKED, blocked.detail)
     if mail.again_before is not None and timezone.now() >= mail.again_before:
@@ -291,7 +305,7 @@ def _note_attempt(mail: OutboundMail, number: int, outcome: Outcome, provider: s
 
 def _tell(mail: OutboundMail, state: State, outcome: Outcome) -> None:
     """The events of this step for every recipient, and the trail."""
-    addresses = [recipient.address for recipient in mail.recipients.all()]
+    addresses = [recipient.address for recipient in mail.remaining()]
     reports = [Report(EVENT_AFTER[state], address, outcome.detail[:500]) for address in addresses]
     apply_reports(mail, [*reports, *outcome.reports])
     if act := ACT_AFTER.get(state):

@@ -54,7 +54,7 @@ def hand_over(mail: OutboundMail, carrier: Carrier) -> Handed:
     failpoint("send.claimed")
     with acting_for_request(mail.request_id), bound_contextvars(mail_id=mail.pk, inbox_id=mail.inbox_id):
         try:
-            outcome = carrier.send(mail, list(mail.recipients.all()))
+            outcome = carrier.send(mail, mail.remaining())
         except Exception as error:  # a fault of ours, before anything was handed over or after it
             log.exception("Handing over %s", mail.pk)
             outcome = Outcome(Result.UNKNOWN, f"{type(error).__name__}: {error}")

@@ -101,4 +101,4 @@ def _entry(each: Handed) -> Entry:
 
 
 def _addresses(each: Handed) -> list[str]:
-    return [recipient.address for recipient in each.mail.recipients.all()]
+    return [recipient.address for recipient in each.mail.remaining()]

@@ -10,6 +10,7 @@ from django.utils import timezone
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.outcomes import Report
 from delivery.outbound.reputation import Counted, add_to_records, count_anew
+from delivery.suppression_reports import suppress_reported
 from inboxes.models import Inbox
 from mailbot.lib.bulk import bulk_set, new_row
 from threads.events import EventType, News, record_events
@@ -98,7 +99,7 @@ class Moves:
 
     def write(self) -> None:
         bulk_set(list(self._moved.values()), "status", "reason", "counted", "updated_at")
-        record_events(_news_of(told.mail, told.report) for told in self._told)
+        record_events(news_of(told.mail, told.report) for told in self._told)
         self._show_on_messages({told.mail.pk for told in self._told if told.report.event in STATUS_OF})
         tell_others(self._told, self._inboxes)
         wake_on_commit(self._inbox_ids)
@@ -115,6 +116,7 @@ def tell_others(told: Sequence[Told], inboxes: Mapping[str, Inbox]) -> None:
     """Whatever is heard of recipients, from us or from a provider, comes by here once: in the transaction in which it is written, behind
     that, and with the inboxes locked. Who has to know of it is called from here, with all of it, and asks the database by the batch."""
     add_to_records([(each.mail, each.counted) for each in told if each.counted], inboxes)
+    suppress_reported([(each.mail, each.report) for each in told if each.recipient])
 
 
 @transaction.atomic
@@ -139,7 +141,7 @@ def lock_inboxes(inbox_ids: Iterable[str]) -> dict[str, Inbox]:
     return {inbox.pk: inbox for inbox in rows.only("status", "record_from", "trials_left")}
 
 
-def _news_of(mail: OutboundMail, report: Report) -> News:
+def news_of(mail: OutboundMail, report: Report) -> News:
     message = mail.message
     about = {**({"reason": report.reason} if report.reason else {}), **report.data}
     whose = (mail.account_id, mail.inbox_id, message.thread_id, message.pk, report.recipient)
@@ -160,7 +162,7 @@ def requeue(mail: OutboundMail) -> None:
     lock_inboxes([mail.inbox_id])
     mail.recipients.filter(status=Status.UNKNOWN).update(status=Status.QUEUED, reason="", updated_at=timezone.now())
     recipients = list(mail.recipients.all())
-    record_events(_news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in recipients)
+    record_events(news_of(mail, Report(EventType.MESSAGE_QUEUED, recipient.address)) for recipient in mail.remaining())
     shown, status = _shown_of(recipients)
     Message.objects.filter(pk=mail.message_id).update(recipients=shown, status=status)
     wake_on_commit({mail.inbox_id})
@@ -172,7 +174,8 @@ def _shown_of(recipients: list[Recipient]) -> tuple[list[dict[str, str]], Status
         {"address": r.address, "status": str(r.status), "reason": r.reason}
         for r in sorted(recipients, key=lambda r: r.pk)
     ]
-    status = max(
-        (Status(recipient.status) for recipient in recipients), key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED
-    )
-    return shown, status
+    statuses = [Status(recipient.status) for recipient in recipients]
+    going = [
+        status for status in statuses if status is not Status.BLOCKED
+    ]  # one who is left out does not stop the others
+    return shown, max(going or statuses, key=SHOWN_FIRST_TO_LAST.index, default=Status.QUEUED)

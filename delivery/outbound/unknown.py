@@ -184,7 +184,7 @@ def settle_by_news(mail: OutboundMail, provider_message_id: str, reason: str) ->
 
 def settle_by_refusal(mail: OutboundMail, reason: str) -> None:
     """The provider had it and refuses it: an unknown mail of which no recipient is left has failed. To be called once they are moved."""
-    if mail.recipients.exclude(status=Message.Status.FAILED).exists():
+    if mail.recipients.exclude(status__in=[Message.Status.FAILED, Message.Status.BLOCKED]).exists():
         return
     columns = {"lease_token": "", "lease_until": None, "error": reason[:2000], "finished_at": timezone.now()}
     if OutboundMail.objects.filter(pk=mail.pk, state=State.UNKNOWN).update(state=State.FAILED, **columns):
@@ -197,4 +197,4 @@ def _note(mail: OutboundMail, old: State, new: State, reason: str) -> None:
 
 
 def _addresses(mail: OutboundMail) -> list[str]:
-    return [recipient.address for recipient in mail.recipients.all()]
+    return [recipient.address for recipient in mail.remaining()]

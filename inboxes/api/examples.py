@@ -41,6 +41,7 @@ INBOX = {
         "windows": {"1h": SENT_IN_AN_HOUR, "24h": SENT_IN_A_DAY, "7d": SENT_IN_A_DAY},
     },
     "purge_on_expiry": False,
+    "list_unsubscribe": False,
     "provider_id": None,
 }
 INBOX_BODY = {

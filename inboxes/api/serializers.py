@@ -66,6 +66,7 @@ class InboxBody(StrictSerializer):
     oversight = serializers.BooleanField(required=False, allow_null=True)
     purge_on_expiry = serializers.BooleanField(required=False, allow_null=True)
     own_subdomain = serializers.BooleanField(required=False, allow_null=True)
+    list_unsubscribe = serializers.BooleanField(required=False, allow_null=True)
     provider_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +85,7 @@ class InboxPatch(StrictSerializer):
     oversight = serializers.BooleanField(required=False)
     expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
     purge_on_expiry = serializers.BooleanField(required=False)
+    list_unsubscribe = serializers.BooleanField(required=False)
     provider_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +134,7 @@ class InboxSerializer(RowSerializer[Inbox]):
         fields = (
             "id account_id address username display_name domain status status_reason permissions daily_send_limit sends_today"
             " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
-            " purge_on_expiry provider_id"
+            " purge_on_expiry provider_id list_unsubscribe"
         ).split()
         extra_kwargs = {"address": {"help_text": ""}}
 

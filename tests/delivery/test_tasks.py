@@ -26,7 +26,7 @@ class TestSweeps:
         sweeps = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
         ours = sweeps | {tasks.fetch_attachments, tasks.index_messages, tasks.forget_sends}
         ours |= {tasks.look_into_unknown, tasks.process_provider_events, tasks.fetch_from_providers}
-        ours |= {tasks.beat_heart, tasks.look_after_breakers}
+        ours |= {tasks.beat_heart, tasks.look_after_breakers, tasks.sweep_suppressions}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
         theirs |= {"inboxes.tasks.sweep_sending_record"}
         theirs |= {"inboxes.tasks.check_domains"}

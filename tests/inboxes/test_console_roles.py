@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import AuditEntry
-from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures
+from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
 from delivery.storage_figures import count_storage
 from inboxes.models import (
     Account,
@@ -63,6 +63,7 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     },
     get_user_model(): {"view": SUPERUSER, "add": SUPERUSER, "change": SUPERUSER},
     AddressRule: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_entries": OPERATORS},
+    Suppression: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_suppressions": OPERATORS},
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "release": OPERATORS},
     Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "accept": OPERATORS},
@@ -135,6 +136,7 @@ class World:
         failed_inbound(inbox)
         assert caller.post("/v1/lists/receive/block", {"pattern": "blocked.example"}).status_code == 201
         add_domain(caller, f"{name}.example")
+        assert caller.post("/v1/suppressions", {"address": f"{name}@shop.example"}).status_code == 201
         provider = {"name": name, "esp": "postmark", "credentials": {"server_token": "secret"}}
         assert caller.post("/v1/providers", provider).status_code == 201
         failed_event(Provider.objects.get(account=account))

@@ -17,6 +17,7 @@ from threads.api import wait
 LIST = {"direction": "receive", "effect": "block"}
 WORDS = LIST | {"event": "delivered"}  # of paths, where they are no ids
 PATTERN = "blocked.example"
+SUPPRESSED = "suppressed@shop.example"
 # What an operation needs beside ids, so that it succeeds for whose ids they are.
 QUERIES: dict[str, dict[str, str]] = {
     "GET /v1/inboxes/{inbox_id}/messages/wait": {"timeout_ms": "0"},
@@ -24,6 +25,8 @@ QUERIES: dict[str, dict[str, str]] = {
     "DELETE /v1/lists/{direction}/{effect}": {"pattern": PATTERN},
     "GET /v1/compliance/check": {"domain": "example.com"},
     "GET /v1/search": {"query": "secret"},
+    "DELETE /v1/suppressions": {"address": SUPPRESSED},
+    "GET /v1/suppressions/check": {"address": SUPPRESSED},
 }
 BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/api-keys": {"name": "Another", "preset": "read-only"},
@@ -47,6 +50,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/simulate/doubled": {"event": "opened"},
     "POST /v1/lists/{direction}/{effect}": {"pattern": "new.example"},
     "PUT /v1/lists/{direction}/{effect}": {"entries": ["new.example"]},
+    "POST /v1/suppressions": {"address": "new@shop.example"},
+    "PUT /v1/suppressions": {"address": "new@shop.example"},
+    "POST /v1/suppressions/import": {"content": "new@shop.example"},
 }
 
 
@@ -63,6 +69,13 @@ class Answer:
     @property
     def is_success(self) -> bool:
         return self.status < 300
+
+    @property
+    def lists_something(self) -> bool:
+        """Rows in `data`, or below the first line of CSV."""
+        if "csv" in self.headers.get("Content-Type", ""):
+            return self.content.count(b"\n") > 1
+        return bool(self.json()["data"])
 
     def json(self) -> Any:
         return json.loads(self.content)

@@ -104,7 +104,7 @@ class Attempt:
         if refused or names:
             if answer.status != (refused or 404):
                 yield f"answers {answer.status} and not {refused or 404}"
-        elif filters and answer.is_success and answer.json()["data"]:
+        elif filters and answer.is_success and answer.lists_something:
             yield f"lists something by a {filters} that is not the caller's"
 
     def _difference(self, seen: "Seen", expected: "Seen") -> Iterator[str]:

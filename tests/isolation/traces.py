@@ -100,7 +100,7 @@ def is_own(principal: Principal, key: Key, row: Row) -> bool:
         return row["mail_id"] in own.mail_ids
     if key[0] in ("inboxes_domain", "inboxes_domainkey"):  # of both modes
         return row.get("account_id") == own.owner.account.pk
-    account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer")
+    account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer", "delivery_suppression")
     return account_wide and (row.get("account_id"), row.get("mode", own.owner.mode)) == (
         own.owner.account.pk,
         own.owner.mode,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEntry
+from delivery.models import Suppression
 from inboxes.api.audit_log import InboxAuditLogView
 from inboxes.models import AddressRule, ApiKey, Domain, Inbox, Provider
 from mailbot.api import idempotency, views
@@ -30,6 +31,7 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("visible_domains", lambda key: Domain.objects.all()),
         ("visible_providers", lambda key: Provider.objects.all()),
         ("visible_rules", lambda key: AddressRule.objects.all()),
+        ("visible_suppressions", lambda key: Suppression.objects.all()),
     ):
         for module in [module for module in list(sys.modules.values()) if name in vars(module)]:
             monkeypatch.setattr(module, name, everything)

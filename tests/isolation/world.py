@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from delivery.models import OutboundMail
+from delivery.models import OutboundMail, Suppression
 from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
 from mailbot.lib.ids import new_id
 from tests.cast import Caller, run_workers
 from tests.dns_zone import add_domain
-from tests.isolation.asking import LIST, PATTERN, ask
+from tests.isolation.asking import LIST, PATTERN, SUPPRESSED, ask
 from tests.isolation.slots import Operation, Slot
 from tests.mailing import deliver, mail
 from threads.models import Attachment, Event, Message
@@ -96,6 +96,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "event_id": Event.objects.filter(inbox=inbox).order_by("pk")[0].pk,
         "key_id": owner.with_key(inbox=inbox).key.pk,
         "rule_id": AddressRule.objects.get(inbox=inbox, pattern=PATTERN).pk,
+        "suppression_id": Suppression.objects.get(inbox=inbox, address=SUPPRESSED).pk,
         "provider_id": providers[0],
         "domain_id": domains[0],
         "fallback_id": providers[1],
@@ -118,6 +119,9 @@ def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
     path = "/v1/lists/{direction}/{effect}".format(**LIST)
     for pattern in (PATTERN, f"{mark}.example.net"):
         owner.post(path, {"pattern": pattern, "note": mark, "inbox_id": inbox.pk})
+    for address in (SUPPRESSED, f"ann@{mark}.example.net"):
+        owner.post("/v1/suppressions", {"address": address, "reason": mark, "inbox_id": inbox.pk})
+    owner.post("/v1/suppressions", {"address": SUPPRESSED})  # of the account: all its keys see that
     owner.post(path, {"pattern": PATTERN})  # of the account: all its keys see that
     owner.with_key(inbox=inbox)
 

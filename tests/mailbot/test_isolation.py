@@ -46,6 +46,7 @@ def told(alice: Caller) -> Inbox:
     WarmUpDay.objects.create(account=alice.account, domain=domain, day="2026-01-01")
     alice.post("/v1/lists/send/block", {"pattern": "blocked.example"})
     add_domain(alice)
+    alice.post("/v1/suppressions", {"address": "carol@shop.example"})
     alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
     return inbox

@@ -64,6 +64,15 @@ QUERIES = {
     "DELETE /lists/{direction}/{effect}": 6,
     "GET /lists/{direction}/{effect}/{rule_id}": 2,
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
+    "GET /suppressions": 3,
+    "POST /suppressions": 6,
+    "PUT /suppressions": 6,
+    "DELETE /suppressions": 6,
+    "GET /suppressions/check": 3,
+    "POST /suppressions/import": 9,
+    "GET /suppressions/export": 2,
+    "GET /suppressions/{suppression_id}": 2,
+    "DELETE /suppressions/{suppression_id}": 6,
     "GET /usage": 7,
     "GET /compliance/check": 3,
     "GET /compliance/readiness/{inbox_id}": 8,
@@ -89,6 +98,7 @@ QUERIES = {
 # Lists that are counted only where they do not fit on a page.
 COUNTED = {
     "GET /domains",
+    "GET /suppressions",
     "GET /providers",
     "GET /audit-log",
     "GET /inboxes",
@@ -134,6 +144,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /providers/{provider_id}/test": {"to": "a@example.com"},
     "POST /lists/{direction}/{effect}": {"pattern": "another.example"},
     "PUT /lists/{direction}/{effect}": {"entries": ["another.example"]},
+    "POST /suppressions": {"address": "another@shop.example"},
+    "PUT /suppressions": {"address": "another@shop.example"},
+    "POST /suppressions/import": {"content": "another@shop.example"},
 }
 # Likewise what stands behind the `?`.
 PARAMETERS = {
@@ -141,6 +154,8 @@ PARAMETERS = {
     "GET /search": "query=question",
     "GET /lists/check": "address=ann@blocked.example&direction=send",
     "DELETE /lists/{direction}/{effect}": "pattern=blocked.example",
+    "GET /suppressions/check": "address=carol0@shop.example&inbox_id={inbox_id}",
+    "DELETE /suppressions": "address=carol0@shop.example",
 }
 
 
@@ -169,6 +184,8 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     message = Message.objects.get(message_id_header="<first@example.com>")
     names = ["blocked.example", *(f"blocked-{number}.example" for number in range(size - 1))]
     listed = [alice.post("/v1/lists/send/block", {"pattern": name}).json()["data"] for name in names]
+    people = [f"carol{number}@shop.example" for number in range(size)]
+    suppressed = [alice.post("/v1/suppressions", {"address": person}).json()["data"] for person in people]
     live = alice.with_key(mode="live")
     live.create_inbox()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
@@ -185,6 +202,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         "direction": "send",
         "effect": "block",
         "rule_id": listed[0]["id"],
+        "suppression_id": suppressed[0]["id"],
         "provider_id": providers[0],
         "waiting_id": waiting["id"],
     }
@@ -204,7 +222,7 @@ def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
         with CaptureQueriesContext(connection) as queries:
             answer = caller.client.generic(
                 method,
-                f"/v1{path.format(**ids)}?{PARAMETERS.get(route, '')}",
+                f"/v1{path.format(**ids)}?{PARAMETERS.get(route, '').format(**ids)}",
                 dumps(filled(BODIES.get(route, {}), ids)),
                 content_type="application/json",
             )
