@@ -222,6 +222,8 @@ class InboxAdmin(ConsoleAdmin):
                     badge_column("mode"),
                     link_column("account", "inboxes_account"),
                     flag_column("oversight"),
+                    flag_column("track_opens"),
+                    flag_column("track_clicks"),
                     link_column("provider", "inboxes_provider"),
                     sends_today,
                 ]

@@ -57,6 +57,8 @@ class InboxRequest:
     purge_on_expiry: bool = False
     daily_send_limit: int | None = None
     oversight: bool = False
+    track_opens: bool = False
+    track_clicks: bool = False
     provider: Provider | None = None
 
 
@@ -165,6 +167,8 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
         client_id=wanted.client_id,
         daily_send_limit=wanted.daily_send_limit,
         oversight=wanted.oversight,
+        track_opens=wanted.track_opens,
+        track_clicks=wanted.track_clicks,
         provider=wanted.provider,
         created_at=now,
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
@@ -178,8 +182,8 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, address: Canonica
 
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
-    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at,
-    purge_on_expiry, provider). The trail shows old and new."""
+    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, track_opens,
+    track_clicks, expires_at, purge_on_expiry, provider). The trail shows old and new."""
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():

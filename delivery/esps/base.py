@@ -76,6 +76,13 @@ class MessageId(Enum):
     NOT_KNOWN = "not known"
 
 
+class Tracks(Enum):
+    """What an ESP sees of its readers and tells, where it is asked to."""
+
+    OPENS = "opens"
+    CLICKS = "clicks"
+
+
 class InvalidCredentials(ValueError):
     """What is missing or too much; `fields` says it by field."""
 
@@ -105,6 +112,9 @@ class Esp:
     keeps_open: ClassVar[bool] = True
     is_thread_safe: ClassVar[bool] = False
     takes_metadata: ClassVar[bool] = True  # and gives them back with its news
+    tracks: ClassVar[frozenset[Tracks]] = (
+        frozenset()
+    )  # by what Anymail asks it for; for the others we do it (delivery.engagement)
     # Anymail's views that check and read its calls; None: it does not call for that. Where it signs them, with which of its fields.
     views: ClassVar[Mapping[Hook, str]] = {}
     signs_with: ClassVar[Mapping[Hook, str]] = {}

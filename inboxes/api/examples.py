@@ -25,6 +25,8 @@ INBOX = {
     "reputation": None,
     "purge_on_expiry": False,
     "provider_id": None,
+    "track_opens": False,
+    "track_clicks": False,
 }
 INBOX_BODY = {
     "username": "billing",
