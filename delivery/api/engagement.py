@@ -20,6 +20,7 @@ from delivery.api.engagement_shapes import (
 from delivery.engagement.stats import rates_of
 from inboxes.api.views import InboxScopedView
 from inboxes.permissions import ENGAGEMENT_READ
+from mailbot.api.errors import Code
 from mailbot.api.pagination import paginated
 from mailbot.api.schema import described
 from mailbot.api.views import data
@@ -35,7 +36,13 @@ class EngagementEventsView(InboxScopedView):
 
     needs = ENGAGEMENT_READ
 
-    @described("List what became of mail", query=EngagementQuery, answer=EngagementEventSerializer, many=True)
+    @described(
+        "List what became of mail",
+        query=EngagementQuery,
+        answer=EngagementEventSerializer,
+        many=True,
+        errors=(Code.NOT_FOUND,),
+    )
     def get(self, request: Request) -> Response:
         """Newest first, of all inboxes that the key sees, or of one. Without `event`: sent, delivered and all that came after."""
         query = self.query(EngagementQuery)
@@ -58,7 +65,7 @@ class EngagementStatsView(InboxScopedView):
 
     needs = ENGAGEMENT_READ
 
-    @described("Counts and rates", query=StatsQuery, answer=StatsSerializer)
+    @described("Counts and rates", query=StatsQuery, answer=StatsSerializer, errors=(Code.NOT_FOUND,))
     def get(self, request: Request) -> Response:
         """Of whole days in UTC, today among them, of all inboxes that the key sees or of one."""
         query = self.query(StatsQuery)

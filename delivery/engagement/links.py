@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+_BEGINS = re.compile(r"<(?:!--|(?=[a-zA-Z]))")
 _NAME = re.compile(r"[a-zA-Z][^\s/>]*")
 _ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)))?""")
 _END_OF_TAG = re.compile(r"[\s/]*>")
@@ -37,15 +38,12 @@ def replaced(page: str, instead: Callable[[str], str | None]) -> str:
 
 def found_in(page: str) -> Iterator[Link]:
     position = 0
-    while (start := page.find("<", position)) >= 0:
-        if page.startswith("<!--", start):
-            position = page.find("-->", start + 4)
+    while begun := _BEGINS.search(page, position):
+        name = _NAME.match(page, begun.end())
+        if begun[0] == "<!--" or name is None:
+            position = page.find("-->", begun.end())
             if position < 0:
                 return
-            continue
-        name = _NAME.match(page, start + 1)
-        if name is None:
-            position = start + 1
             continue
         position, link, is_whole = _rest_of_tag(page, name.end())
         if not is_whole:
