@@ -262,7 +262,7 @@ class OutboundMailAdmin(ConsoleAdmin):
                     text_column("provider"),
                     text_column("provider_message_id", "its id", 200),
                     text_column("final_message_id", "final Message-ID", 200),
-                    flag_column("track_opens"),
+                    flag_column("track_opens", "asked to track opens"),
                 ]
             },
         ),

@@ -3,10 +3,10 @@
 The inbox that sent the mail sends nothing more there; a bounce for good may stop all inboxes of the account (Account.bounce_scope).
 """
 
-import re
 from collections.abc import Iterable
 
 from delivery.models import OutboundMail
+from delivery.outbound.bounce_kind import is_hard, status_code_of
 from delivery.outbound.outcomes import Report
 from delivery.suppression import Target, Wanted, is_simulated, suppress
 from delivery.suppression_model import Cause
@@ -14,21 +14,6 @@ from inboxes.models import BounceScope
 from mailbot.lib.addresses import comparable
 from threads.events import EventType
 
-BOUNCE_TYPE = "bounce_type"  # in a report's data: what whoever told of the bounce says himself, where he does
-HARD, SOFT = "hard", "soft"
-# RFC 3463: the mailbox or its domain is not there, or takes no mail. What is full, too large, refused for its content or for who sends it
-# (5.2.2, 5.3.x, 5.6.x, 5.7.x) says nothing of the address. 5.0.0 says nothing at all, as does no code.
-DEAD = frozenset({
-    *("5.0.0", "5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.0", "5.2.1", "5.4.4", "5.4.310"),
-})  # fmt: skip
-UNSAID = frozenset({"5.0.0", "5.1.0", "5.2.0"})
-_ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")  # RFC 3463 2
-_BASIC = re.compile(r"(?<![\d.])([245]\d\d)(?=[ -]|$)")  # RFC 5321 4.2
-_NOT_THE_ADDRESS = re.compile(
-    r"\b(spam|blocked|block ?list|blacklist|policy|policies|reputation|quota|mailbox (?:is )?full|over ?quota|rate limit|too many|greylist"
-    r"|dmarc|dkim|spf|too large|timed? ?out|try again|temporar)",
-    re.IGNORECASE,
-)
 CAUSES: dict[EventType, Cause] = {
     EventType.MESSAGE_BOUNCED: Cause.HARD_BOUNCE,
     EventType.MESSAGE_COMPLAINED: Cause.COMPLAINT,
@@ -36,38 +21,18 @@ CAUSES: dict[EventType, Cause] = {
 }
 
 
-def suppress_reported(mail: OutboundMail, reports: Iterable[Report]) -> None:
-    """To be called in the transaction of the reports, with the inbox locked.
-
-    Only for whom the mail went to: who tells of a mail says nothing about others. Addresses of the simulator stay usable.
-    """
-    telling = [report for report in reports if report.event in CAUSES and not is_simulated(report.recipient)]
-    if not telling:
-        return
-    addressed = {comparable(recipient.address) for recipient in mail.recipients.all()}
-    for report in sorted(telling, key=lambda report: comparable(report.recipient)):  # nobody waits in a circle
-        if comparable(report.recipient) not in addressed:
-            continue
-        if report.event is EventType.MESSAGE_BOUNCED and not is_hard(report):
-            continue
+def suppress_reported(told: Iterable[tuple[OutboundMail, Report]]) -> None:
+    """To be called in the transaction of the reports, with the inboxes locked; each is of somebody to whom the mail went: who tells of a
+    mail says nothing about others. Addresses of the simulator stay usable."""
+    telling = [(mail, report) for mail, report in told if _suppresses(report)]
+    for mail, report in sorted(telling, key=lambda pair: comparable(pair[1].recipient)):  # nobody waits in a circle
         suppress(_target(mail, CAUSES[report.event]), _wanted(mail, report))
 
 
-def is_hard(report: Report) -> bool:
-    """Whether a bounce is about the address and for good. What says that it is not counts, whoever says so; a bounce about which nothing
-    is known is hard: a report of one is told when it was given up."""
-    told, code = report.data.get(BOUNCE_TYPE, ""), status_code_of(report.reason)
-    if told == SOFT or code.startswith(("4", "2")):
+def _suppresses(report: Report) -> bool:
+    if report.event not in CAUSES or is_simulated(report.recipient):
         return False
-    if code and code not in UNSAID and "." in code:
-        return code in DEAD
-    return told == HARD or not _NOT_THE_ADDRESS.search(report.reason)
-
-
-def status_code_of(reason: str) -> str:
-    """The enhanced status code (RFC 3463) in what a server said, else its reply code (RFC 5321), else nothing."""
-    match = _ENHANCED.search(reason) or _BASIC.search(reason)
-    return match[1] if match else ""
+    return report.event is not EventType.MESSAGE_BOUNCED or is_hard(report)
 
 
 def _target(mail: OutboundMail, cause: Cause) -> Target:

@@ -233,6 +233,8 @@ class InboxAdmin(ConsoleAdmin):
                     link_column("account", "inboxes_account"),
                     flag_column("oversight"),
                     link_column("own_domain", "inboxes_domain", "domain"),
+                    flag_column("track_opens"),
+                    flag_column("track_clicks"),
                     link_column("provider", "inboxes_provider"),
                     flag_column("list_unsubscribe", "offers to unsubscribe"),
                     sends_today,

@@ -17,6 +17,8 @@ class InboxesConfig(AppConfig):
             "metadata",
             "client_id",
             "oversight",
+            "track_opens",
+            "track_clicks",
             "daily_send_limit",
             "expires_at",
             "purge_on_expiry",

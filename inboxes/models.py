@@ -304,6 +304,10 @@ class Inbox(Breaker):
     metadata = JSONColumn(default=dict, blank=True)
     client_id = models.CharField(max_length=200, null=True, blank=True)
     oversight = models.BooleanField(default=False)
+    track_opens = models.BooleanField(default=False, help_text="Whether it is seen that its mail is opened.")
+    track_clicks = models.BooleanField(
+        default=False, help_text="Whether it is seen that links in its mail are followed."
+    )
     # Shared providers are of no account, so this key cannot carry the account (inboxes.sending_through chooses among usable ones).
     provider = models.ForeignKey(
         Provider,

@@ -60,6 +60,8 @@ class InboxRequest:
     purge_on_expiry: bool = False
     daily_send_limit: int | None = None
     oversight: bool = False
+    track_opens: bool = False
+    track_clicks: bool = False
     provider: Provider | None = None
     own_subdomain: bool | None = None
     list_unsubscribe: bool = False
@@ -195,6 +197,8 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, site: Site) -> In
         client_id=wanted.client_id,
         daily_send_limit=wanted.daily_send_limit,
         oversight=wanted.oversight,
+        track_opens=wanted.track_opens,
+        track_clicks=wanted.track_clicks,
         provider=wanted.provider,
         own_domain=_held(site.place),
         created_at=now,
@@ -217,8 +221,8 @@ def _held(place: Place) -> Domain | None:
 
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
-    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, expires_at,
-    purge_on_expiry, provider, list_unsubscribe). The trail shows old and new."""
+    """Set configuration fields (display_name, metadata, daily_send_limit, oversight, list_unsubscribe, track_opens,
+    track_clicks, expires_at, purge_on_expiry, provider). The trail shows old and new."""
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():

@@ -20,7 +20,7 @@ from audit import middleware as audit_middleware
 from inboxes.console_roles import enter_scope
 
 # The probes too: who asks them knows this machine by an address and no host name.
-PASSED_BY = ("/v1/", "/hooks/", "/u/", "/healthz", "/readyz", "/metrics")
+PASSED_BY = ("/v1/", "/hooks/", "/u/", "/t/", "/healthz", "/readyz", "/metrics")
 # Everything is our own, nothing is inline: whatever markup a mail might smuggle into a page runs and loads nothing.
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 

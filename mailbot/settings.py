@@ -303,6 +303,8 @@ RATE_COUNTER = "mailbot.lib.rates_redis.RedisCounter" if REDIS_URL else "mailbot
 # For accounts that have none of their own; 0: no limit.
 ACCOUNT_DAILY_SEND_LIMIT = env.number("MAILBOT_ACCOUNT_DAILY_SEND_LIMIT", 0)  # recipients a day
 ACCOUNT_STORAGE_QUOTA = env.number("MAILBOT_ACCOUNT_STORAGE_QUOTA", 0)  # octets
+# What stands before the path in pixels and links of tracked mail. A name of its own keeps readers away from the API's.
+TRACKING_URL = env.text("MAILBOT_TRACKING_URL", MAILBOT_URL).rstrip("/")
 # What ends loops (docs/loop-guard.md); 0: no limit. Mails of an inbox within an hour, in one thread and to one address.
 LOOP_THREAD_LIMIT = env.number("MAILBOT_LOOP_THREAD_LIMIT", 20)
 LOOP_PAIR_LIMIT = env.number("MAILBOT_LOOP_PAIR_LIMIT", 30)

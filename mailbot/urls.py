@@ -5,6 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.urls import include, path, re_path
 from django.views.defaults import page_not_found, server_error
 
+from delivery.engagement.views import link, pixel
 from delivery.hooks.views import hook
 from delivery.unsubscribe_page import unsubscribe_page
 from mailbot.api import errors
@@ -48,5 +49,7 @@ urlpatterns = [
     path("u/<str:token>", unsubscribe_page),
     path("hooks/<str:provider_id>/<str:token>/<str:kind>", hook),
     path("hooks/<str:provider_id>/<str:token>/<str:kind>/mime", hook),
+    path("t/o/<str:token>.gif", pixel),
+    path("t/c/<str:token>", link),
     re_path(r"^v1/.*$", errors.path_not_found),
 ]

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from mailbot.lib import metrics
 from mailbot.lib.bulk import bulk_insert, new_row
+from threads.event_counts import count_events
 from threads.models import Event
 
 
@@ -59,7 +60,7 @@ class News:
 
 
 def record_events(news: Iterable[News]) -> None:
-    """Write events, in the caller's transaction: the row is the outbox."""
+    """Write events and count them, in the caller's transaction: the row is the outbox."""
     now = timezone.now()
     events = [
         new_row(
@@ -77,6 +78,7 @@ def record_events(news: Iterable[News]) -> None:
         for item in news
     ]
     bulk_insert(events)
+    count_events(events)
     numbers = Counter(event.type for event in events)
     transaction.on_commit(partial(_count, numbers))
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import compliance, providers, simulate, suppressions, views
+from delivery.api import compliance, engagement, providers, simulate, suppressions, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -19,6 +19,9 @@ urlpatterns = [
     path("suppressions/import", suppressions.SuppressionImportView.as_view()),
     path("suppressions/export", suppressions.SuppressionExportView.as_view()),
     path("suppressions/<str:suppression_id>", suppressions.SuppressionView.as_view()),
+    path("engagement/events", engagement.EngagementEventsView.as_view()),
+    path("engagement/stats", engagement.EngagementStatsView.as_view()),
+    path("engagement/messages/<str:message_id>", engagement.EngagementMessageView.as_view()),
     path(MESSAGES, views.SendMessagesView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/reply", views.ReplyView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/forward", views.ForwardView.as_view()),

@@ -76,6 +76,13 @@ class MessageId(Enum):
     NOT_KNOWN = "not known"
 
 
+class Tracks(Enum):
+    """What an ESP sees of its readers and tells, where it is asked to."""
+
+    OPENS = "opens"
+    CLICKS = "clicks"
+
+
 class InvalidCredentials(ValueError):
     """What is missing or too much; `fields` says it by field."""
 
@@ -106,6 +113,9 @@ class Esp:
     is_thread_safe: ClassVar[bool] = False
     signs: ClassVar[bool] = True  # with DKIM for the sender's domain, once that is set up there
     takes_metadata: ClassVar[bool] = True  # and gives them back with its news
+    tracks: ClassVar[frozenset[Tracks]] = (
+        frozenset()
+    )  # by what Anymail asks it for; for the others we do it (delivery.engagement)
     # Anymail's views that check and read its calls; None: it does not call for that. Where it signs them, with which of its fields.
     views: ClassVar[Mapping[Hook, str]] = {}
     signs_with: ClassVar[Mapping[Hook, str]] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
+from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
 from delivery.esps.calls import json_of
 from delivery.fidelity import Fidelity
 
@@ -12,6 +12,7 @@ class MailerSend(Esp):
     key = "mailersend"
     label = "MailerSend"
     backend = "anymail.backends.mailersend.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_token", "API token"),
         Field(

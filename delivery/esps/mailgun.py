@@ -7,7 +7,7 @@ from typing import Any
 
 from anymail.exceptions import AnymailWebhookValidationFailure  # type: ignore[import-untyped]
 
-from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId
+from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId, Tracks
 from delivery.esps.calls import form_of, is_json, json_of, rebuilt, text_of
 from delivery.fidelity import Fidelity
 
@@ -18,6 +18,7 @@ class Mailgun(Esp):
     key = "mailgun"
     label = "Mailgun"
     backend = "anymail.backends.mailgun.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_key", "Sending API key"),
         Field(

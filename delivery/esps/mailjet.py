@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from delivery.esps.base import Arrived, Esp, Field, Hook
+from delivery.esps.base import Arrived, Esp, Field, Hook, Tracks
 from delivery.esps.calls import json_of, rebuilt
 from delivery.fidelity import Fidelity
 
@@ -13,6 +13,7 @@ class Mailjet(Esp):
     key = "mailjet"
     label = "Mailjet"
     backend = "anymail.backends.mailjet.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_key", "API key"),
         Field("secret_key", "Secret key"),

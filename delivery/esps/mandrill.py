@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
+from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
 from delivery.fidelity import Fidelity
 
 
@@ -12,6 +12,7 @@ class Mandrill(Esp):
     key = "mandrill"
     label = "Mandrill"
     backend = "anymail.backends.mandrill.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_key", "API key"),
         Field(

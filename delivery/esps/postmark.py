@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId
+from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId, Tracks
 from delivery.esps.calls import asked_json, json_of, rebuilt
 from delivery.fidelity import Fidelity
 
@@ -12,6 +12,7 @@ class Postmark(Esp):
     key = "postmark"
     label = "Postmark"
     backend = "anymail.backends.postmark.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("server_token", "Server API token"),
         Field(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
+from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
 from delivery.esps.calls import form_of, rebuilt
 from delivery.fidelity import Fidelity
 
@@ -13,6 +13,7 @@ class SendGrid(Esp):
     key = "sendgrid"
     label = "SendGrid"
     backend = "anymail.backends.sendgrid.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_key", "API key"),
         Field(

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
+from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
 from delivery.esps.calls import json_of
 from delivery.fidelity import Fidelity
 
@@ -13,6 +13,7 @@ class SparkPost(Esp):
     key = "sparkpost"
     label = "SparkPost"
     backend = "anymail.backends.sparkpost.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_key", "API key"),
         Field(

@@ -1,12 +1,13 @@
 """Unisender Go. Source: https://godocs.unisender.ru/web-api-ref"""
 
-from delivery.esps.base import Esp, Field, Hook
+from delivery.esps.base import Esp, Field, Hook, Tracks
 
 
 class UnisenderGo(Esp):
     key = "unisender_go"
     label = "Unisender Go"
     backend = "anymail.backends.unisender_go.EmailBackend"
+    tracks = frozenset(Tracks)
     fields = (
         Field("api_key", "API key"),
         Field(

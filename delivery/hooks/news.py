@@ -4,13 +4,14 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from delivery.claims import new_token
+from delivery.engagement.machines import machine_signs, told_of
 from delivery.models import OutboundMail, ProviderEvent, Recipient
 from delivery.outbound.outcomes import Report
 from delivery.outbound.states import State
@@ -228,7 +229,16 @@ def _report(event: ProviderEvent, known: Sequence[Recipient]) -> Report | None:
     if meaning.is_told_once and (recipient is None or recipient.status not in FOLLOWS[STATUS_OF[meaning.event]]):
         return None
     address = recipient.address if recipient else event.recipient
-    return Report(meaning.event, address, event.reason[:500], event.occurred_at, event.data)
+    return Report(meaning.event, address, event.reason[:500], event.occurred_at, _data(event, mail, meaning))
+
+
+def _data(event: ProviderEvent, mail: OutboundMail, meaning: Meaning) -> dict[str, Any]:
+    """Of opens and clicks also whether a program did it, as far as the ESP says who asked."""
+    if meaning.event not in (EventType.MESSAGE_OPENED, EventType.MESSAGE_CLICKED):
+        return dict(event.data)
+    agent = str(event.data.get("user_agent") or "")
+    signs = machine_signs(agent, {}, event.occurred_at or event.received_at, mail.finished_at) if agent else []
+    return {**event.data, "source": event.provider.esp, **told_of(agent, signs)}
 
 
 def _finish(news: Sequence[Heard]) -> list[Heard]:

@@ -91,9 +91,13 @@ class Composed:
 
 
 def compose(
-    message: Message, attachments: Sequence[OutgoingAttachment], extra_headers: dict[str, str], date: datetime
+    message: Message,
+    attachments: Sequence[OutgoingAttachment],
+    extra_headers: dict[str, str],
+    date: datetime,
+    page: str | None = None,
 ) -> Composed:
-    """The mail as it leaves. Raises ValueError for what no header can hold."""
+    """The mail as it leaves; `page` in place of its HTML. Raises ValueError for what no header can hold."""
     mail = EmailMessage(policy=POLICY)
     mail["From"] = header_address(message.from_name, message.from_address)
     for name, people in (("To", message.to), ("Cc", message.cc), ("Reply-To", message.reply_to)):
@@ -108,7 +112,7 @@ def compose(
         mail["References"] = " ".join(message.references)
     for name, value in extra_headers.items():
         mail[name] = literal(value)
-    _set_bodies(mail, message)
+    _set_bodies(mail, message.body_text, message.body_html if page is None else page)
     for attachment in attachments:
         _attach(mail, attachment)
     raw = mail.as_bytes()
@@ -150,10 +154,10 @@ def header_address(name: str, address: str) -> HeaderAddress:
     return HeaderAddress(display_name=" ".join(literal(name).split()), username=local_part, domain=domain)
 
 
-def _set_bodies(mail: EmailMessage, message: Message) -> None:
-    mail.set_content(message.body_text, cte=_encoding(message.body_text))
-    if message.body_html:
-        mail.add_alternative(message.body_html, subtype="html", cte=_encoding(message.body_html))
+def _set_bodies(mail: EmailMessage, text: str, page: str) -> None:
+    mail.set_content(text, cte=_encoding(text))
+    if page:
+        mail.add_alternative(page, subtype="html", cte=_encoding(page))
 
 
 def _encoding(text: str) -> str:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from audit.actors import acting_for_request
 from audit.record import Act, record
 from delivery.claims import claim, release
+from delivery.engagement.choosing import Tracking
 from delivery.models import OutboundMail
 from delivery.outbound.compose import MEDIA_TYPE, OutgoingAttachment, compose
 from delivery.outbound.outcomes import Report
@@ -154,7 +155,9 @@ def _failed(mail: OutboundMail, failure: FetchFailed) -> None:
 def _queue(mail: OutboundMail, fetched: Files) -> None:
     """Compose it anew with everything, and let it go. Raises Blocked."""
     message = mail.message
-    raw = compose(message, [*_kept(message), *fetched], (mail.to_fetch or {})["headers"], _date(message)).raw
+    told: dict[str, Any] = mail.to_fetch or {}
+    page = Tracking(**told.get("tracking", {})).page(message)
+    raw = compose(message, [*_kept(message), *fetched], told["headers"], _date(message), page).raw
     if len(raw) > settings.SMTP_MAX_SIZE:
         _end(mail, State.FAILED, EventType.MESSAGE_FAILED, f"With its attachments it would have {len(raw):,} octets.")
         return

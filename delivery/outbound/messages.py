@@ -9,8 +9,10 @@ from email.policy import EmailPolicy
 from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
 from django.core.mail import EmailMessage, EmailMultiAlternatives
 
+from delivery.esps.base import Tracks
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.outcomes import Report
 from delivery.outbound.signing import signed
@@ -62,8 +64,13 @@ class FixedMessage(EmailMessage):
         return self._raw
 
 
-def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> EmailMessage:
-    """The mail as an object, for ESPs that take fields and not MIME; every field comes out of the fixed bytes."""
+def anymail_message(
+    mail: OutboundMail, recipients: Sequence[Recipient], tracks: frozenset[Tracks] = frozenset()
+) -> EmailMessage:
+    """The mail as an object, for ESPs that take fields and not MIME; every field comes out of the fixed bytes.
+
+    `tracks`: what its ESP can be asked to see; of clicks only where no link of ours sees them.
+    """
     parsed: Any = BytesParser(policy=POLICY).parsebytes(bytes(mail.raw))
     text, html = parsed.get_body(("plain",)), parsed.get_body(("html",))
     by_kind: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
@@ -81,12 +88,15 @@ def anymail_message(mail: OutboundMail, recipients: Sequence[Recipient]) -> Emai
         cc=by_kind["cc"],
         bcc=by_kind["bcc"],
     )
-    if html:
-        message.attach_alternative(html.get_content(), "text/html")
+    page = html.get_content() if html else ""
+    if page:
+        message.attach_alternative(page, "text/html")
     for part in parsed.iter_attachments():
         message.attach(_attachment(part))
-    if mail.track_opens:
+    if mail.track_opens and Tracks.OPENS in tracks:
         message.track_opens = True  # type: ignore[attr-defined]
+    if mail.inbox.track_clicks and Tracks.CLICKS in tracks and f"{settings.TRACKING_URL}/t/c/" not in page:
+        message.track_clicks = True  # type: ignore[attr-defined]
     return message
 
 

@@ -102,7 +102,7 @@ class EspCarrier:
 
 
 def _written(esp: type[Esp], mail: OutboundMail, recipients: Sequence[Recipient]) -> Any:
-    message = anymail_message(mail, recipients) if esp.takes_fields else FixedMessage(mail, recipients)
+    message = anymail_message(mail, recipients, esp.tracks) if esp.takes_fields else FixedMessage(mail, recipients)
     esp.prepare(message, mail.pk)
     return message
 

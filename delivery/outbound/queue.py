@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from audit.actors import current as current_context
+from delivery.engagement.choosing import tracking_for
 from delivery.models import OutboundMail, Recipient, Suppression
 from delivery.outbound.breaker import take_trials, why_stopped
 from delivery.outbound.compose import OutgoingAttachment, compose
@@ -88,7 +89,7 @@ class Draft:
     metadata: dict[str, Any] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     send_at: datetime | None = None
-    track_opens: bool = False
+    track_opens: bool | None = None  # None: as the inbox says
     force: bool = False  # also in answer to a machine (delivery.outbound.loop_guard)
     carrier: Provider | None = None  # through exactly this one, whatever the inbox would choose
 
@@ -121,7 +122,9 @@ def queue_mail(
     message = _message(inbox, draft, now, left_out)
     draft = replace(draft, headers=draft.headers | unsubscribe_headers(inbox, message, draft.headers))
     to_fetch = to_fetch and to_fetch | {"headers": draft.headers}
-    composed = compose(message, draft.attachments, draft.headers, message.sent_at or now)
+    tracking = tracking_for(inbox, opens=draft.track_opens, page=message.body_html, carrier=draft.carrier)
+    page = tracking.page(message)
+    composed = compose(message, draft.attachments, draft.headers, message.sent_at or now, page)
     message.size, message.headers = len(composed.raw), composed.headers
     if message.size > settings.SMTP_MAX_SIZE:
         raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
@@ -145,9 +148,9 @@ def queue_mail(
             mode=inbox.mode,
             envelope_sender=return_path,
             raw=composed.raw,
-            track_opens=draft.track_opens,
+            track_opens=tracking.opens_by_esp,
             state=State.PREPARING if to_fetch else State.QUEUED,
-            to_fetch=to_fetch,
+            to_fetch=to_fetch and {**to_fetch, "tracking": tracking.kept()},
             carrier=draft.carrier,
             request_id=current_context().request_id,
             next_attempt_at=database_now() if to_fetch else draft.send_at or database_now(),

@@ -11,6 +11,7 @@ from enum import IntFlag, auto
 from django.utils import timezone
 
 from delivery.models import OutboundMail, Recipient
+from delivery.outbound.bounce_kind import is_hard
 from delivery.outbound.breaker import judge
 from delivery.outbound.outcomes import Report
 from inboxes.models import Inbox
@@ -37,7 +38,6 @@ PROVES: dict[str, Counted] = {
     Status.BOUNCED: Counted.SENT | Counted.BOUNCED,
     Status.COMPLAINED: Counted.SENT | Counted.DELIVERED | Counted.COMPLAINED,
 }
-SOFT = "soft"  # as `data["bounce"]` of a report: the address is good, and what was refused was this mail
 
 
 def count_anew(recipient: Recipient, report: Report) -> Counted:
@@ -66,7 +66,7 @@ def _proven(recipient: Recipient, report: Report, before: Counted) -> Counted:
     if recipient.status == Status.DEFERRED:  # by a server of others, or still by us
         return Counted.DEFERRED if Counted.SENT in before else Counted(0)
     proven = PROVES.get(recipient.status, Counted(0))
-    return proven & ~Counted.BOUNCED if report.data.get("bounce") == SOFT else proven
+    return proven if is_hard(report) else proven & ~Counted.BOUNCED
 
 
 def _tally_of(

@@ -43,6 +43,8 @@ INBOX = {
     "purge_on_expiry": False,
     "list_unsubscribe": False,
     "provider_id": None,
+    "track_opens": False,
+    "track_clicks": False,
 }
 INBOX_BODY = {
     "username": "billing",

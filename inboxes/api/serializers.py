@@ -64,6 +64,8 @@ class InboxBody(StrictSerializer):
     expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
     daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
     oversight = serializers.BooleanField(required=False, allow_null=True)
+    track_opens = serializers.BooleanField(required=False, allow_null=True)
+    track_clicks = serializers.BooleanField(required=False, allow_null=True)
     purge_on_expiry = serializers.BooleanField(required=False, allow_null=True)
     own_subdomain = serializers.BooleanField(required=False, allow_null=True)
     list_unsubscribe = serializers.BooleanField(required=False, allow_null=True)
@@ -83,6 +85,8 @@ class InboxPatch(StrictSerializer):
     metadata = MetadataField(required=False)
     daily_send_limit = serializers.IntegerField(min_value=0, max_value=10_000_000, required=False, allow_null=True)
     oversight = serializers.BooleanField(required=False)
+    track_opens = serializers.BooleanField(required=False)
+    track_clicks = serializers.BooleanField(required=False)
     expires_in = serializers.IntegerField(min_value=1, max_value=10 * 365 * 86400, required=False, allow_null=True)
     purge_on_expiry = serializers.BooleanField(required=False)
     list_unsubscribe = serializers.BooleanField(required=False)
@@ -134,7 +138,7 @@ class InboxSerializer(RowSerializer[Inbox]):
         fields = (
             "id account_id address username display_name domain status status_reason permissions daily_send_limit sends_today"
             " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
-            " purge_on_expiry provider_id list_unsubscribe"
+            " purge_on_expiry provider_id list_unsubscribe track_opens track_clicks"
         ).split()
         extra_kwargs = {"address": {"help_text": ""}}
 

@@ -209,6 +209,7 @@ TAGS: dict[str, tuple[str, str]] = {
     "messages": ("Messages", "Reading, waiting, labelling, sending, replying, forwarding."),
     "threads": ("Threads", "Conversations, inside one inbox."),
     "events": ("Events", "What happened to messages, threads and inboxes."),
+    "engagement": ("Engagement", "What became of mail that was sent: delivered, bounced, opened, clicked."),
     "search": ("Search", "Words, phrases and fields, in one inbox or in all that the key may see."),
     "lists": ("Lists", "Which addresses and domains may send to an inbox, and which it may send to."),
     "domains": ("Domains", "Domains of your own, and what they publish in DNS."),

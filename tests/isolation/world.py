@@ -112,6 +112,9 @@ def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
     deliver(mail(Subject=f"Secret of {mark}", Message_ID=known, body=body, attachments=files), inbox)
     deliver(mail(Subject=f"Re: Secret of {mark}", In_Reply_To=known, body=body), inbox)
     owner.send(inbox, subject=f"Secret plan of {mark}", body_text=body, labels=[mark])
+    owner.send(
+        inbox, subject=f"Another secret of {mark}", body_text=body
+    )  # lists of what became of mail have two pages
     tomorrow = (timezone.now() + timedelta(days=1)).isoformat()
     owner.send(inbox, subject=f"Secret plan of {mark} for later", body_text=body, send_at=tomorrow)
     run_workers()

@@ -1,0 +1,1 @@
+"""Opens and clicks: who sees them, how our own are seen, and what is concluded. docs/engagement.md"""
