@@ -1,10 +1,13 @@
 """System checks: bad configuration is named at start, with what to do, and never found by the first request."""
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.db import connection
+
+from mailbot.lib.dns import Zone, nameserver
 
 
 @register()
@@ -42,3 +45,16 @@ def check_smtp_tls(**_: Any) -> list[CheckMessage]:
         return []
     hint = "Set both MAILBOT_SMTP_TLS_CERTIFICATE and MAILBOT_SMTP_TLS_KEY (PEM files), or neither."
     return [Error("STARTTLS needs a certificate and its key; only one is set.", hint=hint, id="mailbot.E003")]
+
+
+@register()
+def check_dns(**_: Any) -> list[CheckMessage]:
+    try:
+        if settings.DNS_ZONE_FILE:
+            Zone.read(Path(settings.DNS_ZONE_FILE).read_text(encoding="utf-8"))
+        for address in settings.DNS_SERVERS:
+            nameserver(address)
+    except (OSError, ValueError) as error:
+        hint = "MAILBOT_DNS_ZONE_FILE is a zone file (RFC 1035), MAILBOT_DNS_SERVERS are addresses such as 192.0.2.53 or 127.0.0.1:5353."
+        return [Error(f"DNS cannot be asked as it is set: {error}", hint=hint, id="mailbot.E005")]
+    return []

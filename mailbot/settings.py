@@ -214,6 +214,11 @@ SEND_LEASE = env.number("MAILBOT_SEND_LEASE", 300, minimum=5)
 # Mails that a worker process has on their way at once; 0: one after the other.
 SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
 
+# --- DNS ---------------------------------------------------------------------------------------------------------------
+# Who answers: these servers (`host:port`), the system's own without any, or a zone file in place of all.
+DNS_SERVERS = env.names("MAILBOT_DNS_SERVERS", [])
+DNS_ZONE_FILE = env.text("MAILBOT_DNS_ZONE_FILE")
+
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {
     "BACKEND": "mailbot.lib.file_storage.DurableFileStorage",
