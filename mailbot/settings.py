@@ -218,6 +218,8 @@ SEND_THREADS = env.number("MAILBOT_SEND_THREADS", 32)
 # Who answers: these servers (`host:port`), the system's own without any, or a zone file in place of all.
 DNS_SERVERS = env.names("MAILBOT_DNS_SERVERS", [])
 DNS_ZONE_FILE = env.text("MAILBOT_DNS_ZONE_FILE")
+# Seconds for authenticating a batch of mails that came in, all its look-ups together; 0: nothing is looked up.
+AUTHENTICATION_SECONDS = env.number("MAILBOT_AUTHENTICATION_SECONDS", 5)
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {
