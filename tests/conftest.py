@@ -10,11 +10,16 @@ from django.db import connection
 
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
+from tests import agreement
 from tests.cast import Caller
 from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
 from tests.stores import Store
 
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(agreement, "agreement")  # beside the summary above, which has the hook's name
 
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")

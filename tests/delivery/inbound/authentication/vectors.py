@@ -31,6 +31,18 @@ def vectors(file: str) -> Iterator[Vector]:
             yield Vector(file.removesuffix("-tests.yml"), name, {**scenario, **asked}, zone)
 
 
+class KeyZone:
+    """`txt-records` of the ARC suites."""
+
+    def __init__(self, zone: Mapping[str, Any]) -> None:
+        self._zone = {name.lower(): str(text) for name, text in zone.items()}
+
+    def lookup(self, name: str, record_type: str, *, within: float = 0) -> tuple[str, ...]:
+        if record_type != "TXT" or name.lower() not in self._zone:
+            raise NotFound(name, record_type)
+        return (self._zone[name.lower()],)
+
+
 class SpfZone:
     """`zonedata` of the SPF suites: names with lists of records; `TIMEOUT` for types that are not there. A record of type SPF is one of
     type TXT too, unless the zone has a TXT of that name (the suite's own rule, from before RFC 7208 gave up the type)."""
