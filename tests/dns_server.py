@@ -19,7 +19,7 @@ class FakeDNS:
 
     def __init__(self, sock: socket.socket, zone: str = "") -> None:
         self._sock = sock
-        self.address = "127.0.0.1:{}".format(sock.getsockname()[1])
+        self.address = f"127.0.0.1:{sock.getsockname()[1]}"
         self.manner = "answers"
         self.asked: list[str] = []
         self.publish(zone)

@@ -1,8 +1,8 @@
 """Domains that a reader takes for another one.
 
 Told by what they look like, not by what they mean: characters that are drawn alike (Unicode TR 39, by confusable-homoglyphs), letters that
-are when they stand together (`rn` and `m`), one slip of the keyboard, and a domain that begins with the whole of another one. That `example-pay`
-is not `example` no program can tell.
+are when they stand together (`rn` and `m`), one slip of the keyboard, and a domain that begins with the whole of another one. That
+`example-pay` is not `example` no program can tell.
 """
 
 import unicodedata
@@ -54,7 +54,7 @@ def _plain(character: str) -> str:
 @lru_cache(maxsize=1)
 def _confusables() -> dict[str, list[dict[str, str]]]:
     """Read when a domain outside of ASCII is first seen, which for many servers is never."""
-    from confusable_homoglyphs.confusables import confusables_data  # type: ignore[import-untyped] # noqa: PLC0415
+    from confusable_homoglyphs.confusables import confusables_data
 
     return dict(confusables_data)
 

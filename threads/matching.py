@@ -67,8 +67,8 @@ REASONS = {
         " it begins a thread of its own, flagged thread_suspect."
     ),
     "sender_no_longer_verified": (
-        "It names a message of this inbox and comes under the address of a participant whose mail in that thread was authenticated, and this"
-        " one is not: it begins a thread of its own, flagged thread_suspect."
+        "It names a message of this inbox and comes under the address of a participant whose mail in that thread was authenticated,"
+        " and this one is not: it begins a thread of its own, flagged thread_suspect."
     ),
     "composed": "It was written here as a new mail.",
     "reply_by_api": "It was written here as a reply to a message of this thread.",

@@ -1,7 +1,7 @@
 """How far a mail can be trusted to be from whom it seems to be: the flags of `trust`, and a score.
 
-A score is a sum of what is known, with weights that docs/mail-authentication.md explains; a flag names one thing that an agent should look at.
-Nothing here keeps mail out: only `threads.matching` does, and only out of a thread.
+The score is a sum of what is known, with the weights below (docs/mail-authentication.md); a flag names one thing to look at. Nothing here
+keeps mail out: only `threads.matching` does, and only out of a thread.
 """
 
 import re
@@ -34,7 +34,9 @@ WEIGHTS = {
     "dkim_expired": 0.1,
 }
 MAX_COMPARED = 100  # participants of a thread whose domains a sender's is compared with
-_ADDRESS = re.compile(r"[^\s<>\"'(),:;]{1,64}@([A-Za-z0-9\u0080-\uffff-]{1,63}(?:\.[A-Za-z0-9\u0080-\uffff-]{1,63}){1,8})")
+_ADDRESS = re.compile(
+    r"[^\s<>\"'(),:;]{1,64}@([A-Za-z0-9\u0080-\uffff-]{1,63}(?:\.[A-Za-z0-9\u0080-\uffff-]{1,63}){1,8})"
+)
 
 
 @dataclass(frozen=True, slots=True)

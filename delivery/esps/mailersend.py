@@ -52,5 +52,5 @@ _SPF = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
 def _told(data: Mapping[str, Any], sender: str) -> Told:
     """`spf_check.code` is a qualifier; `dkim_check` says whether there is a right signature, not whose it is."""
     spf = data.get("spf_check") or {}
-    dkim = {True: "pass", False: "fail"}.get(data.get("dkim_check"), "")  # type: ignore[call-overload]
+    dkim = {"True": "pass", "False": "fail"}.get(str(data.get("dkim_check")), "")
     return Told(spf=_SPF.get(str(spf.get("code")), ""), spf_domain=domain_of(sender), dkim=dkim)

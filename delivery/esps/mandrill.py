@@ -41,7 +41,12 @@ class Mandrill(Esp):
             raise NotForUs("This address is for inbound mail; enter the one for tracking for the other events.")
         return [
             Arrived(
-                "", "", (str(item["msg"]["email"]),), item["msg"]["raw_msg"].encode(), Fidelity.DECODED, told=_told(item["msg"])
+                "",
+                "",
+                (str(item["msg"]["email"]),),
+                item["msg"]["raw_msg"].encode(),
+                Fidelity.DECODED,
+                told=_told(item["msg"]),
             )
             for item in told
         ]

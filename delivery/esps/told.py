@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import authres  # type: ignore[import-untyped]
+import authres
 
 SPF = frozenset("none neutral pass fail softfail temperror permerror".split())
 DKIM = frozenset("none pass fail policy neutral temperror permerror".split())

@@ -4,7 +4,7 @@ import importlib.resources
 from functools import lru_cache
 from typing import Any
 
-from publicsuffix2 import PublicSuffixList  # type: ignore[import-untyped]
+from publicsuffix2 import PublicSuffixList
 
 
 @lru_cache(maxsize=1)
@@ -18,7 +18,9 @@ def _suffixes() -> Any:
 def organisational_domain(domain: str) -> str:
     """The registered domain that it belongs to, or itself where it is a public suffix. `domain` in A-labels, lower case."""
     labels = domain.split(".")
-    suffix = _suffixes().get_tld(domain, strict=True) or labels[-1]  # a top-level domain that nobody knows counts as one
+    suffix = (
+        _suffixes().get_tld(domain, strict=True) or labels[-1]
+    )  # a top-level domain that nobody knows counts as one
     return ".".join(labels[-(suffix.count(".") + 2) :])
 
 

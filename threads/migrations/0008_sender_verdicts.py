@@ -4,20 +4,25 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('threads', '0007_final_ids'),
+        ("threads", "0007_final_ids"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='message',
-            name='auth',
-            field=models.JSONField(editable=False, help_text='{spf, dkim, dmarc, score}: of who sent it; null for what was written here', null=True),
+            model_name="message",
+            name="auth",
+            field=models.JSONField(
+                editable=False,
+                help_text="{spf, dkim, dmarc, score}: of who sent it; null for what was written here",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='thread',
-            name='verified_senders',
-            field=models.JSONField(editable=False, help_text='participants whose mail in this thread was authenticated', null=True),
+            model_name="thread",
+            name="verified_senders",
+            field=models.JSONField(
+                editable=False, help_text="participants whose mail in this thread was authenticated", null=True
+            ),
         ),
     ]

@@ -18,10 +18,10 @@ Lookup = Callable[..., tuple[str, ...]]
 
 
 class Answers:
-    """`ends_at` (time.monotonic): whatever is asked later is Temporary."""
+    """`ends_at` (time.monotonic): whatever is asked later is Temporary. `lookup` and `breaker`: others than those of the process."""
 
-    def __init__(self, ends_at: float, lookup: Lookup = dns.lookup, breaker: Breaker = BREAKER) -> None:
-        self._ends_at, self._lookup, self._breaker = ends_at, lookup, breaker
+    def __init__(self, ends_at: float, lookup: Lookup | None = None, breaker: Breaker | None = None) -> None:
+        self._ends_at, self._lookup, self._breaker = ends_at, lookup or dns.lookup, breaker or BREAKER
         self._left = MOST
 
     def ask(self, name: str, record_type: str) -> tuple[str, ...]:
@@ -49,8 +49,7 @@ def is_reserved(name: str) -> bool:
 _PRIVATE = tuple(
     map(
         ipaddress.ip_network,
-        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10")
-        + ("::1/128", "fc00::/7", "fe80::/10"),
+        "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 100.64.0.0/10 ::1/128 fc00::/7 fe80::/10".split(),
     )
 )
 

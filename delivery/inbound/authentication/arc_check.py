@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import dkim  # type: ignore[import-untyped]
+import dkim
 
 from delivery.inbound.authentication.answers import Answers
 from delivery.inbound.authentication.signed_mail import MAX_FIELD, Refused, SealedMail
@@ -46,7 +46,9 @@ def _verify(mail: SealedMail) -> ArcVerdict:
     check_structure(fields)
     result, sets, reason = mail.verify()
     sealers = tuple(one["as-domain"].decode("ascii", "replace") for one in sets if "as-domain" in one)
-    return ArcVerdict((result or dkim.CV_Fail).decode(), "" if result == dkim.CV_Pass else reason[:LONGEST_REASON], sealers)
+    return ArcVerdict(
+        (result or dkim.CV_Fail).decode(), "" if result == dkim.CV_Pass else reason[:LONGEST_REASON], sealers
+    )
 
 
 def check_structure(fields: list[tuple[bytes, bytes]]) -> None:

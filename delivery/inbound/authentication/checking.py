@@ -90,7 +90,9 @@ def check(mail: InboundMail, parsed: ParsedMail, ends_at: float) -> Authenticity
         return _by_smtp(mail, author, policy, answers)
     signatures = _signatures(mail, told, author, answers)
     spf = _told_spf(told)
-    return _found("provider" if told != Told() else "signatures", mail, author, policy, spf, signatures, ArcVerdict("none"))
+    return _found(
+        "provider" if told != Told() else "signatures", mail, author, policy, spf, signatures, ArcVerdict("none")
+    )
 
 
 def _by_smtp(mail: InboundMail, author: Author, policy: Policy, answers: Answers) -> Authenticity:
@@ -133,7 +135,9 @@ def _told_spf(told: Told) -> SpfVerdict:
     if not told.spf:
         why = "The provider does not say, and which server brought it to the provider is not known here."
         return SpfVerdict("none", why, was_checked=False)
-    return SpfVerdict(told.spf, "As the provider found it.", told.spf_domain, "mailfrom", was_checked=bool(told.spf_domain))
+    return SpfVerdict(
+        told.spf, "As the provider found it.", told.spf_domain, "mailfrom", was_checked=bool(told.spf_domain)
+    )
 
 
 def _signatures(mail: InboundMail, told: Told, author: Author, answers: Answers) -> list[Signature]:

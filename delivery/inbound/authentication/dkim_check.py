@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dkim  # type: ignore[import-untyped]
-from dkim.util import InvalidTagValueList, parse_tag_value  # type: ignore[import-untyped]
+import dkim
+from dkim.util import InvalidTagValueList, parse_tag_value
 
 from delivery.inbound.authentication.answers import Answers
-from mailbot.lib.registered_domains import is_aligned
 from delivery.inbound.authentication.signed_mail import SignedMail
 from mailbot.lib.dns import Temporary
+from mailbot.lib.registered_domains import is_aligned
 
 MAX_SIGNATURES = 10  # verified; RFC 6376 6.1 leaves the number to us
 MAX_READ = 100  # of these the ones of From's domain come first
@@ -59,7 +59,7 @@ def check_dkim(raw: bytes, from_domain: str, answers: Answers) -> list[Signature
     order = _order(mail, from_domain)
     checked = [_check(mail, number, from_domain, answers) for number in order[:MAX_SIGNATURES]]
     if len(order) > MAX_SIGNATURES:
-        checked.append(Signature("", "", "policy", f"Only {MAX_SIGNATURES} signatures of {len(order)} are verified."))
+        checked.append(Signature("", "", "none", f"Only {MAX_SIGNATURES} signatures of {len(order)} are verified."))
     return checked
 
 
@@ -86,44 +86,46 @@ def _domain_in(value: bytes) -> str:
 def _check(mail: SignedMail, number: int, from_domain: str, answers: Answers) -> Signature:
     fields = [value for name, value in mail.headers if name.lower() == b"dkim-signature"]
     tags = _tags(fields[number])
-    domain, selector = _text(tags.get(b"d", b"")).lower(), _text(tags.get(b"s", b""))
-    about = {"is_aligned": is_aligned(domain, from_domain), "signed_at": _signed_at(tags), "has_expired": _has_expired(tags)}
+    domain = _text(tags.get(b"d", b"")).lower()
+    result, reason = _result(mail, number, tags, answers)
+    return Signature(
+        domain,
+        _text(tags.get(b"s", b"")),
+        result,
+        reason,
+        is_aligned(domain, from_domain),
+        tuple(_unsigned(mail, tags)) if result in ("pass", "policy") else (),
+        _signed_at(tags),
+        _has_expired(tags),
+    )
+
+
+def _result(mail: SignedMail, number: int, tags: dict[bytes, bytes], answers: Answers) -> tuple[str, str]:
+    """One of RFC 8601 2.7.1, and why."""
     try:
         if answers.is_late:
             raise Temporary("The time for this mail is over.")
-        is_right = mail.verify(number)
+        if not mail.verify(number):
+            return "fail", "The signature does not match."
+        why = _why_not_enough(mail, tags)
     except Temporary as error:
-        return Signature(domain, selector, "temperror", _shown(error), **about)
+        return "temperror", _shown(error)
     except dkim.ValidationError as error:
-        result = "fail" if "body hash" in str(error) else "permerror"
-        return Signature(domain, selector, result, _shown(error), **about)
+        return "fail" if "body hash" in str(error) else "permerror", _shown(error)
     except Exception as error:  # dkimpy raises much beside its own for what is no signature
-        return Signature(domain, selector, "permerror", _shown(error), **about)
-    if not is_right:
-        return Signature(domain, selector, "fail", "The signature does not match.", **about)
-    return _right(mail, tags, Signature(domain, selector, "pass", **about))
+        return "permerror", _shown(error)
+    return ("policy", why) if why else ("pass", "")
 
 
-def _right(mail: SignedMail, tags: dict[bytes, bytes], signature: Signature) -> Signature:
-    """Of what it says: a signature may be right and cover less than a reader sees. Then its result is `policy` (RFC 8601 2.7.1)."""
-    why = ""
+def _why_not_enough(mail: SignedMail, tags: dict[bytes, bytes]) -> str:
+    """A signature may be right and cover less than a reader sees, or prove nothing."""
     if tags.get(b"a", b"").startswith(b"rsa-sha1"):
-        why = "rsa-sha1 proves nothing any more (RFC 8301)."
-    elif b"l" in tags and int(tags[b"l"]) < len(mail.canonical_body(tags)):
-        why = "It covers the beginning of the body only (l=)."
-    elif doubled := _added(mail, tags):
-        why = f"A second {', '.join(doubled)} field stands beside the one that is signed."
-    result = "policy" if why else "pass"
-    return Signature(
-        signature.domain,
-        signature.selector,
-        result,
-        why,
-        signature.is_aligned,
-        tuple(_unsigned(mail, tags)),
-        signature.signed_at,
-        signature.has_expired,
-    )
+        return "rsa-sha1 proves nothing any more (RFC 8301)."
+    if b"l" in tags and int(tags[b"l"]) < len(mail.canonical_body(tags)):
+        return "It covers the beginning of the body only (l=)."
+    if added := _added(mail, tags):
+        return f"A second {', '.join(added)} field stands beside the one that is signed."
+    return ""
 
 
 def _added(mail: SignedMail, tags: dict[bytes, bytes]) -> list[str]:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from authheaders.dmarc_lookup import DMARCException, answer_to_dict  # type: ignore[import-untyped]
+from authheaders.dmarc_lookup import DMARCException, answer_to_dict
 
 from delivery.inbound.authentication.answers import Answers
 from delivery.inbound.authentication.dkim_check import Signature
-from mailbot.lib.registered_domains import is_aligned, organisational_domain
 from delivery.inbound.authentication.spf_check import SpfVerdict
 from mailbot.lib.dns import NotFound, Temporary
+from mailbot.lib.registered_domains import is_aligned, organisational_domain
 
 POLICIES = ("none", "quarantine", "reject")
 _VERSION = re.compile(r"\s*v\s*=\s*DMARC1\s*(?:;|$)")
@@ -93,7 +93,13 @@ def _policy(tags: dict[str, str], found_at: str, *, is_subdomain: bool) -> Polic
 def check_dmarc(domain: str, policy: Policy, spf: SpfVerdict, signatures: Sequence[Signature]) -> DmarcVerdict:
     """none, pass, fail, temperror (RFC 8601 2.7.1 with RFC 7489 11.2)."""
     by = _vouching(domain, policy, spf, signatures)
-    about = {"domain": domain, "policy": policy.wanted, "found_at": policy.found_at, "by": by, "is_vouched_for": bool(by)}
+    about = {
+        "domain": domain,
+        "policy": policy.wanted,
+        "found_at": policy.found_at,
+        "by": by,
+        "is_vouched_for": bool(by),
+    }
     if not policy.is_known:
         return DmarcVerdict("temperror", "DNS did not say which policy the domain has.", **about)  # type: ignore[arg-type]
     if not policy.found_at:

@@ -1,7 +1,7 @@
 """How long a batch may wait for DNS.
 
-Mail that names domains whose servers are slow could otherwise hold up all mail behind it, as often as somebody sends it. So over time only a
-share of it may be spent with waiting; whoever has used it up waits shortly.
+Mail that names domains whose servers are slow could otherwise hold up all mail behind it, as often as somebody sends it. So only a share
+of the time may be spent with waiting; once it is used up, a batch waits shortly.
 """
 
 import threading

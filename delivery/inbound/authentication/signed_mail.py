@@ -8,8 +8,8 @@ import logging
 import re
 from typing import Any
 
-import dkim  # type: ignore[import-untyped]
-from dkim.canonicalization import (  # type: ignore[import-untyped]
+import dkim
+from dkim.canonicalization import (
     CanonicalizationPolicy,
     InvalidCanonicalizationPolicyError,
 )

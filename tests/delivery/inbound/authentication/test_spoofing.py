@@ -118,7 +118,9 @@ class TestLookAlikes:
         shown = newest(alice, inbox)
         assert shown.thread != sent["thread_id"]
         assert shown.flags == ["thread_suspect"]  # a name of four letters is a slip away from many
-        receive(from_ann(inbox, From=f"ann@{canonical_domain(CYRILLIC_BANK)}", In_Reply_To=sent["message_id_header"]), inbox)
+        receive(
+            from_ann(inbox, From=f"ann@{canonical_domain(CYRILLIC_BANK)}", In_Reply_To=sent["message_id_header"]), inbox
+        )
         assert newest(alice, inbox).flags == ["thread_suspect", "lookalike_domain"]
 
     @pytest.mark.parametrize("domain", ["mail.mailbot.localhost", "mailbot.example", "postbox.example"])
@@ -259,7 +261,9 @@ class TestHonestMail:
         world.domain("mail.bank.example", BANK_SERVER, is_signing=True)
         receive(signed(from_ann(inbox), "mail.bank.example"), inbox)
         assert newest(alice, inbox).auth == ("pass", "pass", "fail")
-        receive(signed(from_ann(inbox), "mail.bank.example"), inbox, peer=BANK_SERVER, envelope="bounce@mail.bank.example")
+        receive(
+            signed(from_ann(inbox), "mail.bank.example"), inbox, peer=BANK_SERVER, envelope="bounce@mail.bank.example"
+        )
         assert newest(alice, inbox).auth == ("pass", "pass", "pass")
 
     def test_a_null_sender_goes_by_helo(self, alice: Caller, inbox: Inbox, world: World) -> None:

@@ -67,7 +67,7 @@ def _arc_agrees(vector: Vector) -> bool:
 def test_arc_sets_are_made_as_the_vectors_say(
     file: str, of: int, alike: int, same: int, record_property: Record
 ) -> None:
-    """By dkimpy: mailbot forwards nothing, so that it seals nothing. It leaves out the comments of what it seals, which changes the seal."""
+    """By dkimpy: mailbot forwards nothing, so it seals nothing. It leaves out the comments of what it seals, which changes the seal."""
     asked = list(vectors("unused_tests.yml" if file == "unused" else f"{file}-tests.yml"))
     made = [(vector, _sealed(vector)) for vector in asked]
     not_alike = [str(vector) for vector, fields in made if not _is_alike(vector, fields)]
