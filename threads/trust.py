@@ -86,10 +86,14 @@ def _similar(own_address: str, content: MailContent, named: Thread | None) -> st
     if not sender or sender in participants:
         return ""
     domain = sender.rpartition("@")[2]
-    known = dict.fromkeys(one.rpartition("@")[2] for one in (own_address, *participants))
+    known = dict.fromkeys([_domain_of(own_address), *map(_domain_of, participants)])
     if domain in known:
         return ""
     return next((other for other in known if other and looks_like(domain, other)), "")
+
+
+def _domain_of(address: str) -> str:
+    return address.rpartition("@")[2]
 
 
 def _names_another(content: MailContent) -> bool:

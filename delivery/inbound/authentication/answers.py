@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
+from functools import lru_cache
 from time import monotonic
 
 from django.conf import settings
@@ -54,6 +55,7 @@ _PRIVATE = tuple(
 )
 
 
+@lru_cache(maxsize=4096)
 def public_peer(peer: str) -> str:
     """The address of a client of which SPF can speak; empty for none, and for one in a network of our own."""
     try:

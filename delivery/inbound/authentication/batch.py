@@ -5,14 +5,14 @@ Never raises: a mail of which nothing can be found out is filed all the same.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import monotonic
 
 from django.conf import settings
 
-from delivery.inbound.authentication.checking import check, needs_dns
+from delivery.inbound.authentication.checking import check, check_without_dns, needs_dns
 from delivery.inbound.authentication.patience import PATIENCE
 from delivery.models import InboundMail
 from threads.authenticity import NOT_CHECKED, Authenticity, Standing
@@ -40,11 +40,11 @@ def authenticate(mails: Sequence[Mail], most: float | None = None) -> list[Authe
     """In the order given. `most`: seconds, beside those of the setting."""
     seconds = min(settings.AUTHENTICATION_SECONDS, most or settings.AUTHENTICATION_SECONDS)
     if not seconds:
-        return [NOT_CHECKED if needs_dns(mail) else _checked(mail, parsed, 0) for mail, parsed in mails]
+        return [NOT_CHECKED if needs_dns(mail) else _at_once(mail, parsed) for mail, parsed in mails]
     asking = [needs_dns(mail) for mail, _ in mails]
     found = _in_threads([mail for mail, asks in zip(mails, asking, strict=True) if asks], seconds)
     return [
-        next(found) if asks else _checked(mail, parsed, 0) for (mail, parsed), asks in zip(mails, asking, strict=True)
+        next(found) if asks else _at_once(mail, parsed) for (mail, parsed), asks in zip(mails, asking, strict=True)
     ]
 
 
@@ -66,9 +66,17 @@ def _pool(_pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AT_ONCE, thread_name_prefix="authentication")
 
 
+def _at_once(mail: InboundMail, parsed: ParsedMail) -> Authenticity:
+    return _guarded(partial(check_without_dns, mail, parsed), mail)
+
+
 def _checked(mail: InboundMail, parsed: ParsedMail, ends_at: float) -> Authenticity:
+    return _guarded(partial(check, mail, parsed, ends_at), mail)
+
+
+def _guarded(check_it: Callable[[], Authenticity], mail: InboundMail) -> Authenticity:
     try:
-        return check(mail, parsed, ends_at)
+        return check_it()
     except Exception:  # a fault of ours must not keep mail from being filed
         log.exception("Mail %s could not be authenticated", mail.pk)
         return NOT_CHECKED

@@ -4,6 +4,7 @@ By SMTP we saw the server that brought it, and check all of it. An ESP saw that 
 one; signatures are checked here where it gives none and the bytes are those that were signed. What this server wrote itself needs no proof.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from threads.mime import ParsedMail
 
 SMTP, SANDBOX = "smtp", "sandbox"
 OLD = 7 * 24 * 3600  # seconds since it was signed; no mail server tries for longer than five days (RFC 5321 4.5.4.1)
-_SIGNED = b"dkim-signature"
+_SIGNED = re.compile(rb"^dkim-signature[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _LOOKED_THROUGH = 512 * 1024  # octets for a signature, which is beyond what is verified
 
 INTERNAL = Authenticity(
@@ -68,20 +69,21 @@ def needs_dns(mail: InboundMail) -> bool:
 
 
 def _is_signed(mail: InboundMail) -> bool:
-    return _SIGNED in bytes(mail.raw[:_LOOKED_THROUGH]).lower()
+    return bool(_SIGNED.search(mail.raw, 0, _LOOKED_THROUGH))
 
 
 def told_of(mail: InboundMail) -> Told:
     return Told.from_json(next((one["told"] for one in mail.recipients if one.get("told")), None))
 
 
+def check_without_dns(mail: InboundMail, parsed: ParsedMail) -> Authenticity:
+    """For those that `needs_dns` says no of."""
+    return INTERNAL if mail.source == SANDBOX else _without_dns(mail, author_of(parsed))
+
+
 def check(mail: InboundMail, parsed: ParsedMail, ends_at: float) -> Authenticity:
     """`ends_at` (time.monotonic): what DNS has not said by then is `temperror`."""
-    if mail.source == SANDBOX:
-        return INTERNAL
     author = author_of(parsed)
-    if not needs_dns(mail):
-        return _without_dns(mail, author)
     answers = Answers(ends_at)
     told = told_of(mail)
     # The policy first: what is asked for the sake of others may use up the time.
@@ -91,7 +93,7 @@ def check(mail: InboundMail, parsed: ParsedMail, ends_at: float) -> Authenticity
     signatures = _signatures(mail, told, author, answers)
     spf = _told_spf(told)
     return _found(
-        "provider" if told != Told() else "signatures", mail, author, policy, spf, signatures, ArcVerdict("none")
+        "provider" if told.spf or told.dkim else "signatures", mail, author, policy, spf, signatures, ArcVerdict("none")
     )
 
 
