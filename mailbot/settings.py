@@ -244,6 +244,8 @@ WARM_UP = [number for number in env.numbers("MAILBOT_WARM_UP", [50, 100, 500, 10
 SUPPRESSION_DAYS_HARD_BOUNCE = env.number("MAILBOT_SUPPRESSION_DAYS_HARD_BOUNCE", 90)
 # Opening links to unsubscribe that are none of ours, by remote address.
 RATE_LIMIT_UNSUBSCRIBE = env.rate("MAILBOT_RATE_LIMIT_UNSUBSCRIBE", "30/minute")
+# Seconds for authenticating a batch of mails that came in, all its look-ups together; 0: nothing is looked up.
+AUTHENTICATION_SECONDS = env.number("MAILBOT_AUTHENTICATION_SECONDS", 5)
 
 # --- Content -----------------------------------------------------------------------------------------------------------
 FOLDER: dict[str, Any] = {

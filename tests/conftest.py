@@ -12,6 +12,7 @@ from django.test import TransactionTestCase
 from inboxes import domain_keys
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
+from tests import agreement
 from tests.cast import Caller
 from tests.dns_zone import PublishedZone
 from tests.emptying import empty_tables
@@ -24,6 +25,10 @@ act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it
 TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ignore[attr-defined]
 
 domain_keys.BITS = 1024  # a key of 2,048 bits takes 0.1 s; the test that wants one says so
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(agreement, "agreement")  # beside the summary above, which has the hook's name
 
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")

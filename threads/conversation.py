@@ -23,12 +23,14 @@ from mailbot.lib.addresses import comparable
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
 from threads.attachments import attachment_rows, keep_all
+from threads.authenticity import NOT_CHECKED, Authenticity, Standing
 from threads.automatic import MAX_VALUE, Sign, flags_of, signs_of
 from threads.events import EventType, News, record_events
 from threads.labels import BLOCKED
 from threads.matching import Decision, KnownMessage, ancestors, decide, number_of_recent
 from threads.models import Attachment, Message, Thread
 from threads.reading import MailContent, is_ours, message_id_digest
+from threads.trust import Trust, judge
 from threads.wakeups import wake_on_commit
 
 REPEAT_WINDOW = timedelta(hours=24)
@@ -50,6 +52,7 @@ class Incoming:
     remote_addr: str = ""
     source: str = "smtp"
     fidelity: str = "exact"  # of the raw mail: see delivery.fidelity
+    authenticity: Authenticity = NOT_CHECKED
 
 
 @dataclass
@@ -132,11 +135,8 @@ def _look_up_repeats(desk: Desk, mails: Sequence[Incoming]) -> None:
 def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
     here = [mail for mail in mails if mail.inbox_id in desk.inboxes]
     wanted = {(mail.inbox_id, message_id_digest(name)) for mail in here for _, name in ancestors(mail.content.parsed)}
-    own = {
-        (mail.inbox_id, message_id_digest(name))
-        for mail in here
-        if (name := mail.content.parsed.message_id) and is_ours(name)
-    }
+    # The same mail once more: our own that came back, or one that is signed (see _signs and _trust).
+    own = {(mail.inbox_id, message_id_digest(name)) for mail in here if (name := _id_to_look_for(mail))}
     desk.known = {inbox_id: {} for inbox_id in desk.inboxes}
     if not wanted | own:
         return
@@ -188,19 +188,27 @@ def _file(desk: Desk, mail: Incoming) -> None:
     if first := desk.by_raw.get(same):
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
-    decision = decide(mail.content.parsed, desk.known[inbox.pk], desk.threads, inbox.address)
+    standing = mail.authenticity.standing
+    decision = decide(mail.content.parsed, desk.known[inbox.pk], desk.threads, inbox.address, standing)
     signs = _signs(inbox, mail, desk.known[inbox.pk])
-    message = _incoming_message(inbox, mail, decision, verdict, signs)
+    message = _incoming_message(inbox, mail, decision, verdict, _trust(desk, inbox, mail, decision), signs)
     about: dict[str, Any] = {"from": message.from_address, "subject": message.subject}
     if verdict.is_blocked:
         _set_aside(desk, inbox, message, decision)
         told = (EventType.MESSAGE_REJECTED, Act.MESSAGE_REJECTED, about | {"list": verdict.explained()})
     else:
         _enter_thread(desk, inbox, message, decision, mail.content.participants)
+        if standing is Standing.VERIFIED:
+            _note_verified(desk.threads[message.thread_id], message)
         told = (EventType.MESSAGE_RECEIVED, Act.MESSAGE_RECEIVED, about)
     desk.by_raw[same] = message.pk
     _note(desk, message, *told, mail.remote_addr or None)
     desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
+
+
+def _id_to_look_for(mail: Incoming) -> str:
+    name = mail.content.parsed.message_id
+    return name if is_ours(name) or mail.authenticity.dkim == "pass" else ""
 
 
 def _signs(inbox: Inbox, mail: Incoming, known: Mapping[str, KnownMessage]) -> list[Sign]:
@@ -217,10 +225,29 @@ def _signs(inbox: Inbox, mail: Incoming, known: Mapping[str, KnownMessage]) -> l
     return signs
 
 
+def _trust(desk: Desk, inbox: Inbox, mail: Incoming, decision: Decision) -> Trust:
+    named = desk.threads.get(decision.thread_id or decision.suspect_thread)
+    same = desk.known[inbox.pk].get(message_id_digest(mail.content.parsed.message_id))
+    is_replay = mail.authenticity.dkim == "pass" and same is not None and not same.outbound
+    return judge(inbox.address, mail.content, mail.authenticity, decision, named, is_replay=is_replay)
+
+
+def _note_verified(thread: Thread, message: Message) -> None:
+    """Its sender takes part by now; _enter_thread has set the thread down to be written."""
+    sender, before = comparable(message.from_address), thread.verified_senders or []
+    if sender not in before:
+        thread.verified_senders = [*before, sender][-MAX_PARTICIPANTS:]
+
+
 def _incoming_message(
-    inbox: Inbox, mail: Incoming, decision: Decision, verdict: Verdict, signs: Sequence[Sign]
+    inbox: Inbox, mail: Incoming, decision: Decision, verdict: Verdict, trust: Trust, signs: Sequence[Sign]
 ) -> Message:
-    checks = {"envelope_sender": mail.envelope_sender, "degraded": mail.content.parsed.degraded}
+    checks = {
+        "envelope_sender": mail.envelope_sender,
+        "degraded": mail.content.parsed.degraded,
+        "authentication": mail.authenticity.explained(),
+        "trust": trust.explained(),
+    }
     lists = {"list": verdict.explained()} if verdict.is_decided else {}
     told = {"automatic": [sign.explained() for sign in signs]} if signs else {}
     return new_row(
@@ -231,7 +258,8 @@ def _incoming_message(
         direction=Message.Direction.INBOUND,
         status=Message.Status.REJECTED if verdict.is_blocked else Message.Status.RECEIVED,
         labels=[BLOCKED] if verdict.is_blocked else [],
-        flags=[*mail.content.flags(), *(["thread_suspect"] if decision.is_suspect else []), *flags_of(signs)],
+        flags=[*mail.content.flags(), *trust.flags, *flags_of(signs)],
+        auth={**mail.authenticity.verdicts(), "score": trust.score},
         recipient_tag=mail.tag,
         explanation={
             "thread": decision.explained(),
@@ -319,7 +347,7 @@ def _write(desk: Desk) -> None:
     created = {thread.pk for thread in desk.new_threads}
     bulk_insert(desk.new_threads)
     changed = [thread for thread in desk.changed_threads.values() if thread.pk not in created]
-    bulk_set(changed, "message_count", "last_message_at", "preview", "participants")
+    bulk_set(changed, "message_count", "last_message_at", "preview", "participants", "verified_senders")
     bulk_insert(desk.messages)
     bulk_insert(desk.attachments)
     for message_id, times in desk.repeats.items():

@@ -2,7 +2,8 @@
 
 RFC 5322 3.6.4: In-Reply-To names the parent, References the line of ancestors. The subject alone never joins two mails: strangers
 write "Invoice" too. A known id alone is not enough either: whoever has seen one could push a mail into a conversation that he
-takes no part in, so the sender must be one of its participants.
+takes no part in, so the sender must be one of its participants. And a participant's address is easily written into From: mail of which his
+domain says that it is not his, and mail that nobody vouches for where his mail was vouched for before, stays outside.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailbot.lib.addresses import comparable
+from threads.authenticity import Standing
 from threads.mime import ParsedMail
 from threads.models import Thread
 from threads.reading import message_id_digest
@@ -61,6 +63,14 @@ REASONS = {
         "It names a message of this inbox, but its sender takes no part in that thread: it begins a thread of its own,"
         " flagged thread_suspect."
     ),
+    "sender_fails_dmarc": (
+        "It names a message of this inbox and comes under the address of a participant, but his domain does not vouch for it (DMARC fail):"
+        " it begins a thread of its own, flagged thread_suspect."
+    ),
+    "sender_no_longer_verified": (
+        "It names a message of this inbox and comes under the address of a participant whose mail in that thread was authenticated,"
+        " and this one is not: it begins a thread of its own, flagged thread_suspect."
+    ),
     "composed": "It was written here as a new mail.",
     "reply_by_api": "It was written here as a reply to a message of this thread.",
 }
@@ -83,7 +93,11 @@ def number_of_recent(parsed: ParsedMail, known: Mapping[str, KnownMessage]) -> i
 
 
 def decide(
-    parsed: ParsedMail, known: Mapping[str, KnownMessage], threads: Mapping[str, Thread], own_address: str
+    parsed: ParsedMail,
+    known: Mapping[str, KnownMessage],
+    threads: Mapping[str, Thread],
+    own_address: str,
+    standing: Standing = Standing.UNVERIFIED,
 ) -> Decision:
     """`known`: this inbox's messages by the digest of their Message-ID. `threads`: theirs, by id.
 
@@ -95,7 +109,20 @@ def decide(
     for header, name in named:
         if parent := known.get(message_id_digest(name)):
             sender = comparable(parsed.sender.address)
-            if sender != own_address and sender in threads[parent.thread_id].participants:
-                return Decision(parent.thread_id, "reply", header, name, parent.id)
-            return Decision(None, "sender_takes_no_part", header, name, parent.id, suspect_thread=parent.thread_id)
+            if why_not := _why_not(sender, threads[parent.thread_id], own_address, standing):
+                return Decision(None, why_not, header, name, parent.id, suspect_thread=parent.thread_id)
+            return Decision(parent.thread_id, "reply", header, name, parent.id)
     return Decision(None, "unknown_ancestors")
+
+
+def _why_not(sender: str, thread: Thread, own_address: str, standing: Standing) -> str:
+    """Why mail in this name does not get into the thread; empty if it does.
+
+    That DNS does not answer keeps nobody out: a failure would tear all conversations apart.
+    """
+    if sender == own_address or sender not in thread.participants:
+        return "sender_takes_no_part"
+    if standing in (Standing.FORGED, Standing.DISPUTED):
+        return "sender_fails_dmarc"
+    was_verified = sender in (thread.verified_senders or ())
+    return "sender_no_longer_verified" if was_verified and standing is Standing.UNVERIFIED else ""

@@ -69,6 +69,7 @@ def _mail(
         subject=next((value for name, value in decoded if name.lower() == "subject"), ""),
         sent_at=sent_at(first.get("date", "")),
         sender=next(iter(mailboxes["from"]), NOBODY),
+        authors=mailboxes["from"],
         to=mailboxes["to"],
         cc=mailboxes["cc"],
         bcc=mailboxes["bcc"],

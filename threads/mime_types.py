@@ -39,7 +39,7 @@ class ParsedMail:
     """A mail as a reader would see it. No text in it holds NUL or a lone surrogate, no header a line break.
 
     Message-IDs keep their angle brackets ("<x@y>"); `message_id` is "" when missing or unreadable. `sent_at` is aware
-    and UTC, None when unreadable. `sender` is the first of From. `headers` are the decoded header fields in order.
+    and UTC, None when unreadable. `sender` is the first of From, `authors` all of it. `headers` are the decoded header fields in order.
     `degraded` is "" or one line for a user: what could not be read. `flags` names the same for programs.
     """
 
@@ -49,6 +49,7 @@ class ParsedMail:
     subject: str = ""
     sent_at: datetime | None = None
     sender: Address = Address("", "")
+    authors: tuple[Address, ...] = ()
     to: tuple[Address, ...] = ()
     cc: tuple[Address, ...] = ()
     bcc: tuple[Address, ...] = ()

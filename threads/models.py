@@ -52,6 +52,10 @@ class Thread(models.Model):
     claimed_at = models.DateTimeField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     lease_token = models.PositiveBigIntegerField(null=True, editable=False, help_text="grows with each new owner")
+    # Nullable like these. Mail in their name that nobody vouches for does not get in (threads.matching).
+    verified_senders = JSONColumn(
+        null=True, editable=False, help_text="participants whose mail in this thread was authenticated"
+    )
 
     objects = TenantManager()
 
@@ -135,6 +139,10 @@ class Message(models.Model):
     attachment_count = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True, blank=True, help_text="the Date header")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Lists show it, and do without the explanation, which has the details.
+    auth = JSONColumn(
+        null=True, editable=False, help_text="{spf, dkim, dmarc, score}: of who sent it; null for what was written here"
+    )
 
     objects = TenantManager()
 

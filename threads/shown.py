@@ -22,7 +22,7 @@ MESSAGE = columns_of(
     Message, without=("explanation", "message_id_digest", "final_id_digest", "raw_sha256", "source_id")
 )
 ATTACHMENT = columns_of(Attachment, without=("storage_name",))
-EVENT, THREAD = columns_of(Event), columns_of(Thread)
+EVENT, THREAD = columns_of(Event), columns_of(Thread, without=("verified_senders",))
 
 
 def read_messages(messages: QuerySet[Message]) -> list[Message]:

@@ -13,6 +13,7 @@ from django.conf import settings
 from delivery.esps import sns
 from delivery.esps.base import TIMEOUT, Arrived, Esp, Field, Hook, MessageId, NotForUs
 from delivery.esps.calls import json_of
+from delivery.esps.told import POLICIES, Told, domain_of, word
 from delivery.fidelity import Fidelity
 from delivery.outbound.outcomes import Outcome, Result
 from mailbot.lib.safe_fetch import FetchFailed
@@ -126,16 +127,17 @@ class AmazonSES(Esp):
             raise NotForUs("This topic is for mail that comes in; publish events of sending to the other one.")
         mail, receipt = event["mail"], event["receipt"]
         about = (str(mail["messageId"]), str(mail.get("source") or ""), tuple(receipt.get("recipients") or ()))
+        told_by = _told(receipt, about[1])
         action = receipt.get("action", {})
         if action.get("type") == "S3":
-            reference = {"bucket": action["bucketName"], "object": action["objectKey"], "about": list(about)}
-            return [Arrived(*about, None, reference=reference)]
+            where = {"bucket": action["bucketName"], "object": action["objectKey"]}
+            return [Arrived(*about, None, reference={**where, "about": list(about), "told": told_by.as_json()})]
         content = event.get("content")
         if content is None:
             raise NotForUs("Let the receipt rule deliver to S3, or publish to SNS with the content, encoded as Base64.")
         if action.get("encoding") == "BASE64":
-            return [Arrived(*about, base64.b64decode(content))]
-        return [Arrived(*about, content.encode(), Fidelity.DECODED)]
+            return [Arrived(*about, base64.b64decode(content), told=told_by)]
+        return [Arrived(*about, content.encode(), Fidelity.DECODED, told=told_by)]
 
     @classmethod
     def fetch(cls, credentials: Mapping[str, str], reference: Mapping[str, Any]) -> Arrived:
@@ -158,4 +160,19 @@ class AmazonSES(Esp):
         if len(raw) > settings.SMTP_MAX_SIZE:
             raise FetchFailed(f"{reference['object']} is larger than a mail may be.")
         key, sender, recipients = reference["about"]
-        return Arrived(key, sender, tuple(recipients), raw)
+        return Arrived(key, sender, tuple(recipients), raw, told=Told.from_json(reference.get("told")))
+
+
+# Its words for verdicts; GRAY: it found nothing to decide by.
+_VERDICTS = {"PASS": "pass", "FAIL": "fail", "GRAY": "none", "PROCESSING_FAILED": "temperror"}
+
+
+def _told(receipt: Mapping[str, Any], sender: str) -> Told:
+    """https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html: dmarcPolicy is there where DMARC fails."""
+    spf, dkim, dmarc = (_verdict(receipt.get(f"{name}Verdict")) for name in ("spf", "dkim", "dmarc"))
+    policy = word(receipt.get("dmarcPolicy"), POLICIES)
+    return Told(spf=spf, spf_domain=domain_of(sender), dkim=dkim, dmarc=dmarc, policy=policy)
+
+
+def _verdict(told: Any) -> str:
+    return _VERDICTS.get(str(told.get("status")) if isinstance(told, Mapping) else "", "")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused  # type: ignore[import-untyped]
 from django.utils.module_loading import import_string
 
+from delivery.esps.told import NOTHING, Told
 from delivery.fidelity import Fidelity
 from delivery.outbound.outcomes import Outcome, Result
 from mailbot.lib.public_hosts import host_of
@@ -49,7 +50,7 @@ class Hook(StrEnum):
 class Arrived:
     """A mail that an ESP took in for us. `raw` None: it is still at the ESP, and `Esp.fetch` gets it by `reference`.
 
-    `key` is the ESP's id of it, the same each time it calls; empty: it has none.
+    `key` is the ESP's id of it, the same each time it calls; empty: it has none. `told`: what it found out about the sender.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Arrived:
     raw: bytes | None
     fidelity: Fidelity = Fidelity.EXACT
     reference: Mapping[str, Any] = field(default_factory=dict)
+    told: Told = NOTHING
 
 
 class NotForUs(ValueError):

@@ -1,10 +1,11 @@
 """MailerSend. Source: https://developers.mailersend.com/api/v1/email.html"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
 from delivery.esps.calls import json_of
+from delivery.esps.told import Told, domain_of
 from delivery.fidelity import Fidelity
 
 
@@ -41,4 +42,16 @@ class MailerSend(Esp):
         data = told["data"]
         recipients = tuple(one["email"] for one in data["recipients"]["rcptTo"])
         sender = str((data.get("sender") or {}).get("email", ""))
-        return [Arrived(str(data["id"]), sender, recipients, str(data["raw"]).encode(), Fidelity.DECODED)]
+        raw = str(data["raw"]).encode()
+        return [Arrived(str(data["id"]), sender, recipients, raw, Fidelity.DECODED, told=_told(data, sender))]
+
+
+# The qualifiers of RFC 7208 4.6.2.
+_SPF = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
+
+
+def _told(data: Mapping[str, Any], sender: str) -> Told:
+    """`spf_check.code` is a qualifier; `dkim_check` says whether there is a right signature, not whose it is."""
+    spf = data.get("spf_check") or {}
+    dkim = {"True": "pass", "False": "fail"}.get(str(data.get("dkim_check")), "")
+    return Told(spf=_SPF.get(str(spf.get("code")), ""), spf_domain=domain_of(sender), dkim=dkim)

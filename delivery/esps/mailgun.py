@@ -3,13 +3,16 @@
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import takewhile
 from typing import Any
 
 from anymail.exceptions import AnymailWebhookValidationFailure  # type: ignore[import-untyped]
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId, Tracks
 from delivery.esps.calls import form_of, is_json, json_of, rebuilt, text_of
+from delivery.esps.told import SPF, Told, domain_of, word
 from delivery.fidelity import Fidelity
+from threads.mime import parse_mail
 
 SIGNED_FOR = timedelta(hours=12)
 
@@ -74,5 +77,13 @@ class Mailgun(Esp):
                 recipients=tuple(text_of(request, "recipient").split(",")),
                 raw=raw or rebuilt(view.parse_events(request)[0].message),
                 fidelity=Fidelity.EXACT if raw else Fidelity.REBUILT,
+                told=_told(raw, text_of(request, "sender")),
             )
         ]
+
+
+def _told(raw: bytes, sender: str) -> Told:
+    """With its spam filter on, Mailgun writes X-Mailgun-Spf; a sender could do so too, but only below the first Received field."""
+    above = takewhile(lambda field: field[0].lower() != "received", parse_mail(raw).headers)
+    spf = next((value for name, value in above if name.lower() == "x-mailgun-spf"), "")
+    return Told(spf=word(spf, SPF), spf_domain=domain_of(sender))

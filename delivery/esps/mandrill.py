@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
+from delivery.esps.told import SPF, Told, word
 from delivery.fidelity import Fidelity
 
 
@@ -40,6 +41,20 @@ class Mandrill(Esp):
         if any(item.get("event") != "inbound" for item in told):
             raise NotForUs("This address is for inbound mail; enter the one for tracking for the other events.")
         return [
-            Arrived("", "", (str(item["msg"]["email"]),), item["msg"]["raw_msg"].encode(), Fidelity.DECODED)
+            Arrived(
+                "",
+                "",
+                (str(item["msg"]["email"]),),
+                item["msg"]["raw_msg"].encode(),
+                Fidelity.DECODED,
+                told=_told(item["msg"]),
+            )
             for item in told
         ]
+
+
+def _told(message: Mapping[str, Any]) -> Told:
+    """Whether there is a right signature, not whose it is; and not for which sender SPF was asked."""
+    spf, dkim = message.get("spf") or {}, message.get("dkim") or {}
+    signed = "pass" if dkim.get("valid") else "fail"
+    return Told(spf=word(spf.get("result"), SPF), dkim=signed if dkim.get("signed") else "none" if dkim else "")

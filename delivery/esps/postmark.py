@@ -5,6 +5,7 @@ from typing import Any
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, MessageId, Tracks
 from delivery.esps.calls import asked_json, json_of, rebuilt
+from delivery.esps.told import NOTHING, Told, from_received_spf
 from delivery.fidelity import Fidelity
 
 
@@ -54,6 +55,7 @@ class Postmark(Esp):
                 recipients=(str(told["OriginalRecipient"]),),
                 raw=raw or rebuilt(message),
                 fidelity=Fidelity.DECODED if raw else Fidelity.REBUILT,
+                told=_told(told.get("Headers")),
             )
         ]
 
@@ -64,3 +66,9 @@ class Postmark(Esp):
         url = f"{base.rstrip('/')}/messages/outbound?count=1&offset=0&metadata_mailbot_id={mail_id}"
         found = asked_json(url, {"X-Postmark-Server-Token": credentials["server_token"]}).get("Messages") or [{}]
         return str(found[0].get("MessageID") or "") or None
+
+
+def _told(headers: Any) -> Told:
+    """It puts Received-SPF above all that the sender wrote; of signatures it tells nothing."""
+    named = ((str(one.get("Name")).lower(), str(one.get("Value"))) for one in headers or ())
+    return next((from_received_spf(value) for name, value in named if name == "received-spf"), NOTHING)

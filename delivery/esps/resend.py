@@ -9,7 +9,9 @@ from anymail.inbound import AnymailInboundMessage  # type: ignore[import-untyped
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs
 from delivery.esps.calls import Files, asked_json, downloaded, json_of, rebuilt
+from delivery.esps.told import from_authentication_results
 from delivery.fidelity import Fidelity
+from threads.mime import parse_mail
 
 
 class KeyedPayload(ResendPayload):  # type: ignore[misc]
@@ -81,7 +83,8 @@ class Resend(Esp):
         download = (data.get("raw") or {}).get("download_url")
         raw = downloaded(download) if download else _put_together(data)
         fidelity = Fidelity.EXACT if download else Fidelity.REBUILT
-        return Arrived(reference["email_id"], str(data.get("from", "")), recipients, raw, fidelity)
+        told = from_authentication_results(parse_mail(raw).headers, "amazonses.com")  # which takes its mail in
+        return Arrived(reference["email_id"], str(data.get("from", "")), recipients, raw, fidelity, told=told)
 
 
 def _put_together(data: Mapping[str, Any]) -> bytes:

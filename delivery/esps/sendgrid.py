@@ -1,11 +1,13 @@
 """SendGrid. Source: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send"""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from delivery.esps.base import Arrived, Esp, Field, Hook, NotForUs, Tracks
-from delivery.esps.calls import form_of, rebuilt
+from delivery.esps.calls import form_of, rebuilt, text_of
+from delivery.esps.told import DKIM, SPF, Told, domain_of, word
 from delivery.fidelity import Fidelity
 
 
@@ -52,5 +54,17 @@ class SendGrid(Esp):
                 recipients=tuple(envelope.get("to") or ()),
                 raw=raw or rebuilt(view.parse_events(request)[0].message),
                 fidelity=Fidelity.DECODED if raw else Fidelity.REBUILT,
+                told=_told(text_of(request, "SPF"), text_of(request, "dkim"), str(envelope.get("from") or "")),
             )
         ]
+
+
+_SIGNATURE = re.compile(r"@([A-Za-z0-9._-]{1,255})\s*:\s*([a-z]+)")
+
+
+def _told(spf: str, dkim: str, sender: str) -> Told:
+    """`SPF` is a word; `dkim` is `none`, or `{@example.com : pass, @example.net : fail}`."""
+    signatures = _SIGNATURE.findall(dkim[:8000])
+    right = tuple(domain.lower() for domain, result in signatures if result == "pass")
+    others = word(signatures[0][1] if signatures else dkim, DKIM)
+    return Told(word(spf, SPF), domain_of(sender), "pass" if right else others, right)

@@ -192,7 +192,7 @@ def _store_mails(provider: Provider, mails: Sequence[Arrived]) -> int:
         for address, inbox in found:
             is_full = is_full or inbox.is_full
             if not inbox.is_full:
-                recipient = InboundRecipient(address.address, address.tag, inbox.inbox_id)
+                recipient = InboundRecipient(address.address, address.tag, inbox.inbox_id, _plain(mail.told.as_json()))
                 received.append(_received(provider, mail, recipient))
     _store_events(unrouted)
     if received and Outcome.UNSTORABLE in store_inbound_mail(received):

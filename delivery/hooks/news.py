@@ -214,12 +214,12 @@ def _move(news: Sequence[Heard]) -> None:
     if told:
         moves = Moves(each.mail for each in told)
         for event, mail in told:
-            if report := _report(event, moves.recipients_of(mail)):
+            if report := _report(event, mail, moves.recipients_of(mail)):
                 moves.apply(mail, report)
         moves.write()
 
 
-def _report(event: ProviderEvent, known: Sequence[Recipient]) -> Report | None:
+def _report(event: ProviderEvent, mail: OutboundMail, known: Sequence[Recipient]) -> Report | None:
     meaning = MEANINGS.get(event.type, UNKNOWN)
     assert meaning.event
     recipients = {recipient.address.lower(): recipient for recipient in known}

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from audit.record import Act, Entry, record, record_many
 from delivery.claims import new_token
+from delivery.inbound.authentication.batch import authenticate
 from delivery.inbound.claim import LEASE, claim_batch
 from delivery.inbound.lanes import release_lanes
 from delivery.inbound.receive import PROCESS_TASK
@@ -33,6 +34,7 @@ from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
 from mailbot.lib.transactions import quick_commit
+from threads.authenticity import Authenticity
 from threads.conversation import Incoming, file_incoming
 from threads.reading import MailContent, read_mail
 
@@ -41,6 +43,7 @@ log = logging.getLogger(__name__)
 BATCH = 100
 # Seconds. What a batch has left by then goes back, so that its lease is not lost.
 READS_FOR = LEASE.total_seconds() / 3
+AUTHENTICATES_FOR = LEASE.total_seconds() / 5
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = tuple(timedelta(seconds=pause) for pause in settings.INBOUND_RETRY_AFTER)
 # How often a mail is claimed that can be read: who took it may have been killed for reasons of others, but not for ever.
@@ -114,8 +117,15 @@ def _file(mails: Sequence[InboundMail]) -> None:
     read = _read(mails)
     _give_back(mails[len(read) :])
     taken = [mail for mail, _ in read]
+    known = authenticate([(mail, content.parsed) for mail, content in read], AUTHENTICATES_FOR)
     with transaction.atomic():
-        messages = file_incoming([incoming for mail, content in read for incoming in _incoming(mail, content)])
+        messages = file_incoming(
+            [
+                incoming
+                for (mail, content), authenticity in zip(read, known, strict=True)
+                for incoming in _incoming(mail, content, authenticity)
+            ]
+        )
         unsubscribe_by_mail(messages)
         failpoint("inbound.filed")
         _finish(taken)
@@ -161,7 +171,7 @@ def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:
     )
 
 
-def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
+def _incoming(mail: InboundMail, content: MailContent, authenticity: Authenticity) -> list[Incoming]:
     """One for each inbox that is addressed, however many of its spellings stood in RCPT."""
     tags = {recipient["inbox_id"]: recipient.get("tag", "") for recipient in reversed(mail.recipients)}
     return [
@@ -176,6 +186,7 @@ def _incoming(mail: InboundMail, content: MailContent) -> list[Incoming]:
             remote_addr=_address(mail.remote_addr),
             source=mail.source,
             fidelity=mail.fidelity,
+            authenticity=authenticity,
         )
         for inbox_id, tag in reversed(tags.items())
     ]

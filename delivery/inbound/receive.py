@@ -8,10 +8,11 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
@@ -53,11 +54,13 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InboundRecipient:
-    """An inbox that the mail is addressed to: the canonical address without its tag, the tag, and where that led."""
+    """An inbox that the mail is addressed to: the canonical address without its tag, the tag, and where that led. `told`: what the ESP
+    that took it in says of its sender (delivery.esps.told)."""
 
     address: str
     tag: str
     inbox_id: str
+    told: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,7 @@ def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
         source=mail.source,
         dedupe_key=_dedupe_key(mail.dedupe_key) or row_id,
         envelope_sender=storable(mail.envelope_sender),
-        recipients=[
-            {"address": storable(recipient.address), "tag": storable(recipient.tag), "inbox_id": recipient.inbox_id}
-            for recipient in recipients
-        ],
+        recipients=[_as_json(recipient) for recipient in recipients],
         remote_addr=storable(mail.remote_addr)[:45],
         helo=storable(mail.helo)[:255],
         tls=mail.tls,
@@ -161,6 +161,11 @@ def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
         lane=lane_of(recipients[0].inbox_id),
         received_at=mail.received_at,
     )
+
+
+def _as_json(recipient: InboundRecipient) -> dict[str, Any]:
+    to = {"address": storable(recipient.address), "tag": storable(recipient.tag), "inbox_id": recipient.inbox_id}
+    return {**to, "told": dict(recipient.told)} if recipient.told else to
 
 
 def _dedupe_key(key: str) -> str:

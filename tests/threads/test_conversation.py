@@ -115,7 +115,7 @@ class TestIsolation:
         sent = alice.send(inbox, to="customer@example.com", cc=["Boss <boss@example.com>"])
         deliver(mail(From="BOSS+x@Example.com", In_Reply_To=sent["message_id_header"]), inbox)
         assert alice.messages(inbox)[0]["thread_id"] == sent["thread_id"]
-        assert flags_of_newest(alice, inbox) == []
+        assert flags_of_newest(alice, inbox) == ["sender_unverified"]
 
     def test_it_prefers_what_was_sent_over_a_copy_of_its_id(self, alice: Caller) -> None:
         inbox = alice.create_inbox()

@@ -148,11 +148,12 @@ class MessageSerializer(RowSerializer[Message]):
         return [{"name": name, "value": value} for name, value in message.headers]
 
     def get_auth(self, message: Message) -> AuthResults:
-        """Null until inbound mail is authenticated."""
-        return {"spf": None, "dkim": None, "dmarc": None}
+        """Null for mail that was written here."""
+        found = message.auth or {}
+        return {"spf": found.get("spf"), "dkim": found.get("dkim"), "dmarc": found.get("dmarc")}
 
     def get_trust(self, message: Message) -> Trust:
-        return {"score": None, "flags": message.flags}
+        return {"score": (message.auth or {}).get("score"), "flags": message.flags}
 
 
 def bare(addresses: list[dict[str, str]]) -> list[str]:
