@@ -17,7 +17,7 @@ from delivery.outbound.breaker import Standings
 from delivery.outbound.outcomes import Report
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
-from inboxes.models import Mode, SendingDomain, WarmUpDay
+from inboxes.models import Inbox, Mode, SendingDomain, WarmUpDay
 from inboxes.sending_domains import begin_warm_up, set_warm_up
 from mailbot.lib.clock import database_now
 from threads.events import EventType
@@ -56,10 +56,11 @@ def limit_on(domain: SendingDomain, day: date) -> int | None:
 @transaction.atomic
 def _has_place(mail: OutboundMail) -> bool:
     """Takes one. Whether it is today's; otherwise the mail waits."""
-    # Its own row first, as everybody does who locks both, and while our lease is the current one.
+    # Its own row, while our lease is the current one, then its inbox, then the domain: in this order, as everybody does.
     ours = OutboundMail.objects.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token)
     if not ours.select_for_update(no_key=True).values_list("pk").first():
         return False
+    Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
     today = timezone.now().date()
     begin_warm_up(mail.account_id, mail.inbox.domain)
     rows = SendingDomain.objects.select_for_update(no_key=True)

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from delivery.models import Heartbeat, OutboundMail
 from delivery.tasks import beat_heart
+from inboxes.models import Inbox
 from mailbot.lib.clock import database_now
 from tests.cast import Caller, run_workers
 from tests.mailing import deliver, mail, store
@@ -172,6 +173,12 @@ class TestQueues:
         text = scrape()
         assert number("mailbot_outbound_mails", text, state="preparing") == 1
         assert number("mailbot_preparing_oldest_seconds", text) > 0
+
+    def test_it_shows_what_breakers_stopped(self, alice: Caller) -> None:
+        test, live = alice.create_inbox(), alice.with_key(mode="live").create_inbox()
+        Inbox.objects.filter(pk__in=[test.pk, live.pk]).update(status="tripped")
+        text = scrape()
+        assert [number("mailbot_tripped", text, what=what) for what in ("inbox", "domain", "provider")] == [1, 0, 0]
 
     def test_it_shows_zeros_when_nothing_waits(self) -> None:
         text = scrape()

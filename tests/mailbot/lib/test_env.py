@@ -1,11 +1,12 @@
 """Reading the environment"""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from mailbot.lib.env import kept_secret, numbers, rate
+from mailbot.lib.env import kept_secret, numbers, percent, rate
 
 
 class TestKeptSecret:
@@ -30,6 +31,15 @@ class TestNumbers:
 
 
 class TestRate:
+    def test_it_reads_a_percentage_or_that_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert percent("PERCENT", "0.1") == Decimal("0.1")
+        monkeypatch.setenv("PERCENT", "off")
+        assert percent("PERCENT", "5") is None
+        for wrong in ("101", "-1", "0.0", "5 %", "nan", "1e1"):
+            monkeypatch.setenv("PERCENT", wrong)
+            with pytest.raises(ImproperlyConfigured):
+                percent("PERCENT", "5")
+
     def test_it_reads_a_rate_or_that_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert str(rate("MAILBOT_NO_SUCH_VARIABLE", "600/minute")) == "600/minute"
         for value, read in (("5/Second", "5/second"), ("off", "None"), ("0", "None"), ("", "600/minute")):

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inboxes", "0010_provider_calls")]
+    dependencies = [("inboxes", "0015_list_unsubscribe")]
 
     operations = [
         migrations.AddField(

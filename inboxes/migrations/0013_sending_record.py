@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0010_provider_calls"),
+        ("inboxes", "0012_domain_account_keys"),
     ]
 
     operations = [

@@ -18,7 +18,7 @@ def carry_the_tenant(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("delivery", "0012_again_before"),
+        ("delivery", "0015_suppression_account_key"),
         ("inboxes", "0010_provider_calls"),
     ]
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("threads", "0007_final_ids"),
+        ("threads", "0008_events_of_accounts"),
     ]
 
     operations = [

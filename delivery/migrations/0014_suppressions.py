@@ -7,8 +7,8 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("delivery", "0012_again_before"),
-        ("inboxes", "0011_list_unsubscribe"),
+        ("delivery", "0013_recipient_counted"),
+        ("inboxes", "0015_list_unsubscribe"),
     ]
 
     operations = [

@@ -34,6 +34,6 @@ def single_keys(cursor, table, column):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inboxes", "0011_sending_record")]
+    dependencies = [("inboxes", "0013_sending_record")]
 
     operations = [migrations.RunPython(carry_the_tenant, migrations.RunPython.noop)]

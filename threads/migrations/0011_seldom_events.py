@@ -24,7 +24,7 @@ def build_indexes(apps, schema_editor):
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("threads", "0008_event_counts")]
+    dependencies = [("threads", "0010_event_counts")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

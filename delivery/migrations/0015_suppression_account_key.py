@@ -20,6 +20,6 @@ def carry_the_tenant(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("delivery", "0013_suppressions")]
+    dependencies = [("delivery", "0014_suppressions")]
 
     operations = [migrations.RunPython(carry_the_tenant, migrations.RunPython.noop)]

@@ -18,8 +18,8 @@ def carry_the_tenant(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0011_tracking"),
-        ("threads", "0007_final_ids"),
+        ("inboxes", "0016_tracking"),
+        ("threads", "0009_sender_verdicts"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0010_provider_calls"),
+        ("inboxes", "0014_sending_record_keys"),
     ]
 
     operations = [
