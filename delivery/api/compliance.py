@@ -86,6 +86,6 @@ class ReadinessView(InboxScopedView):
 
     @described("Check an inbox", answer=ReadinessSerializer, name="check_inbox")
     def get(self, request: Request, inbox_id: str) -> Response:
-        """What its domain publishes, who carries its mail, how it did so far and what it sends: a score, and for each check a reason and what
-        mends it. `blocked_reasons` says why a send would be refused or wait now."""
+        """What its domain publishes, who carries its mail, how it did so far and what it sends: a score, and for each check a reason and a
+        fix. `blocked_reasons` says why a send would be refused or wait now."""
         return data(represent(check_inbox(self.get_inbox(inbox_id))))

@@ -23,7 +23,7 @@ ASK_AGAIN = "Ask again in a minute; if it stays, look whether the domain's name 
 
 
 def check_records(domain: str, selectors: Collection[str], within: float) -> list[Check]:
-    """spf, dkim, dmarc and mx of a canonical domain. `selectors`: of the DKIM keys that its mail is signed with, none: nobody knows them."""
+    """spf, dkim, dmarc and mx of a canonical domain. `selectors`: of the DKIM keys that sign its mail; none: nobody knows them."""
     ends_at = monotonic() + within
     keys = [Question(f"{selector}._domainkey.{domain}", "TXT") for selector in selectors]
     policies = [Question(f"_dmarc.{name}", "TXT") for name in _upwards(domain)]

@@ -12,9 +12,9 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from delivery import tasks
 from delivery.models import Suppression
+from delivery.outbound.bounce_kind import is_hard
 from delivery.outbound.outcomes import Report
 from delivery.suppression import Target, Wanted, suppress, suppress_many
-from delivery.suppression_reports import is_hard
 from inboxes.models import Account, Inbox
 from mailbot.lib.scope import EVERYBODY, acting_within
 from tests.cast import Caller

@@ -177,10 +177,10 @@ class TestTrouble:
     ) -> None:
         whole = news._report
 
-        def trip(event: ProviderEvent, known: Any) -> Any:
+        def trip(event: ProviderEvent, mail: OutboundMail, known: Any) -> Any:
             if event.type == "bounced":
                 raise RuntimeError("nobody thought of it")
-            return whole(event, known)
+            return whole(event, mail, known)
 
         monkeypatch.setattr(news, "_report", trip)
         postmark.tell("bounced")

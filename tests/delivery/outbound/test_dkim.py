@@ -4,7 +4,7 @@
 
 from typing import Any
 
-import dkim  # type: ignore[import-untyped]
+import dkim
 import pytest
 
 from delivery.models import OutboundMail
