@@ -14,6 +14,7 @@ from audit.actors import current as current_context
 from delivery.models import OutboundMail, Recipient
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
+from delivery.outbound.return_addresses import reply_to, return_path
 from delivery.outbound.states import State
 from inboxes.models import Account, Inbox, Provider
 from inboxes.usage import midnight_after, recipients_of_account
@@ -127,7 +128,7 @@ def queue_mail(
             inbox=inbox,
             message=message,
             mode=inbox.mode,
-            envelope_sender=inbox.address,
+            envelope_sender=return_path(inbox, message.message_id_header),
             raw=composed.raw,
             track_opens=draft.track_opens,
             state=State.PREPARING if to_fetch else State.QUEUED,
@@ -170,6 +171,7 @@ def _with_text(draft: Draft) -> Draft:
 def _message(inbox: Inbox, draft: Draft, now: datetime) -> Message:
     status = Message.Status.SCHEDULED if draft.send_at and draft.send_at > now else Message.Status.QUEUED
     message_id = f"<{new_id('m')}@{inbox.domain}>"
+    draft = replace(draft, reply_to=draft.reply_to or reply_to(inbox, message_id))
     columns = _read(draft, inbox).columns() | {
         "message_id_header": message_id,
         "message_id_digest": message_id_digest(message_id),

@@ -6,7 +6,15 @@ _ATOM = r"[a-zA-Z0-9_!#$%&'*+/=?^`{}~|\-]+"
 _ADDRESS = re.compile(rf'(?:{_ATOM}(?:\.{_ATOM})*\.*|"[^"\r\n]*")@(?:{_ATOM}(?:\.{_ATOM})*|\[[^\[\]\s]*\])')
 _QUOTED_LOCAL = re.compile(r'"[^"\n]{1,100}"@[^@\s]+')
 _COMMENT = re.compile(r"\([^()]*\)")
-_DAEMONS = ("mailer-daemon@", "<mailer-daemon>", "(mailer-daemon)", " mailer-daemon ", "postmaster@", "<postmaster>", "(postmaster)")
+_DAEMONS = (
+    "mailer-daemon@",
+    "<mailer-daemon>",
+    "(mailer-daemon)",
+    " mailer-daemon ",
+    "postmaster@",
+    "<postmaster>",
+    "(postmaster)",
+)
 MAX_ADDRESS = 254
 MAX_TEXT = 4000  # of a line in which an address is looked for
 

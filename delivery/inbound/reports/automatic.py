@@ -14,8 +14,22 @@ _SIGNS = {
 }
 _TITLES = (
     *("autoreply:", "auto-reply:", "auto reply:", "automatische antwort:", "abwesenheitsnotiz", "abwesend:"),
-    *("réponse automatique", "respuesta automática", "absence du bureau", "fuera de la oficina:", "risposta automatica:"),
-    *("automatisch antwoord:", "autosvar:", "resposta automática:", "odpowiedź automatyczna:", "автоответ:", "自動返信", "自動応答"),
+    *(
+        "réponse automatique",
+        "respuesta automática",
+        "absence du bureau",
+        "fuera de la oficina:",
+        "risposta automatica:",
+    ),
+    *(
+        "automatisch antwoord:",
+        "autosvar:",
+        "resposta automática:",
+        "odpowiedź automatyczna:",
+        "автоответ:",
+        "自動返信",
+        "自動応答",
+    ),
 )
 _PRESENT = ("x-autoreply", "x-autorespond", "x-autoresponder", "x-auto-reply", "x-mail-autoreply", "x-vacation")
 MAX_LINES = 5

@@ -193,4 +193,3 @@ def is_permanent(text: str) -> bool:
 def is_temporary(text: str) -> bool:
     code = find_status(text) or find_reply(text)
     return code.startswith("4") or any(word in text.lower() for word in (" temporar", " persistent"))
-

@@ -37,6 +37,13 @@ _EMBEDDED = ("Content-Type: message/rfc822", "Content-Type: text/rfc822-headers"
 _FORWARDED = ("fwd:", "fw:")
 _MESSAGE_ID = re.compile(r"^[ >]*(?:X-)?(?:Original-)?Message-ID:\s*(<[^<>\s]{1,998}>)", re.IGNORECASE | re.MULTILINE)
 _REPORTING = re.compile(r"^Reporting-MTA: *[\w-]+; *(\S{1,255})", re.MULTILINE)
+_LATE = (
+    "warning:",
+    "delayed",
+    "delay)",
+    "(delay",
+    "still being retried",
+)  # in the subject of what waits and is not lost
 _ACTIONS = ("delayed", "delivered", "expanded", "failed", "relayed")
 _ADDRESS4 = re.compile(r"\A\d{1,3}(?:\.\d{1,3}){3}\Z")
 
@@ -45,7 +52,9 @@ def read_report(raw: bytes) -> Report | None:
     """What the mail reports, or None when it is no report."""
     try:
         return _read(decoded(raw))
-    except Exception:  # a report that cannot be read is a mail like others; the promise holds for defects of our own too
+    except (
+        Exception
+    ):  # a report that cannot be read is a mail like others; the promise holds for defects of our own too
         return None
 
 
@@ -120,7 +129,8 @@ def _recipient(mail: Mail, entry: Entry) -> Recipient | None:
     _choose_codes(entry)
     case = _case(mail, entry, address)
     case.reason = decide(case)
-    return _told(entry, case, address)
+    subject = mail["subject"].lower()
+    return _told(entry, case, address, is_late=any(word in subject for word in _LATE))
 
 
 def _choose_codes(entry: Entry) -> None:
@@ -181,7 +191,7 @@ def _host(name: str) -> str:
     return (named or words or [""])[0].removesuffix(".")
 
 
-def _told(entry: Entry, case: Case, address: str) -> Recipient:
+def _told(entry: Entry, case: Case, address: str, is_late: bool) -> Recipient:
     reason, status, reply = case.reason, entry.status, case.reply
     is_hard_bounce = False
     if reason in ("feedback", "vacation"):
@@ -195,7 +205,7 @@ def _told(entry: Entry, case: Case, address: str) -> Recipient:
         reply = reply if reply[:1] == status[:1] or not status else ""
     return Recipient(
         address=address,
-        action=_action(entry.action, reason, status),
+        action=_action(entry.action, is_late, status),
         status=status,
         smtp_code="" if reason in ("feedback", "vacation") else reply,
         reason=reason,
@@ -207,10 +217,10 @@ def _told(entry: Entry, case: Case, address: str) -> Recipient:
     )
 
 
-def _action(action: str, reason: str, status: str) -> str:
+def _action(action: str, is_late: bool, status: str) -> str:
     if action not in _ACTIONS and (found := read_field(f"Action: {action}")):
         action = found[2]
-    if reason == "expired":
+    if not action and is_late:
         return "delayed"
     return action or ("failed" if status[:1] in ("4", "5") else "")
 

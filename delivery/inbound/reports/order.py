@@ -3,7 +3,15 @@
 from collections.abc import Callable
 
 from delivery.inbound.reports.automatic import vacation
-from delivery.inbound.reports.dialects import appliances, carriers, exim_family, mail_servers, microsoft, of_fields, web_mail
+from delivery.inbound.reports.dialects import (
+    appliances,
+    carriers,
+    exim_family,
+    mail_servers,
+    microsoft,
+    of_fields,
+    web_mail,
+)
 from delivery.inbound.reports.dialects.generic import rfc3464
 from delivery.inbound.reports.dialects.notifications import amazon_sns
 from delivery.inbound.reports.entries import Reading

@@ -1,4 +1,7 @@
-"""What servers say of the mail itself. Phrases as `phrases` reads them; where they come from: docs/decisions/0011-reports-by-mail.md."""
+"""What servers say of the mail itself.
+
+Phrases as `phrases` reads them. Where they come from: docs/decisions/0011-reports-by-mail.md.
+"""
 
 TABLE: dict[str, tuple[str, ...]] = {
     "spamdetected": (

@@ -1,4 +1,7 @@
-"""What servers say of recipients and their hosts. Phrases as `phrases` reads them; where they come from: docs/decisions/0011-reports-by-mail.md."""
+"""What servers say of recipients and their hosts.
+
+Phrases as `phrases` reads them. Where they come from: docs/decisions/0011-reports-by-mail.md.
+"""
 
 TABLE: dict[str, tuple[str, ...]] = {
     "userunknown": (
@@ -195,9 +198,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "user suspended",
         "vdelivermail: account is locked email bounced",
     ),
-    "hasmoved": (
-        " has been replaced by ",
-    ),
+    "hasmoved": (" has been replaced by ",),
     "hostunknown": (
         "domain does not exist",
         "domain is not reachable",

@@ -181,4 +181,6 @@ def _by_what_is_left(case: Case) -> str:
     return "blocked" if case.command in ("HELO", "EHLO") else ""
 
 
-REASONS = frozenset(REASON_OF.values()) | set(_FIRST) | set(_SECOND) | {"onhold", "undefined", "vacation", "syntaxerror"}
+REASONS = (
+    frozenset(REASON_OF.values()) | set(_FIRST) | set(_SECOND) | {"onhold", "undefined", "vacation", "syntaxerror"}
+)

@@ -184,15 +184,19 @@ MICROSOFT: dict[str, tuple[tuple[str, str], ...]] = {
         ("5.7.323", "tlsa-invalid: the domain failed dane validation"),
         ("4.7.324", "dnssec-invalid: destination domain returned invalid dnssec records"),
         ("5.7.324", "dnssec-invalid: destination domain returned invalid dnssec records"),
-        ("4.7.325", "certificate-host-mismatch: remote certificate must have a common name or subject alternative name matching the hostname (dane)"),
-        ("5.7.325", "certificate-host-mismatch: remote certificate must have a common name or subject alternative name matching the hostname (dane)"),
+        (
+            "4.7.325",
+            "certificate-host-mismatch: remote certificate must have a common name or subject alternative name matching the",
+        ),
+        (
+            "5.7.325",
+            "certificate-host-mismatch: remote certificate must have a common name or subject alternative name matching the",
+        ),
         ("5.7.23", "the message was rejected because of sender policy framework violation"),
         ("5.7.322", "certificate-expired: destination mail server's certificate is expired"),
         ("5.7.509", "does not pass dmarc verification"),
     ),
-    "badreputation": (
-        ("4.7.650", "has been temporarily rate limited due to ip reputation"),
-    ),
+    "badreputation": (("4.7.650", "has been temporarily rate limited due to ip reputation"),),
     "blocked": (
         ("4.4.2", "connection dropped"),
         ("4.7.850-899", "access denied, please try again later"),
@@ -214,9 +218,7 @@ MICROSOFT: dict[str, tuple[tuple[str, str], ...]] = {
         ("5.4.11", "agent generated message depth exceeded"),
         ("5.5.6", "invalid message content"),
     ),
-    "exceedlimit": (
-        ("5.2.3", "resolver.rst.recipsizelimit; message too large for this recipient"),
-    ),
+    "exceedlimit": (("5.2.3", "resolver.rst.recipsizelimit; message too large for this recipient"),),
     "expired": (
         ("4.4.1", "connection timed out"),
         ("4.4.7", "message delayed"),
@@ -224,9 +226,7 @@ MICROSOFT: dict[str, tuple[tuple[str, str], ...]] = {
         ("4.4.7", "message expired"),
         ("5.4.300", "message expired"),
     ),
-    "mailboxfull": (
-        ("5.2.2", "mailbox full"),
-    ),
+    "mailboxfull": (("5.2.2", "mailbox full"),),
     "mesgtoobig": (
         ("5.3.4", "message size exceeds fixed maximum message size"),
         ("5.3.4", "message too big for system"),
@@ -284,9 +284,7 @@ MICROSOFT: dict[str, tuple[tuple[str, str], ...]] = {
         ("5.7.1", "client was not authenticated"),
         ("5.7.57", "client was not authenticated to send anonymous mail during mail from"),
     ),
-    "spamdetected": (
-        ("5.2.1", "content filter agent quarantined this message"),
-    ),
+    "spamdetected": (("5.2.1", "content filter agent quarantined this message"),),
     "speeding": (
         ("4.3.2", "storedrv.deliver; recipient thread limit exceeded"),
         ("5.1.90", "your message can't be sent because you've reached your daily limit for message recipients"),
@@ -310,7 +308,10 @@ MICROSOFT: dict[str, tuple[tuple[str, str], ...]] = {
         ("4.3.2", "service not available"),
         ("4.3.2", "service not active"),
         ("5.3.5", "system incorrectly configured"),
-        ("5.3.190", "journaling on-premises messages to microsoft 365 or office 365 not supported when journaling archive is disabled"),
+        (
+            "5.3.190",
+            "journaling on-premises messages to microsoft 365 or office 365 not supported when journaling archive is disabled",
+        ),
         ("5.0.0", "helo / ehlo requires domain address"),
         ("5.1.4", "destination mailbox address ambiguous"),
         ("5.2.4", "mailing list expansion problem"),
@@ -318,16 +319,17 @@ MICROSOFT: dict[str, tuple[tuple[str, str], ...]] = {
         ("4.4.3", "temporary server error. please try again later attr18"),
         ("4.7.0", "temporary server error. please try again later. prx4 nexthop:"),
         ("4.4.24", "message failed to be replicated: insufficient system resource:"),
-        ("4.4.25", "message failed to be replicated: no healthy secondary server available to accept replica at this time."),
+        (
+            "4.4.25",
+            "message failed to be replicated: no healthy secondary server available to accept replica at this time.",
+        ),
         ("4.4.28", "message failed to be replicated: the operation was canceled"),
         ("4.4.318", "(suspiciousremoteservererror)"),
         ("5.4.318", "(suspiciousremoteservererror)"),
         ("4.7.500", "server busy. please try again later from "),
         ("4.7.700", "pfa agent busy, please try again."),
     ),
-    "systemfull": (
-        ("4.3.1", "insufficient system resources"),
-    ),
+    "systemfull": (("4.3.1", "insufficient system resources"),),
     "toomanyconn": (
         ("5.5.3", "too many recipients"),
         ("4.5.3", "too many recipients"),
@@ -362,12 +364,8 @@ MIMECAST: dict[str, tuple[tuple[str, str], ...]] = {
         ("451", "recipient temporarily unavailable"),
         ("451", "ip temporarily blacklisted"),
     ),
-    "expired": (
-        ("550", "journal messages past the expiration"),
-    ),
-    "mesgtoobig": (
-        ("554", "maximum email size exceeded"),
-    ),
+    "expired": (("550", "journal messages past the expiration"),),
+    "mesgtoobig": (("554", "maximum email size exceeded"),),
     "networkerror": (
         ("451", "the incorrect hostname used for inbounds"),
         ("550", "the incorrect hostname used for inbounds"),
@@ -377,9 +375,7 @@ MIMECAST: dict[str, tuple[tuple[str, str], ...]] = {
         ("451", "open relay not allowed"),
         ("451", "open relay is not allowed"),
     ),
-    "notaccept": (
-        ("451", "account inbounds disabled"),
-    ),
+    "notaccept": (("451", "account inbounds disabled"),),
     "onhold": (
         ("451", "account outbounds disabled"),
         ("451", "hostname is not authorized"),
@@ -425,7 +421,5 @@ MIMECAST: dict[str, tuple[tuple[str, str], ...]] = {
         ("503", "user unknown"),
         ("550", "invalid recipient"),
     ),
-    "virusdetected": (
-        ("554", "email rejected due to security policies"),
-    ),
+    "virusdetected": (("554", "email rejected due to security policies"),),
 }

@@ -6,7 +6,10 @@ Where the tables come from: docs/decisions/0011-reports-by-mail.md.
 Words = dict[str, tuple[str, ...]]
 
 APPLE: Words = {
-    "authfailure": ("s dmarc policy", "blocked for failing both spf and dkim autentication checks",),
+    "authfailure": (
+        "s dmarc policy",
+        "blocked for failing both spf and dkim autentication checks",
+    ),
     "blocked": (
         "rejected due to having a domain present in the spamhaus",
         "rejected due to listing in spamhaus",
@@ -20,14 +23,31 @@ APPLE: Words = {
     "policyviolation": ("due to local policy",),
     "rejected": ("sender address rejected",),
     "speeding": ("due to excessive volume",),
-    "userunknown": ("inactive email address", "user does not exist", "unknown or illegal alias",),
+    "userunknown": (
+        "inactive email address",
+        "user does not exist",
+        "unknown or illegal alias",
+    ),
 }
 TENCENT: Words = {
-    "authfailure": ("spf check failed", "dmarc check failed",),
-    "blocked": ("suspected bounce attacks", "suspected spam ip", "connection denied",),
+    "authfailure": (
+        "spf check failed",
+        "dmarc check failed",
+    ),
+    "blocked": (
+        "suspected bounce attacks",
+        "suspected spam ip",
+        "connection denied",
+    ),
     "mesgtoobig": ("message too large",),
-    "rejected": ("suspected spam", "mail is rejected by recipients",),
-    "spamdetected": ("spam is embedded in the email", "mail content denied",),
+    "rejected": (
+        "suspected spam",
+        "mail is rejected by recipients",
+    ),
+    "spamdetected": (
+        "spam is embedded in the email",
+        "mail content denied",
+    ),
     "speeding": ("mailbox unavailable or access denined",),
     "suspend": ("is a deactivated mailbox",),
     "syntaxerror": ("bad address syntax",),
@@ -41,7 +61,10 @@ TENCENT: Words = {
 }
 YAHOO: Words = {
     "authfailure": ("yahoo requires all senders to authenticate with either spf or dkim",),
-    "blocked": (" because the ip is in spamhaus's list;", "not accepted from ip addresses on spamhaus xbl",),
+    "blocked": (
+        " because the ip is in spamhaus's list;",
+        "not accepted from ip addresses on spamhaus xbl",
+    ),
     "norelaying": ("relaying denied for ",),
     "notcompliantrfc": ("headers are not rfc compliant",),
     "policyviolation": ("not accepted for policy reasons",),
@@ -51,19 +74,34 @@ YAHOO: Words = {
         " will be permanently deferred",
     ),
     "speeding": ("user is receiving mail too quickly",),
-    "suspend": (" is no longer valid.", "this mailbox is disabled",),
+    "suspend": (
+        " is no longer valid.",
+        "this mailbox is disabled",
+    ),
     "syntaxerror": ("syntax error in parameters or arguments",),
     "toomanyconn": ("max message per connection reached",),
-    "userunknown": ("dd this user doesn't have a ", "mailbox not found",),
+    "userunknown": (
+        "dd this user doesn't have a ",
+        "mailbox not found",
+    ),
 }
 KDDI: Words = {
     "filtered": ("550 : user unknown",),
     "userunknown": (">: user unknown",),
 }
 COX: Words = {
-    "blocked": ("cox too many bad commands from", "too many invalid recipients",),
-    "requireptr": ("dns check failure - try again later", "rejected - no rdns",),
-    "policyviolation": ("esmtp no data before greeting", "attachment extension is forbidden",),
+    "blocked": (
+        "cox too many bad commands from",
+        "too many invalid recipients",
+    ),
+    "requireptr": (
+        "dns check failure - try again later",
+        "rejected - no rdns",
+    ),
+    "policyviolation": (
+        "esmtp no data before greeting",
+        "attachment extension is forbidden",
+    ),
     "rejected": ("sender rejected",),
     "systemerror": ("esmtp server temporarily not available",),
     "toomanyconn": (
@@ -74,18 +112,30 @@ COX: Words = {
     "userunknown": ("recipient rejected",),
 }
 GODADDY: Words = {
-    "blocked": ("rbl reject", "www.spamhaus.org/query/bl?ip=",),
-    "expired": ("has been in the queue too long", "delivery timeout",),
+    "blocked": (
+        "rbl reject",
+        "www.spamhaus.org/query/bl?ip=",
+    ),
+    "expired": (
+        "has been in the queue too long",
+        "delivery timeout",
+    ),
     "mailboxfull": ("account storage limit",),
     "spamdetected": ("message rejected for spam or virus content",),
     "suspend": ("account disabled",),
     "systemerror": ("message is looping",),
-    "userunknown": ("recipient not found", "account does not exist",),
+    "userunknown": (
+        "recipient not found",
+        "account does not exist",
+    ),
 }
 DOCOMO: Words = {
     "mailboxfull": ("552 too much mail data",),
     "toomanyconn": ("552 too many recipients",),
-    "syntaxerror": ("503 bad sequence of commands", "504 command parameter not implemented",),
+    "syntaxerror": (
+        "503 bad sequence of commands",
+        "504 command parameter not implemented",
+    ),
 }
 FRANCE: Words = {
     "authfailure": ("spf/dns de votre nom de domaine",),

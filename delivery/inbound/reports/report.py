@@ -15,8 +15,8 @@ class Kind(StrEnum):
 class Recipient:
     """What befell a mail on its way to one recipient.
 
-    `action` is one of RFC 3464's (`failed`, `delayed`, `delivered`, `relayed`, `expanded`) or empty, `status` a code of RFC 3463's or one of
-    ours (`codes.own_status`), `smtp_code` the reply of the server, `reason` one of `reasons.REASONS`. `hard_bounce`: the address is wrong
+    `action` is one of RFC 3464's (`failed`, `delayed`, `delivered`, `relayed`, `expanded`) or empty, `status` a code of RFC 3463's or
+    one of ours (`codes.own_status`), `smtp_code` the reply of the server, `reason` one of `reasons.REASONS`. `hard_bounce`: the address is wrong
     for good. `diagnostic` are the words of the server.
     """
 
@@ -38,7 +38,11 @@ class Recipient:
 
     @property
     def is_delivered(self) -> bool:
-        return self.reason == "delivered" or self.status.startswith("2.") or self.action in ("delivered", "relayed", "expanded")
+        return (
+            self.reason == "delivered"
+            or self.status.startswith("2.")
+            or self.action in ("delivered", "relayed", "expanded")
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,9 @@ _FIELD = re.compile(r"([\w-]+):[ ]*(.*)", re.DOTALL)
 _ENCODED = re.compile(r"=\?[-\w]+\?[BbQq]\?[^?\n]*\?=")
 _QUOTED = re.compile(r"\A>+ ")
 _TAG = re.compile(r"<[^<@>]{1,5000}>\s*")
-_LINK = re.compile(r"""<a\s+href\s*=\s*['"](https?://[^'"\n]{1,500})['"][^>\n]{0,500}>([^<\n]{0,500})</a>""", re.IGNORECASE)
+_LINK = re.compile(
+    r"""<a\s+href\s*=\s*['"](https?://[^'"\n]{1,500})['"][^>\n]{0,500}>([^<\n]{0,500})</a>""", re.IGNORECASE
+)
 _MAILTO = re.compile(r"""<a\s+href\s*=\s*["']mailto:([^\s"']{1,300})["']>([^<\n]{0,500})</a>""", re.IGNORECASE)
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"), ("&nbsp;", " "), ("&quot;", '"'), ("&apos;", "'"))
 _SIGNATURE = re.compile(r" --+[^ ].*\Z", re.DOTALL)

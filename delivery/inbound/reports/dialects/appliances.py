@@ -154,8 +154,7 @@ _INTERSCAN_TITLES = ("Mail could not be delivered", "メッセージを配信で
 
 def interscan(mail: Mail) -> Reading | None:
     if not (
-        mail["from"].startswith(('"InterScan MSS"', '"InterScan Notification"'))
-        or mail["subject"] in _INTERSCAN_TITLES
+        mail["from"].startswith(('"InterScan MSS"', '"InterScan Notification"')) or mail["subject"] in _INTERSCAN_TITLES
     ):
         return None
     report, returned = cut(mail.body, (RETURNED,))

@@ -4,7 +4,7 @@ import re
 
 from delivery.inbound.reports.addresses import first_address
 from delivery.inbound.reports.codes import better_status, find_reply, find_status, own_status
-from delivery.inbound.reports.dialects.shapes import RETURNED, guess, lines_behind
+from delivery.inbound.reports.dialects.shapes import RETURNED, Words, guess, lines_behind
 from delivery.inbound.reports.entries import Entries, Entry, Reading
 from delivery.inbound.reports.fields import is_field, read_field, starting_with
 from delivery.inbound.reports.text import Mail, cut, parameter, squeezed, swept
@@ -74,14 +74,13 @@ def exim(mail: Mail) -> Reading | None:
     for line in lines_behind(report, begins, inclusive=True):
         reader.hear(line)
     entries = reader.entries
-    for entry in entries:
-        if entry.alias and "@" not in entry.recipient:
-            entry.recipient = entry.alias
     if not entries.found:
         _take_failed_recipients(entries, mail)
     if not entries.found:
         return None
     for entry in entries:
+        if entry.alias and "@" not in entry.recipient:
+            entry.recipient = entry.alias
         _complete(entry, entries[0], bool(reader.boundary))
         _take_hosts(entry, mail)
         _conclude(entry)
@@ -172,7 +171,7 @@ def _take_failed_recipients(entries: Entries, mail: Mail) -> None:
 
 
 def _complete(entry: Entry, first: Entry, has_parts: bool) -> None:
-    if not entry.diagnosis and has_parts and entry is not first:
+    if has_parts and entry is not first and not entry.diagnosis:
         entry.diagnosis = first.diagnosis
         entry.spec = entry.spec or first.spec
         entry.other = first.other or entry.other
@@ -202,9 +201,7 @@ def _take_hosts(entry: Entry, mail: Mail) -> None:
 
 def _conclude(entry: Entry) -> None:
     if not entry.command:
-        _guess(entry, {"MAIL": "onhold"})
-        if not entry.reason and entry.command not in ("HELO", "EHLO", "MAIL") and "pipe to |" in entry.diagnosis:
-            entry.reason = "mailererror"
+        _guess(entry, {"MAIL": "onhold"}, _DELAYED | {"mailererror": ["pipe to |"]})
     reply = find_reply(entry.diagnosis, entry.status)
     status = find_status(entry.diagnosis, reply)
     passes = reply.startswith("4") or entry.reason in ("expired", "mailboxfull")
@@ -212,7 +209,7 @@ def _conclude(entry: Entry) -> None:
     entry.status = entry.status or better_status(status, own_status(entry.reason, passes), reply)
 
 
-def _guess(entry: Entry, of_command: dict[str, str], *, delayed_too: bool = True) -> None:
+def _guess(entry: Entry, of_command: dict[str, str], others: Words) -> None:
     """A reason by the command that was answered, else by words of Exim's own."""
     if match := _COMMAND.search(entry.diagnosis):
         entry.command = match[1].upper()
@@ -222,8 +219,8 @@ def _guess(entry: Entry, of_command: dict[str, str], *, delayed_too: bool = True
         entry.reason = of_command[entry.command]
     else:
         guess(entry, _WORDS)
-        if delayed_too and not entry.reason:
-            guess(entry, _DELAYED)
+        if not entry.reason:
+            guess(entry, others)
 
 
 def mail_ru(mail: Mail) -> Reading | None:
@@ -237,7 +234,9 @@ def mail_ru(mail: Mail) -> Reading | None:
         return None
     report, returned = cut(mail.body, (_COPY,))
     entries = Entries()
-    for line in lines_behind(report, starting_with("This message was created automatically by mail delivery software.")):
+    for line in lines_behind(
+        report, starting_with("This message was created automatically by mail delivery software.")
+    ):
         entry = entries.last
         if line.startswith("  ") and "    " not in line and line.find("@") > 1:
             entries.begin(line[2:])
@@ -265,7 +264,7 @@ def _complete_mail_ru(entry: Entry) -> None:
         entry.diagnosis = entry.diagnosis[: line - 1]
     _, found, behind = entry.diagnosis.partition("host ")
     entry.rhost = entry.rhost or (behind.partition(" ")[0] if found else "")
-    _guess(entry, {"MAIL": "rejected"}, delayed_too=False)
+    _guess(entry, {"MAIL": "rejected"}, {})
     if entry.command not in ("HELO", "EHLO", "MAIL") and any(
         words in entry.diagnosis for words in _DELAYED["expired"][:2]
     ):
@@ -294,5 +293,5 @@ def mx_logic(mail: Mail) -> Reading | None:
         entry.diagnosis = swept(entry.diagnosis.partition("--")[0])
         _, found, behind = entry.diagnosis.partition("host ")
         entry.rhost = behind.partition(" ")[0] if found else ""
-        _guess(entry, {"MAIL": "rejected"})
+        _guess(entry, {"MAIL": "rejected"}, _DELAYED)
     return Reading(entries, returned)

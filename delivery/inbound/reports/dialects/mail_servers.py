@@ -5,7 +5,15 @@ from collections.abc import Iterator
 
 from delivery.inbound.reports.addresses import find_address, first_address
 from delivery.inbound.reports.codes import find_command, find_reply, find_status, is_status
-from delivery.inbound.reports.dialects.shapes import RETURNED, RETURNED_HEADER, between, done, guess, lines_behind, with_field
+from delivery.inbound.reports.dialects.shapes import (
+    RETURNED,
+    RETURNED_HEADER,
+    between,
+    done,
+    guess,
+    lines_behind,
+    with_field,
+)
 from delivery.inbound.reports.entries import MAX_SAID, Entries, Entry, Reading
 from delivery.inbound.reports.fields import FieldReader, having, starting_with
 from delivery.inbound.reports.text import Mail, aligned, cut, swept

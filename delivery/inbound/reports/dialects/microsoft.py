@@ -41,9 +41,7 @@ _NAMES_2007 = {
 def exchange_2003(mail: Mail) -> Reading | None:
     if not (
         "x-ms-embedded-report" in mail.head
-        or mail["x-mailer"].startswith(
-            ("Internet Mail Service (", "Microsoft Exchange Server Internet Mail Connector")
-        )
+        or mail["x-mailer"].startswith(("Internet Mail Service (", "Microsoft Exchange Server Internet Mail Connector"))
         or mail["x-mimeole"].startswith("Produced By Microsoft Exchange")
         or any(" with Internet Mail Service (" in hop for hop in mail.received)
     ):

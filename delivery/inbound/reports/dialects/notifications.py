@@ -18,9 +18,21 @@ def amazon_sns(mail: Mail) -> Reading | None:
     try:
         told = _payload(mail.body)
         kind = told["notificationType"]
-        entries = _bounced(told["bounce"]) if kind == "Bounce" else _delivered(told["delivery"]) if kind == "Delivery" else None
+        entries = (
+            _bounced(told["bounce"])
+            if kind == "Bounce"
+            else _delivered(told["delivery"])
+            if kind == "Delivery"
+            else None
+        )
         return Reading(entries, _returned(told.get("mail") or {}), "SES") if entries and entries.found else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # whatever it is, it is not what SNS sends
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # whatever it is, it is not what SNS sends
         return None
 
 
