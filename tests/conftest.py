@@ -11,10 +11,16 @@ from django.db import connection
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
-from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
+from tests.delivery.inbound.reports import summary as bounces
+from tests.isolation import summary as isolation
 from tests.stores import Store
 
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    isolation.pytest_terminal_summary(terminalreporter)
+    bounces.write_summary(terminalreporter)
 
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")

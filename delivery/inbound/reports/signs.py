@@ -1,6 +1,6 @@
 """Whether a mail looks like a report, before anybody reads it as one: cheap, because it is asked of every mail."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 _SENDERS = (
     "mailer-daemon",
@@ -11,7 +11,15 @@ _SENDERS = (
     "mail daemon",
     "mailbot-bounce",
 )
-_SENDING = ("complaint about message from ",)
+_COMPLAINT = "complaint about message from "
+_SIGNS: dict[str, Callable[[str], bool]] = {
+    "content-type": lambda value: value[:16].lower() == "multipart/report",
+    "from": lambda value: any(sender in value.lower() for sender in _SENDERS),
+    "subject": lambda value: _COMPLAINT in value,
+    "return-path": lambda value: value.strip() == "<>",
+    "x-failed-recipients": bool,
+    "x-ms-exchange-message-is-ndr": lambda value: True,
+}
 _HAVE_ENVELOPES = ("smtp", "sandbox")  # ways on which an empty envelope sender means the null sender
 
 
@@ -24,26 +32,7 @@ def may_report(
     """
     if has_bounce_tag or is_from_nobody(envelope_sender, source):
         return True
-    for name, value in headers:
-        match name.lower():
-            case "content-type":
-                if value[:16].lower() == "multipart/report":
-                    return True
-            case "from":
-                small = value.lower()
-                if any(sender in small for sender in _SENDERS):
-                    return True
-            case "subject":
-                if any(words in value for words in _SENDING):
-                    return True
-            case "x-failed-recipients" | "x-ms-exchange-message-is-ndr":
-                return True
-            case "return-path":
-                if value.strip() == "<>":
-                    return True
-            case _:
-                pass
-    return False
+    return any(_SIGNS[small](value) for name, value in headers if (small := name.lower()) in _SIGNS)
 
 
 def is_from_nobody(envelope_sender: str, source: str) -> bool:
