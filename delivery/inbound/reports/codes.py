@@ -85,7 +85,7 @@ def reason_of(status: str) -> str:
 
 
 def find_status(text: str, class_of: str = "") -> str:
-    """The first status in the text, of the class of `class_of` if that has one; what says little (X.0.0, 4.4.7) only when no other is there."""
+    """The first status in the text, of the class of `class_of` if that has one; what says little (X.0.0, 4.4.7) is the last choice."""
     if len(text) < 7:
         return ""
     wanted = class_of[:1]

@@ -15,9 +15,9 @@ class Kind(StrEnum):
 class Recipient:
     """What befell a mail on its way to one recipient.
 
-    `action` is one of RFC 3464's (`failed`, `delayed`, `delivered`, `relayed`, `expanded`) or empty, `status` a code of RFC 3463's or
-    one of ours (`codes.own_status`), `smtp_code` the reply of the server, `reason` one of `reasons.REASONS`. `hard_bounce`: the address is wrong
-    for good. `diagnostic` are the words of the server.
+    `action` is one of RFC 3464's (`failed`, `delayed`, `delivered`, `relayed`, `expanded`) or empty, `status` a code of RFC 3463's
+    or one of ours (`codes.own_status`), `smtp_code` the reply of the server, `reason` one of `reasons.REASONS`. `hard_bounce`: the
+    address is wrong for good. `diagnostic` are the words of the server.
     """
 
     address: str
