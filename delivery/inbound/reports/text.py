@@ -40,6 +40,7 @@ _LINK = re.compile(
 )
 _MAILTO = re.compile(r"""<a\s+href\s*=\s*["']mailto:([^\s"']{1,300})["']>([^<\n]{0,500})</a>""", re.IGNORECASE)
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"), ("&nbsp;", " "), ("&quot;", '"'), ("&apos;", "'"))
+_ENCODED_PART = re.compile(r"^Content-Transfer-Encoding: *(?:base64|quoted-printable)", re.IGNORECASE | re.MULTILINE)
 _SIGNATURE = re.compile(r" --+[^ ].*\Z", re.DOTALL)
 
 
@@ -237,8 +238,8 @@ class _Part:
 
 
 def _flattened(mail_type: str, body: str) -> str:
-    if "boundary=" not in mail_type:
-        return ""
+    if "boundary=" not in mail_type or ("multipart/" not in mail_type and not _ENCODED_PART.search(body)):
+        return ""  # who writes Multipart in capitals writes little else by the book, and is read as it stands
     shown = [_shown(part, mail_type) for part in _parts(mail_type, body, 0)]
     return "".join(text if text.endswith("\n\n") else f"{text}\n\n" for text in shown if text)
 
@@ -267,7 +268,7 @@ def _part(piece: str) -> _Part:
     head, _, body = piece.partition("\n\n")
     if "Content-Type" not in head:
         return _Part(body=piece)
-    part = _Part(body=body)
+    part = _Part(body=body or f"{head}\n")  # without a blank line it is all header
     for line in head.split("\n"):
         if line.startswith("Content-Type:"):
             value = line.partition(":")[2].strip()

@@ -155,7 +155,8 @@ def _conclude_2007(entry: Entry) -> None:
     for sign in (" RESOLVER.", " QUEUE."):
         start = entry.diagnosis.find(sign)
         if start > 0:
-            name = entry.diagnosis[start + 1 :].partition(";")[0]
+            # Where another semicolon stands before it, the status says more: "#5.7.1 smtp;550 5.7.1 RESOLVER.RST.AuthRequired; …".
+            name = entry.diagnosis[start + 1 : max(entry.diagnosis.find(";"), 0)]
             entry.reason = _NAMES_2007.get(name, entry.reason)
             return
 
