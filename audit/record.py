@@ -46,6 +46,7 @@ class Act(StrEnum):
     MEMBER_ROLE_CHANGED = "member.role_changed"
     MEMBER_REMOVED = "member.removed"
     MESSAGE_REJECTED = "message.rejected"
+    REPORT_RECEIVED = "message.report_received"
     MESSAGE_ACCEPTED = "message.accepted"
     LIST_REPLACED = "list.replaced"
     ACCOUNT_FULL = "account.full"

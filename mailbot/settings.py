@@ -199,6 +199,9 @@ SMTP_MAX_CONNECTIONS = env.number("MAILBOT_SMTP_MAX_CONNECTIONS", 500, minimum=1
 SMTP_MAX_RECIPIENTS = env.number("MAILBOT_SMTP_MAX_RECIPIENTS", 100, minimum=1)
 SMTP_IDLE_TIMEOUT = env.number("MAILBOT_SMTP_IDLE_TIMEOUT", 300, minimum=1)  # seconds, RFC 5321 4.5.3.2.7
 SMTP_MAX_QUEUED_OCTETS = env.number("MAILBOT_SMTP_MAX_QUEUED_OCTETS", 256 * 1024 * 1024, minimum=1024)
+# Tags of ours in addresses (threads.address_tags): where bounces go, and where answers do.
+BOUNCE_TAGS = env.flag("MAILBOT_BOUNCE_TAGS", True)
+REPLY_TAGS = env.flag("MAILBOT_REPLY_TAGS", False)
 SMTP_TLS_CERTIFICATE = env.text("MAILBOT_SMTP_TLS_CERTIFICATE")
 SMTP_TLS_KEY = env.text("MAILBOT_SMTP_TLS_KEY")
 INBOUND_LEASE = env.number("MAILBOT_INBOUND_LEASE", 30, minimum=3)  # seconds

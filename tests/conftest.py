@@ -14,10 +14,11 @@ from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests import agreement
 from tests.cast import Caller
+from tests.delivery.inbound.reports import summary as bounces
 from tests.dns_zone import PublishedZone
 from tests.emptying import empty_tables
 from tests.flows import templates
-from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
+from tests.isolation import summary as isolation
 from tests.stores import Store
 
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
@@ -29,6 +30,11 @@ domain_keys.BITS = 1024  # a key of 2,048 bits takes 0.1 s; the test that wants 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(agreement, "agreement")  # beside the summary above, which has the hook's name
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    isolation.pytest_terminal_summary(terminalreporter)
+    bounces.write_summary(terminalreporter)
 
 
 LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")

@@ -176,7 +176,7 @@ class MessageAdmin(ConsoleAdmin):
         choice_filter(
             "flag",
             "flag",
-            [("degraded", "degraded"), ("thread_suspect", "thread suspect")],
+            [("degraded", "degraded"), ("thread_suspect", "thread suspect"), ("report", "report")],
             lambda rows, v: rows.filter(flags__has_item=v),
         ),
         AccountFilter,

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
 from inboxes.models import AddressRule, Inbox
-from inboxes.rules import NO_RULES, Rules, Verdict
+from inboxes.rules import NO_RULES, Reason, Rules, Verdict
 from inboxes.rules import decide as decide_by_lists
 from inboxes.rules_in_force import find_rules, with_rules_flag
 from inboxes.usage import Tally, add_to_usage
@@ -22,11 +22,13 @@ from mailbot.api.renderers import timestamp
 from mailbot.lib.addresses import comparable
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
+from threads.address_tags import TaggedMail, find_tagged, read_tag
 from threads.attachments import attachment_rows, keep_all
 from threads.authenticity import NOT_CHECKED, Authenticity, Standing
 from threads.automatic import MAX_VALUE, Sign, flags_of, signs_of
 from threads.events import EventType, News, record_events
-from threads.labels import BLOCKED
+from threads.filters import SET_ASIDE
+from threads.labels import BLOCKED, REPORT
 from threads.matching import Decision, KnownMessage, ancestors, decide, number_of_recent
 from threads.models import Attachment, Message, Thread
 from threads.reading import MailContent, is_ours, message_id_digest
@@ -53,6 +55,16 @@ class Incoming:
     source: str = "smtp"
     fidelity: str = "exact"  # of the raw mail: see delivery.fidelity
     authenticity: Authenticity = NOT_CHECKED
+    report: "Reporting | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """A mail that reports on another one, as delivery found out. `thread_id`: beside that of the mail, which is in the same inbox; nothing
+    where it is not known, and then it is filed as any mail is, with a flag."""
+
+    thread_id: str
+    explained: dict[str, Any]
 
 
 @dataclass
@@ -63,6 +75,7 @@ class Desk:
     known: dict[str, dict[str, KnownMessage]] = field(default_factory=dict)
     threads: dict[str, Thread] = field(default_factory=dict)
     rules: dict[str, Rules] = field(default_factory=dict)
+    tagged: dict[tuple[str, str], TaggedMail] = field(default_factory=dict)
     by_raw: dict[tuple[str, str, bool], str] = field(default_factory=dict)
     new_threads: list[Thread] = field(default_factory=list)
     changed_threads: dict[str, Thread] = field(default_factory=dict)
@@ -127,7 +140,7 @@ def _look_up_repeats(desk: Desk, mails: Sequence[Incoming]) -> None:
     wanted = {(mail.inbox_id, mail.raw_sha256) for mail in mails if mail.inbox_id in desk.inboxes}
     since = connection.ops.adapt_datetimefield_value(timezone.now() - REPEAT_WINDOW)
     ending = "WHERE created_at >= %s ORDER BY sequence DESC"
-    rows = _messages_by("raw_sha256", wanted, "id, inbox_id, raw_sha256, status", ending, since)
+    rows = find_messages_by("raw_sha256", wanted, "id, inbox_id, raw_sha256, status", ending, since)
     rejected = Message.Status.REJECTED
     desk.by_raw = {(inbox_id, raw, status == rejected): message_id for message_id, inbox_id, raw, status in rows}
 
@@ -138,28 +151,35 @@ def _look_up_ancestors(desk: Desk, mails: Sequence[Incoming]) -> None:
     # The same mail once more: our own that came back, or one that is signed (see _signs and _trust).
     own = {(mail.inbox_id, message_id_digest(name)) for mail in here if (name := _id_to_look_for(mail))}
     desk.known = {inbox_id: {} for inbox_id in desk.inboxes}
-    if not wanted | own:
+    desk.tagged = find_tagged({tag for mail in mails if mail.inbox_id in desk.inboxes and (tag := _tag_of(mail))})
+    beside = {mail.report.thread_id for mail in mails if mail.report and mail.report.thread_id}
+    if not (wanted or own or desk.tagged or beside):
         return
     # Where an id is there twice, what we sent wins over what came in, and the older over the newer: dict keeps the last one set.
-    # What was rejected takes no part in any conversation: nobody gets into one by answering it.
+    # What is set aside takes no part in any conversation: nobody gets into one by answering it.
     columns = "id, inbox_id, thread_id, direction, created_at >= %s, "
-    ending = "WHERE status <> 'rejected' ORDER BY direction, sequence DESC"
+    ending = "WHERE status NOT IN ('rejected', 'report') ORDER BY direction, sequence DESC"
     since = connection.ops.adapt_datetimefield_value(timezone.now() - LATELY)
-    found = _messages_by("message_id_digest", wanted | own, columns + "message_id_digest", ending, since)
+    found = find_messages_by("message_id_digest", wanted | own, columns + "message_id_digest", ending, since)
     # What a provider gave an id of its own is answered by that one.
     if unknown := wanted - {(inbox_id, digest) for _, inbox_id, _, _, _, digest in found}:
         ending = f"AND final_id_digest <> '' {ending}"
-        found += _messages_by("final_id_digest", unknown, columns + "final_id_digest", ending, since)
+        found += find_messages_by("final_id_digest", unknown, columns + "final_id_digest", ending, since)
     for message_id, inbox_id, thread_id, direction, is_recent, digest in found:
         is_outbound = direction == Message.Direction.OUTBOUND
         desk.known[inbox_id][digest] = KnownMessage(message_id, thread_id, is_outbound, is_recent=bool(is_recent))
-    threads = Thread.objects.filter(
-        pk__in={message.thread_id for known in desk.known.values() for message in known.values()}
-    )
+    answered = {message.thread_id for known in desk.known.values() for message in known.values()}
+    threads = Thread.objects.filter(pk__in=answered | beside | {mail.thread_id for mail in desk.tagged.values()})
     desk.threads = {thread.pk: thread for thread in threads}
 
 
-def _messages_by(
+def _tag_of(mail: Incoming) -> tuple[str, str] | None:
+    """(inbox, beginning of a digest) that the tag of the address names, when this server made it."""
+    read = read_tag(mail.tag, mail.inbox_id) if mail.tag else None
+    return (mail.inbox_id, read[1]) if read else None
+
+
+def find_messages_by(
     column: str, wanted: Collection[tuple[str, str]], columns: str, ending: str, *parameters: Any
 ) -> list[Any]:
     """Messages by (inbox, value of `column`), each pair by itself in the index.
@@ -182,15 +202,18 @@ def _file(desk: Desk, mail: Incoming) -> None:
     inbox = desk.inboxes.get(mail.inbox_id)
     if inbox is None:
         return
+    if mail.report and mail.report.thread_id in desk.threads:
+        _file_report(desk, inbox, mail, mail.report)
+        return
     sender = mail.content.parsed.sender.address
     verdict = decide_by_lists(desk.rules.get(inbox.pk, NO_RULES), sender, also=[mail.envelope_sender])
     same = (inbox.pk, mail.raw_sha256, verdict.is_blocked)  # a copy of what was rejected is news once the rule is gone
     if first := desk.by_raw.get(same):
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
-    standing = mail.authenticity.standing
-    decision = decide(mail.content.parsed, desk.known[inbox.pk], desk.threads, inbox.address, standing)
-    signs = _signs(inbox, mail, desk.known[inbox.pk])
+    known, tagged = desk.known[inbox.pk], _tagged_message(desk, mail)
+    decision = decide(mail.content.parsed, known, desk.threads, inbox.address, mail.authenticity.standing, tagged)
+    signs = _signs(inbox, mail, known)
     message = _incoming_message(inbox, mail, decision, verdict, _trust(desk, inbox, mail, decision), signs)
     about: dict[str, Any] = {"from": message.from_address, "subject": message.subject}
     if verdict.is_blocked:
@@ -204,6 +227,12 @@ def _file(desk: Desk, mail: Incoming) -> None:
     desk.by_raw[same] = message.pk
     _note(desk, message, *told, mail.remote_addr or None)
     desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
+
+
+def _tagged_message(desk: Desk, mail: Incoming) -> KnownMessage | None:
+    named = _tag_of(mail)
+    found = desk.tagged.get(named) if named else None
+    return KnownMessage(found.message_id, found.thread_id, outbound=True) if found else None
 
 
 def _id_to_look_for(mail: Incoming) -> str:
@@ -239,6 +268,32 @@ def _note_verified(thread: Thread, message: Message) -> None:
         thread.verified_senders = [*before, sender][-MAX_PARTICIPANTS:]
 
 
+def _tagged_message(desk: Desk, mail: Incoming) -> KnownMessage | None:
+    named = _tag_of(mail)
+    found = desk.tagged.get(named) if named else None
+    return KnownMessage(found.message_id, found.thread_id, outbound=True) if found else None
+
+
+def _file_report(desk: Desk, inbox: Inbox, mail: Incoming, report: Reporting) -> None:
+    """Beside the thread that it speaks of, which does not notice. What it says is told by events of the mail that it is about. No list
+    is asked: nobody is reached by it."""
+    same = (inbox.pk, mail.raw_sha256, False)
+    if first := desk.by_raw.get(same):
+        desk.repeats[first] = desk.repeats.get(first, 0) + 1
+        return
+    decision = Decision(report.thread_id, "report", matched_message=str(report.explained.get("message_id", "")))
+    signs, trust = _signs(inbox, mail, desk.known[inbox.pk]), _trust(desk, inbox, mail, decision)
+    message = _incoming_message(inbox, mail, decision, Verdict(Reason.NO_RULE, ""), trust, signs)
+    message.status, message.labels = Message.Status.REPORT, [REPORT]
+    _set_aside(desk, inbox, message, decision)
+    desk.by_raw[same] = message.pk
+    about = {"from": message.from_address, "subject": message.subject, **report.explained}
+    desk.entries.append(
+        Entry(Act.REPORT_RECEIVED, message, message.account_id, inbox.pk, about, mail.remote_addr or None)
+    )
+    desk.attachments += attachment_rows(message, mail.content.parsed.attachments)
+
+
 def _incoming_message(
     inbox: Inbox, mail: Incoming, decision: Decision, verdict: Verdict, trust: Trust, signs: Sequence[Sign]
 ) -> Message:
@@ -258,7 +313,7 @@ def _incoming_message(
         direction=Message.Direction.INBOUND,
         status=Message.Status.REJECTED if verdict.is_blocked else Message.Status.RECEIVED,
         labels=[BLOCKED] if verdict.is_blocked else [],
-        flags=[*mail.content.flags(), *trust.flags, *flags_of(signs)],
+        flags=[*mail.content.flags(), *trust.flags, *flags_of(signs), *(["report"] if mail.report else [])],
         auth={**mail.authenticity.verdicts(), "score": trust.score},
         recipient_tag=mail.tag,
         explanation={
@@ -267,6 +322,7 @@ def _incoming_message(
             "intake": {"source": mail.source, "raw": mail.fidelity},
             **lists,
             **told,
+            **({"report": mail.report.explained} if mail.report else {}),
         },
         size=mail.size,
         raw_sha256=mail.raw_sha256,
@@ -360,7 +416,7 @@ def _write(desk: Desk) -> None:
     _count(desk)
     counters = ("message_count", "thread_count", "message_octets", "attachment_octets")
     bulk_set([desk.inboxes[inbox_id] for inbox_id in filed_in], *counters)
-    wake_on_commit({message.inbox_id for message in desk.messages if message.status != Message.Status.REJECTED})
+    wake_on_commit({message.inbox_id for message in desk.messages if message.status not in SET_ASIDE})
 
 
 def _count(desk: Desk) -> None:

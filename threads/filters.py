@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet, Subquery
 
 from mailbot.lib.addresses import comparable
 from mailbot.lib.ids import is_id
-from threads.labels import BLOCKED
+from threads.labels import BLOCKED, REPORT
 from threads.models import Message
 
 Rows = QuerySet[Any]
@@ -97,10 +97,14 @@ EVENT_FILTERS: dict[str, Callable[[Rows, Any], Rows]] = {
 }
 
 
-def without_rejected(messages: Rows, query: dict[str, Any]) -> Rows:
-    """What a list of addresses set aside is shown to those only who ask for it: by its status or label."""
-    is_asked_for = query.get("status") == Message.Status.REJECTED or query.get("label") == BLOCKED
-    return messages if is_asked_for else messages.exclude(status=Message.Status.REJECTED)
+# In no conversation: what a list of addresses blocks, and what reports on a mail of ours. With the label by which it is asked for.
+SET_ASIDE = {Message.Status.REJECTED: BLOCKED, Message.Status.REPORT: REPORT}
+
+
+def without_set_aside(messages: Rows, query: dict[str, Any]) -> Rows:
+    """What is in no conversation is shown to those only who ask for it: by its status or label."""
+    is_asked_for = query.get("status") in SET_ASIDE or query.get("label") in SET_ASIDE.values()
+    return messages if is_asked_for else messages.exclude(status__in=SET_ASIDE)
 
 
 def narrowed(rows: Rows, filters: dict[str, Callable[[Rows, Any], Rows]], query: dict[str, Any]) -> Rows:

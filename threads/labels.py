@@ -7,6 +7,7 @@ from django.db import transaction
 from audit.record import Act, record
 from threads.models import Message, Thread
 
+REPORT = "report"  # given by the server to what reports on a mail of the inbox
 BLOCKED = "blocked"  # given by the server to what a list of addresses set aside
 
 

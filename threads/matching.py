@@ -56,8 +56,10 @@ class Decision:
 
 
 REASONS = {
+    "report": "It reports on a message of this thread. It is kept beside it and is no part of the conversation.",
     "reply": "Its In-Reply-To or References name a message of this inbox, and the sender takes part in that thread.",
     "no_ancestors": "It names no earlier message, so it begins a thread of its own. The subject alone never joins threads.",
+    "reply_by_tag": "The tag of the address that it came to is of a message of this inbox, and the sender takes part in that thread.",
     "unknown_ancestors": "The messages that it names are not in this inbox, so it begins a thread of its own.",
     "sender_takes_no_part": (
         "It names a message of this inbox, but its sender takes no part in that thread: it begins a thread of its own,"
@@ -98,12 +100,18 @@ def decide(
     threads: Mapping[str, Thread],
     own_address: str,
     standing: Standing = Standing.UNVERIFIED,
+    tagged: KnownMessage | None = None,
 ) -> Decision:
-    """`known`: this inbox's messages by the digest of their Message-ID. `threads`: theirs, by id.
+    """`known`: this inbox's messages by the digest of their Message-ID. `threads`: theirs, by id. `tagged`: the message that the tag of the
+    address names, for a mail that names none that is known: whoever has the mail has its tag, so it proves no more than a Message-ID does.
 
     The inbox itself takes part in nearly every thread, but what comes in under its own name was not written here.
     """
     named = ancestors(parsed)
+    if tagged and not any(message_id_digest(name) in known for _, name in named):
+        takes_part = comparable(parsed.sender.address) in threads[tagged.thread_id].participants
+        if takes_part and comparable(parsed.sender.address) != own_address:
+            return Decision(tagged.thread_id, "reply_by_tag", "address tag", "", tagged.id)
     if not named:
         return Decision(None, "no_ancestors")
     for header, name in named:

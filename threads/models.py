@@ -79,6 +79,7 @@ class Message(models.Model):
         RECEIVED = "received"
         HELD = "held"
         REJECTED = "rejected"
+        REPORT = "report"
         SCHEDULED = "scheduled"
         AWAITING_APPROVAL = "awaiting_approval"
         QUEUED = "queued"

@@ -21,7 +21,7 @@ from django.db.models.functions import Coalesce, Greatest, Substr
 
 from inboxes.models import Inbox
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
-from threads.filters import without_rejected
+from threads.filters import without_set_aside
 from threads.models import Attachment, Message, SearchDocument, SearchProgress
 from threads.search_words import words_of
 
@@ -172,7 +172,7 @@ def _pieces(taken: Iterable[SearchProgress], most: int) -> Iterable[_Piece]:
 def _documents(piece: _Piece) -> list[SearchDocument]:
     numbers = (piece.first, piece.last)
     messages = list(
-        without_rejected(Message.objects.filter(inbox_id=piece.progress.pk, sequence__range=numbers), {})
+        without_set_aside(Message.objects.filter(inbox_id=piece.progress.pk, sequence__range=numbers), {})
         .only(*READ, "attachment_count")
         .annotate(
             body_start=Substr("body_text", 1, LONGEST_BODY), extracted_start=Substr("extracted_text", 1, LONGEST_BODY)

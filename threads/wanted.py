@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from inboxes.models import Inbox
 from mailbot.api.renderers import timestamp
-from threads.filters import read_moment
+from threads.filters import SET_ASIDE, read_moment
 from threads.models import Attachment, Message
 
 LOOKS_BACK = timedelta(seconds=60)
@@ -156,8 +156,8 @@ def _with_news(by_inbox: dict[str, list[Wanted]]) -> dict[str, list[Wanted]]:
 
 def _next_matches(inbox_id: str, wishes: Sequence[Wanted]) -> dict[Wanted, Message]:
     """Bodies, which may be megabytes, are read of those that matched only."""
-    # What a list set aside is offered to nobody; once it is accepted, it has a new number.
-    messages = Message.objects.filter(inbox_id=inbox_id).exclude(status=Message.Status.REJECTED)
+    # What is set aside is offered to nobody; what a list blocked has a new number once it is accepted.
+    messages = Message.objects.filter(inbox_id=inbox_id).exclude(status__in=SET_ASIDE)
     open_wishes = list(wishes)
     matched: dict[Wanted, str] = {}
     while open_wishes:

@@ -7,6 +7,7 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from time import monotonic
@@ -24,6 +25,10 @@ from delivery.inbound.claim import LEASE, claim_batch
 from delivery.inbound.lanes import release_lanes
 from delivery.inbound.receive import PROCESS_TASK
 from delivery.inbound.rehearsal import rehearse
+from delivery.inbound.reports import read_report
+from delivery.inbound.reports.matching import Arrived, match_reports
+from delivery.inbound.reports.news import apply_matched, reporting
+from delivery.inbound.reports.signs import is_from_nobody, may_report
 from delivery.models import InboundMail
 from delivery.unsubscribing import unsubscribe_by_mail
 from inboxes.models import Inbox
@@ -118,14 +123,18 @@ def _file(mails: Sequence[InboundMail]) -> None:
     _give_back(mails[len(read) :])
     taken = [mail for mail, _ in read]
     known = authenticate([(mail, content.parsed) for mail, content in read], AUTHENTICATES_FOR)
+    reports = [arrived for mail, content in read for arrived in _reports(mail, content)]
     with transaction.atomic():
+        matched = match_reports(reports)
+        about = {each.key: reporting(each, matched[each.key]) for each in reports if each.key in matched}
         messages = file_incoming(
             [
-                incoming
+                replace(incoming, report=about.get((mail.pk, incoming.inbox_id)))
                 for (mail, content), authenticity in zip(read, known, strict=True)
                 for incoming in _incoming(mail, content, authenticity)
             ]
         )
+        apply_matched(reports, matched, {(message.source_id, message.inbox_id): message.pk for message in messages})
         unsubscribe_by_mail(messages)
         failpoint("inbound.filed")
         _finish(taken)
@@ -143,6 +152,17 @@ def _read(mails: Sequence[InboundMail]) -> list[tuple[InboundMail, MailContent]]
         failpoint("inbound.reading", mail.raw)
         read.append((mail, read_mail(bytes(mail.raw))))
     return read
+
+
+def _reports(mail: InboundMail, content: MailContent) -> list[Arrived]:
+    """The mail as what it reports, once for each inbox; nothing for nearly all mail, which is not read a second time."""
+    has_bounce_tag = any(recipient.get("tag", "").startswith("b.") for recipient in mail.recipients)
+    if not may_report(mail.envelope_sender, mail.source, content.parsed.headers, has_bounce_tag):
+        return []
+    report = read_report(bytes(mail.raw))
+    nobody = is_from_nobody(mail.envelope_sender, mail.source)
+    tags = {item["inbox_id"]: item.get("tag", "") for item in reversed(mail.recipients)}
+    return [Arrived((mail.pk, inbox_id), inbox_id, tag, report, nobody) for inbox_id, tag in tags.items()]
 
 
 def _give_back(mails: Sequence[InboundMail], claims_left: int = 0) -> None:

@@ -17,7 +17,7 @@ from delivery.outbound.breaker import take_trials, why_stopped
 from delivery.outbound.compose import OutgoingAttachment, compose
 from delivery.outbound.lists import refused_recipients
 from delivery.outbound.loop_guard import Refusal, count_mail, why_not_answer
-from delivery.outbound.return_path import return_path_of
+from delivery.outbound.return_addresses import reply_to, return_path
 from delivery.outbound.states import State
 from delivery.outbound.suppressed import REASON, blocked_reports, reason_of, told
 from delivery.outbound.tracking import news_of
@@ -129,7 +129,7 @@ def queue_mail(
     if message.size > settings.SMTP_MAX_SIZE:
         raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
     check_room(inbox, message.size, has_files=bool(draft.attachments or to_fetch))
-    return_path = return_path_of(inbox)
+    envelope_sender = return_path(inbox, message.message_id_header)
     files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
     with transaction.atomic():
         locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
@@ -146,7 +146,7 @@ def queue_mail(
             inbox=inbox,
             message=message,
             mode=inbox.mode,
-            envelope_sender=return_path,
+            envelope_sender=envelope_sender,
             raw=composed.raw,
             track_opens=tracking.opens_by_esp,
             state=State.PREPARING if to_fetch else State.QUEUED,
@@ -191,6 +191,7 @@ def _with_text(draft: Draft) -> Draft:
 def _message(inbox: Inbox, draft: Draft, now: datetime, left_out: Mapping[str, Suppression]) -> Message:
     status = Message.Status.SCHEDULED if draft.send_at and draft.send_at > now else Message.Status.QUEUED
     message_id = f"<{new_id('m')}@{inbox.domain}>"
+    draft = replace(draft, reply_to=draft.reply_to or reply_to(inbox, message_id))
     columns = _read(draft, inbox).columns() | {
         "message_id_header": message_id,
         "message_id_digest": message_id_digest(message_id),

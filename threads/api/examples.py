@@ -53,6 +53,7 @@ MESSAGE = {
 LABELS_BODY = {"labels": ["urgent", "invoice"]}
 EXPLANATION = {
     "list": None,
+    "report": None,
     "message_id": MESSAGE_ID,
     "thread_id": THREAD_ID,
     "flags": [],

@@ -199,6 +199,11 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     list = StoredField(
         dict[str, Any], allow_null=True, help_text="Where a list decided: which entry, as `/lists/check` says it."
     )
+    report = StoredField(
+        dict[str, Any],
+        allow_null=True,
+        help_text="Where it reports on a mail of the inbox: on which, and how that is known.",
+    )
 
 
 class ThreadOwner(TypedDict):

@@ -28,7 +28,7 @@ from threads.api.serializers import (
     ThreadWithMessagesSerializer,
 )
 from threads.attachments import ContentGone, content_of
-from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed, without_rejected
+from threads.filters import EVENT_FILTERS, MESSAGE_FILTERS, THREAD_FILTERS, BadMoment, narrowed, without_set_aside
 from threads.labels import change_thread, replace_labels
 from threads.models import Event, Message, Thread
 from threads.shown import read_events, read_list_of_messages, read_messages, read_threads
@@ -81,7 +81,7 @@ class MessagesView(MessageScopedView):
         characters, and the flag `body_truncated` says so; the message itself has all of it."""
         inbox_id = self.check_inbox(inbox_id)
         query = self.query(MessageQuery)
-        shown = without_rejected(self.messages(inbox_id), query)
+        shown = without_set_aside(self.messages(inbox_id), query)
         messages = self.narrowed(shown, MESSAGE_FILTERS, query)
         return paginated(messages, query, represent_messages, ("-sequence",), read_list_of_messages)
 
@@ -119,6 +119,7 @@ class ExplainView(MessageScopedView):
                 "list": None,
                 "intake": None,
                 "automatic": [],
+                "report": None,
                 **message.explanation,
                 **told,
                 "repeat_count": message.repeat_count,
@@ -208,7 +209,7 @@ class ThreadView(ThreadScopedView):
 
     def with_messages(self, thread: Thread) -> dict[str, Any]:
         """Oldest first, 200 at a time; `messages_cursor` leads to the next ones (`?cursor=`)."""
-        messages = without_rejected(thread.messages.order_by("sequence"), {})
+        messages = without_set_aside(thread.messages.order_by("sequence"), {})
         if cursor := self.query(ThreadPageQuery).get("cursor"):
             messages = messages.filter(sequence__gt=decoded(cursor, ("sequence",), Message)[0])
         found = read_list_of_messages(messages[: MESSAGES_IN_A_THREAD + 1])

@@ -1,0 +1,1 @@
+"""How the many senders of reports say it: a function for each, from a report to what is in it."""
