@@ -52,11 +52,16 @@ class Record:
 
 def records_of(domain: Domain, keys: Iterable[DomainKey], *, carrier_signs: bool = False) -> list[Record]:
     """All records, in the order in which one publishes them. `carrier_signs`: SPF and DKIM of ours are not what receivers go by."""
+    keys = list(keys)
+    # A domain that signs can wait for its next key.
+    needed = (
+        DomainKey.State.ACTIVE if any(key.state == DomainKey.State.ACTIVE for key in keys) else DomainKey.State.NEXT
+    )
     return [
         Record("TXT", f"{OWNERSHIP_LABEL}.{domain.domain}", ownership_text(domain), Purpose.OWNERSHIP, True),
         Record("MX", domain.domain, _mx(), Purpose.MX, True),
         Record("TXT", domain.domain, spf_text(), Purpose.SPF, not carrier_signs),
-        *(_dkim(domain, key, carrier_signs) for key in keys),
+        *(_dkim(domain, key, is_required=key.state == needed and not carrier_signs) for key in keys),
         Record("TXT", f"_dmarc.{domain.domain}", DMARC, Purpose.DMARC, False),
         Record("MX", f"{RETURN_PATH_LABEL}.{domain.domain}", _mx(), Purpose.RETURN_PATH, False),
         Record("TXT", f"{RETURN_PATH_LABEL}.{domain.domain}", spf_text(), Purpose.RETURN_PATH, False),
@@ -80,8 +85,7 @@ def _mx() -> str:
     return f"10 {settings.MX_HOST}"
 
 
-def _dkim(domain: Domain, key: DomainKey, carrier_signs: bool) -> Record:
-    is_required = key.state != DomainKey.State.RETIRED and not carrier_signs
+def _dkim(domain: Domain, key: DomainKey, *, is_required: bool) -> Record:
     name = f"{key.selector}._domainkey.{domain.domain}"
     return Record("TXT", name, dkim_text(key), Purpose.DKIM, is_required, key.pk, key.state)
 
