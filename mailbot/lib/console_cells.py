@@ -23,7 +23,7 @@ Cell = Callable[[Any], Any]
 NOTHING = "–"
 # The colour of a state says what it asks of an operator. A state that is not named here has none.
 TONES = {
-    **dict.fromkeys(["failed", "bounced", "complained", "tripped", "unknown"], "bad"),
+    **dict.fromkeys(["failed", "bounced", "complained", "tripped", "unknown", "fail", "forged"], "bad"),
     **dict.fromkeys(
         [
             "paused",
@@ -37,10 +37,17 @@ TONES = {
             "block",
             "full",
             "unmatched",
+            "softfail",
+            "temperror",
+            "permerror",
+            "policy",
+            "disputed",
         ],
         "warn",
     ),
-    **dict.fromkeys(["active", "sent", "delivered", "processed", "received", "usable", "open", "allow"], "good"),
+    **dict.fromkeys(
+        ["active", "sent", "delivered", "processed", "received", "usable", "open", "allow", "pass", "verified"], "good"
+    ),
     **dict.fromkeys(
         ["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live", "pending"], "busy"
     ),

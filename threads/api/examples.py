@@ -42,8 +42,8 @@ MESSAGE = {
     "codes": ["482913"],
     "links": ["https://shop.example/invoices/2041"],
     "size": 50831,
-    "auth": {"spf": None, "dkim": None, "dmarc": None},
-    "trust": {"score": None, "flags": []},
+    "auth": {"spf": "pass", "dkim": "pass", "dmarc": "pass"},
+    "trust": {"score": 1.0, "flags": []},
     "metadata": {},
     "recipients": [],
     "recipient_tag": "",
@@ -66,7 +66,31 @@ EXPLANATION = {
         "matched_message": "msg_01m86mzz3xeg3s5qpn0yjgh6ce",
         "suspect_thread": "",
     },
-    "checks": {"envelope_sender": "carol@shop.example", "degraded": ""},
+    "checks": {
+        "envelope_sender": "carol@shop.example",
+        "degraded": "",
+        "authentication": {
+            "spf": "pass",
+            "dkim": "pass",
+            "dmarc": "pass",
+            "arc": "none",
+            "standing": "verified",
+            "method": "checked",
+            "details": {
+                "spf": {"result": "pass", "domain": "shop.example", "identity": "mailfrom"},
+                "dkim": [{"domain": "shop.example", "selector": "s1", "result": "pass", "aligned": True}],
+                "dmarc": {
+                    "result": "pass",
+                    "domain": "shop.example",
+                    "policy": "reject",
+                    "policy_of": "shop.example",
+                    "aligned": ["spf", "dkim"],
+                },
+                "arc": {"result": "none"},
+            },
+        },
+        "trust": {"score": 1.0},
+    },
     "intake": {"source": "smtp", "raw": "exact"},
 }
 THREAD = {

@@ -43,9 +43,7 @@ def authenticate(mails: Sequence[Mail], most: float | None = None) -> list[Authe
         return [NOT_CHECKED if needs_dns(mail) else _at_once(mail, parsed) for mail, parsed in mails]
     asking = [needs_dns(mail) for mail, _ in mails]
     found = _in_threads([mail for mail, asks in zip(mails, asking, strict=True) if asks], seconds)
-    return [
-        next(found) if asks else _at_once(mail, parsed) for (mail, parsed), asks in zip(mails, asking, strict=True)
-    ]
+    return [next(found) if asks else _at_once(mail, parsed) for (mail, parsed), asks in zip(mails, asking, strict=True)]
 
 
 def _in_threads(mails: Sequence[Mail], most: float) -> Iterator[Authenticity]:
