@@ -27,6 +27,7 @@ from threads.conversation import accept_rejected
 from threads.events import EventType
 from threads.leases import owner_of, take_away
 from threads.models import Attachment, Event, Message, Thread
+from threads.verdicts_shown import verdicts_of
 
 MOST_MESSAGES = 200
 MOST_EVENTS = 200
@@ -176,7 +177,10 @@ class MessageAdmin(ConsoleAdmin):
         choice_filter(
             "flag",
             "flag",
-            [("degraded", "degraded"), ("thread_suspect", "thread suspect"), ("report", "report")],
+            [
+                (flag, flag.replace("_", " "))
+                for flag in ("degraded", "thread_suspect", "report", "from_forged", "lookalike_domain", "dkim_replayed")
+            ],
             lambda rows, v: rows.filter(flags__has_item=v),
         ),
         AccountFilter,
@@ -261,6 +265,7 @@ class MessageAdmin(ConsoleAdmin):
             "cut": max(len(row.body_text), len(row.body_html)) > SHOWN_ALONE,
             "why": [(k.replace("_", " "), v) for k, v in row.explanation.get("thread", {}).items() if v],
             "checks": [(k.replace("_", " "), v) for k, v in _checks(row).items() if v],
+            "verdicts": verdicts_of(row),
             "files": row.attachments.order_by("position"),
             "timeline": events,
         }
@@ -269,7 +274,8 @@ class MessageAdmin(ConsoleAdmin):
 def _checks(message: Message) -> dict[str, Any]:
     lists = message.explanation.get("list", {}).get("explanation")
     accepted = message.explanation.get("accepted", {}).get("reason")
-    return {**message.explanation.get("checks", {}), "lists": lists, "accepted because": accepted}
+    checks = {k: v for k, v in message.explanation.get("checks", {}).items() if k not in ("authentication", "trust")}
+    return {**checks, "lists": lists, "accepted because": accepted}
 
 
 def _object_link(name: str, model: str, prefix: str) -> Any:

@@ -23,7 +23,9 @@ Cell = Callable[[Any], Any]
 NOTHING = "–"
 # The colour of a state says what it asks of an operator. A state that is not named here has none.
 TONES = {
-    **dict.fromkeys(["failed", "bounced", "complained", "tripped", "unknown", "failing", "missing"], "bad"),
+    **dict.fromkeys(
+        ["failed", "bounced", "complained", "tripped", "unknown", "failing", "missing", "fail", "forged"], "bad"
+    ),
     **dict.fromkeys(
         [
             "paused",
@@ -41,11 +43,16 @@ TONES = {
             "unmatched",
             "degraded",
             "mismatch",
+            "softfail",
+            "temperror",
+            "permerror",
+            "policy",
+            "disputed",
         ],
         "warn",
     ),
     **dict.fromkeys(
-        ["active", "sent", "delivered", "processed", "received", "usable", "open", "allow", "verified"], "good"
+        ["active", "sent", "delivered", "processed", "received", "usable", "open", "allow", "pass", "verified"], "good"
     ),
     **dict.fromkeys(
         ["queued", "sending", "stored", "processing", "scheduled", "awaiting_approval", "live", "pending"], "busy"

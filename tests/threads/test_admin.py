@@ -74,6 +74,23 @@ class TestMessage:
         Message.objects.filter(pk=sent["id"]).update(recipients=recipients)
         assert "550 no such user" in page(admin_client, Message.objects.get())
 
+    def test_it_shows_who_sent_it(self, admin_client, inbox):
+        deliver(mail(), inbox)
+        signature = {"domain": "evil.example", "result": "pass", "unsigned": ["Subject"]}
+        dmarc = {"result": "fail", "domain": "bank.example", "policy": "reject"}
+        found = {"standing": "forged", "spf": "softfail", "dkim": "pass", "dmarc": "fail", "method": "checked"}
+        details = {"details": {"dkim": [signature], "dmarc": dmarc}}
+        checks = {"authentication": {**found, **details}, "trust": {"score": 0.1, "looks_like": "bank.example"}}
+        Message.objects.update(explanation={"checks": checks}, flags=["from_forged"])
+        text = page(admin_client, Message.objects.get())
+        for shown in (
+            '<span class="badge tone-bad">forged</span>',
+            "trust 0.1; looks like bank.example; from forged",
+            "evil.example pass, does not cover Subject",
+            "bank.example; policy reject",
+        ):
+            assert shown in text
+
     def test_it_says_that_it_is_degraded(self, admin_client, inbox):
         deliver(mail(), inbox)
         Message.objects.update(flags=["degraded"], degraded_reason="101 levels of parts")
@@ -100,7 +117,7 @@ class TestMessage:
             recipients=[{"address": hostile, "status": hostile, "reason": hostile}],
             flags=[hostile],
             labels=[hostile],
-            explanation={"thread": {"rule": hostile}, "checks": {"x": hostile}},
+            explanation={"thread": {"rule": hostile}, "checks": {"x": hostile, "authentication": {"spf": hostile}}},
         )
         Thread.objects.update(subject=hostile, participants=[hostile], labels=[hostile])
         message = Message.objects.get()
