@@ -9,8 +9,9 @@ from django.db import connections
 from django.utils import timezone
 
 from delivery.models import OutboundMail
+from delivery.outbound.claiming import claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
-from delivery.outbound.send import claim_one, settle
+from delivery.outbound.send import settle
 from delivery.outbound.sending import Handed
 from delivery.outbound.sent import write_sent
 from delivery.outbound.tracking import apply_reports
