@@ -42,7 +42,7 @@ def reader() -> Client:
 def page_of(caller: Caller, inbox: Inbox, message: dict[str, Any]) -> str:
     """The HTML as it leaves."""
     raw = caller.get(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/raw").content
-    part: Any = email.message_from_bytes(raw, policy=email.policy.default).get_body(("html",))  # type: ignore[attr-defined]
+    part: Any = email.message_from_bytes(raw, policy=email.policy.default).get_body(("html",))
     return str(part.get_content()) if part else ""
 
 
