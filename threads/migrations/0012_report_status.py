@@ -5,12 +5,12 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("delivery", "0012_again_before"),
+        ("threads", "0011_seldom_events"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name="recipient",
+            model_name="message",
             name="status",
             field=models.CharField(
                 choices=[
@@ -32,7 +32,6 @@ class Migration(migrations.Migration):
                     ("unknown", "Unknown"),
                     ("cancelled", "Cancelled"),
                 ],
-                default="queued",
                 max_length=20,
             ),
         ),

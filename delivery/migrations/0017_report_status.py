@@ -5,12 +5,12 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("threads", "0007_final_ids"),
+        ("delivery", "0016_loop_counts"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name="message",
+            model_name="recipient",
             name="status",
             field=models.CharField(
                 choices=[
@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                     ("unknown", "Unknown"),
                     ("cancelled", "Cancelled"),
                 ],
+                default="queued",
                 max_length=20,
             ),
         ),
