@@ -211,8 +211,8 @@ def _file(desk: Desk, mail: Incoming) -> None:
     if first := desk.by_raw.get(same):
         desk.repeats[first] = desk.repeats.get(first, 0) + 1
         return
-    known, tagged = desk.known[inbox.pk], _tagged_message(desk, mail)
-    decision = decide(mail.content.parsed, known, desk.threads, inbox.address, mail.authenticity.standing, tagged)
+    known, tagged, standing = desk.known[inbox.pk], _tagged_message(desk, mail), mail.authenticity.standing
+    decision = decide(mail.content.parsed, known, desk.threads, inbox.address, standing, tagged)
     signs = _signs(inbox, mail, known)
     message = _incoming_message(inbox, mail, decision, verdict, _trust(desk, inbox, mail, decision), signs)
     about: dict[str, Any] = {"from": message.from_address, "subject": message.subject}
@@ -515,10 +515,10 @@ def _make_received(inbox: Inbox, message: Message, reason: str) -> None:
 
 def note_final_message_ids(finals: Mapping[str, str]) -> None:
     """A provider gave these mails of ours another Message-ID, by the message's id: answers name that one."""
-    rows = [new_row(Message, id=pk, final_id_digest=_final_id_digest(final)) for pk, final in sorted(finals.items())]
+    rows = [new_row(Message, id=pk, final_id_digest=final_id_digest(final)) for pk, final in sorted(finals.items())]
     bulk_set(rows, "final_id_digest")
 
 
-def _final_id_digest(final: str) -> str:
+def final_id_digest(final: str) -> str:
     """What such a Message-ID is found by; nothing for none. Some providers tell it without its brackets."""
     return message_id_digest(final if final.startswith("<") or not final else f"<{final}>")
