@@ -146,7 +146,18 @@ class Heartbeat(models.Model):
         return str(self.beaten_at)
 
 
+# Of a message, what only its readers need: most of its octets, and most of the work of loading it.
+FOR_READERS = (
+    *("body_text", "body_html", "extracted_text", "extracted_html", "preview", "headers", "references"),
+    *("to", "cc", "bcc", "reply_to", "recipients", "codes", "links"),
+)
+
+
 class OutboundMailQuerySet(models.QuerySet["OutboundMail"]):
+    def with_message(self) -> OutboundMailQuerySet:
+        """But for what only readers of it need."""
+        return self.select_related("message").defer(*(f"message__{column}" for column in FOR_READERS))
+
     def due(self, now: datetime | None = None) -> OutboundMailQuerySet:
         return self.filter(state=State.QUEUED, next_attempt_at__lte=now or database_now())
 

@@ -34,16 +34,6 @@ RETRY_AFTER = tuple(timedelta(seconds=s) for s in (2, 10, 60, 600, 3600, 21600))
 STRANGE = "No mail of ours has this id."
 ON_THE_WIRE = "The mail is being handed over: what becomes of that is not written yet."
 OPEN = frozenset({State.SENDING, State.UNKNOWN, State.QUEUED})  # what is heard may settle it, or must wait
-HEAVY = (
-    *("raw", "to_fetch"),
-    *(
-        "message__body_text",
-        "message__body_html",
-        "message__extracted_text",
-        "message__extracted_html",
-        "message__headers",
-    ),
-)
 FREE = {"lease_token": "", "lease_until": None}
 
 
@@ -127,7 +117,7 @@ def _mails_of(events: Sequence[ProviderEvent]) -> dict[str, OutboundMail]:
     """
     named = _by_ids_of_theirs(events)
     wanted = {event.told_mail_id for event in events if event.told_mail_id}.union(*named.values())
-    mails = OutboundMail.objects.select_related("message").defer(*HEAVY).in_bulk(wanted)
+    mails = OutboundMail.objects.with_message().defer("raw", "to_fetch").in_bulk(wanted)
     found = {}
     for event in events:
         whose = (event.provider_id, event.provider_message_id)

@@ -142,22 +142,27 @@ def _by_carrier(waiting: Iterable[OutboundMail]) -> dict[Provider | None, Mails]
 @transaction.atomic
 def _take(mails: Mails, carrier: Provider | None, places: int) -> Mails:
     """As many as may go. The provider's row is locked, so that two workers cannot both take its last place."""
-    room = places if carrier is None else min(places, _room_at(carrier))
+    if carrier is not None:
+        carrier, room = _with_room(carrier)
+        places = min(places, room)
     token = new_token()
-    mine = OutboundMail.objects.due().filter(pk__in=[mail.pk for mail in mails[:room]]) if room > 0 else None
+    mine = OutboundMail.objects.due().filter(pk__in=[mail.pk for mail in mails[:places]]) if places > 0 else None
     until = database_now() + SEND_LEASE
     if mine is None or not mine.update(state=State.SENDING, lease_token=token, lease_until=until, carrier=carrier):
         return []
     rows = OutboundMail.objects.filter(lease_token=token, pk__in=[mail.pk for mail in mails])
-    found = list(rows.select_related("message", "inbox__account", "carrier").prefetch_related("recipients"))
-    give_keys(found)
-    return found
+    taken = list(rows.with_message().prefetch_related("recipients"))
+    inboxes = Inbox.objects.select_related("account").in_bulk({mail.inbox_id for mail in taken})
+    for mail in taken:  # one object for all: a join would make one for each mail
+        mail.inbox, mail.carrier = inboxes[mail.inbox_id], carrier
+    give_keys(taken)
+    return taken
 
 
-def _room_at(carrier: Provider) -> int:
-    """How many mails it may have more than it has."""
+def _with_room(carrier: Provider) -> tuple[Provider | None, int]:
+    """It as it is now, and how many mails it may have more than it has."""
     now = database_now()
     row = Provider.objects.select_for_update(no_key=True).filter(pk=carrier.pk).first()
     if row is None or row.is_paused or (row.waits_until is not None and now < row.waits_until):
-        return 0
-    return row.concurrency - OutboundMail.objects.filter(state=State.SENDING, carrier=row).count()
+        return row, 0
+    return row, row.concurrency - OutboundMail.objects.filter(state=State.SENDING, carrier=row).count()

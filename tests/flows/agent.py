@@ -37,7 +37,7 @@ class Agent(threading.Thread):
         body = {"to": f"customer-{number}@example.com", "subject": f"Order {number}", "body_text": f"About {number}."}
         headers = {**self._headers, "Idempotency-Key": f"order-{number}"}
         try:
-            answer = httpx.post(self._url, json=body, headers=headers, timeout=15)
+            answer = httpx.post(self._url, json=body, headers=headers, timeout=15, verify=False)
         except httpx.HTTPError:
             return None
         return str(answer.json()["data"]["id"]) if answer.status_code == 202 else None

@@ -107,9 +107,9 @@ class Server:
         return self.manage("issue_key", "--account", account, "--create", "--mode", mode)
 
     def http(self) -> httpx.Client:
-        """A client of the API with `api_key`."""
+        """A client of the API with `api_key`. `verify`, here and elsewhere: nobody speaks TLS, and reading the certificates takes 20 ms."""
         headers = {"Authorization": f"Bearer {self.api_key}"}
-        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=30)
+        return httpx.Client(base_url=f"{self.url}/v1", headers=headers, timeout=30, verify=False)
 
     def deliver(self, address: str, mail: str) -> None:
         """Send one mail by SMTP. Raises what smtplib does unless it is accepted."""

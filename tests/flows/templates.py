@@ -52,6 +52,13 @@ def key_of(url: str, var: Path) -> str:
     return ""
 
 
+def copy_without_account(var: Path) -> None:
+    """What the first start of a server without accounts would have migrated; on SQLite."""
+    _key()
+    var.mkdir()
+    shutil.copyfile(_folder() / "no-account.sqlite3", var / "mailbot.sqlite3")
+
+
 @contextlib.contextmanager
 def postgres_copy(server: str, name: str) -> Iterator[str]:
     """The DATABASE_URL of a copy beside the database `server`, dropped afterwards."""
@@ -87,6 +94,8 @@ def _make() -> str:
             connection.execute(f'CREATE DATABASE "{_name()}"'.encode())
         url = urlsplit(url)._replace(path=f"/{_name()}").geturl()
     _manage(url, "migrate", "--verbosity", "0")
+    if not url:
+        shutil.copyfile(_folder() / "mailbot.sqlite3", _folder() / "no-account.sqlite3")
     return _manage(url, "issue_key", "--account", ACCOUNT, "--create", "--mode", "test")
 
 

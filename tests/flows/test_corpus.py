@@ -59,7 +59,7 @@ class Reader:
 
     def __init__(self, server: Any) -> None:
         self.http = httpx.Client(
-            base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {server.api_key}"}, timeout=30
+            base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {server.api_key}"}, timeout=30, verify=False
         )
         self.statuses: Counter[int] = Counter()
 

@@ -149,7 +149,7 @@ def console(server: Server) -> Iterator[httpx.Client]:
     """Signed in as somebody who may do everything."""
     name, password = f"operator-{secrets.token_hex(4)}", secrets.token_urlsafe()
     server.manage("createsuperuser", "--noinput", "--username", name, "--email", "", DJANGO_SUPERUSER_PASSWORD=password)
-    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=30) as browser:
+    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=30, verify=False) as browser:
         browser.get("/admin/login/")
         post(browser, "/admin/login/", username=name, password=password, next="/admin/")
         yield browser
