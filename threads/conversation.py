@@ -268,12 +268,6 @@ def _note_verified(thread: Thread, message: Message) -> None:
         thread.verified_senders = [*before, sender][-MAX_PARTICIPANTS:]
 
 
-def _tagged_message(desk: Desk, mail: Incoming) -> KnownMessage | None:
-    named = _tag_of(mail)
-    found = desk.tagged.get(named) if named else None
-    return KnownMessage(found.message_id, found.thread_id, outbound=True) if found else None
-
-
 def _file_report(desk: Desk, inbox: Inbox, mail: Incoming, report: Reporting) -> None:
     """Beside the thread that it speaks of, which does not notice. What it says is told by events of the mail that it is about. No list
     is asked: nobody is reached by it."""

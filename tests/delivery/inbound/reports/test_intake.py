@@ -13,7 +13,7 @@ from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 from tests.delivery.inbound.reports.bounces import DAEMON, away, bounce, complaint, words
 from tests.mailing import deliver, mail
-from threads.conversation import note_final_message_id
+from threads.conversation import note_final_message_ids
 from threads.models import Message, Thread
 from threads.wanted import Wanted, first_match
 
@@ -134,7 +134,7 @@ class TestBounces:
         for _ in range(2):
             come_back(bounce(ANN), return_path(sent))
         assert len(events(alice, sent, "message.bounced")) == 1
-        assert Message.objects.get(labels__has_item="report").repeat_count == 1
+        assert Message.objects.get(status="report").repeat_count == 1
 
     def test_only_those_who_are_named_have_bounced(self, alice: Caller, inbox: Inbox) -> None:
         sent = send(alice, inbox, ANN, "ben@example.org")
@@ -159,7 +159,7 @@ class TestMatching:
         assert event["data"]["matched_by"] == "message_id"
 
     def test_by_the_message_id_that_a_provider_gave(self, alice: Caller, inbox: Inbox, sent: dict[str, Any]) -> None:
-        note_final_message_id(sent["id"], "<0102@email.amazonses.com>")
+        note_final_message_ids({sent["id"]: "<0102@email.amazonses.com>"})
         come_back(bounce(ANN, message_id="<0102@email.amazonses.com>"), inbox)
         assert now(alice, sent)["status"] == "bounced"
 
