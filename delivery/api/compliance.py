@@ -24,7 +24,7 @@ class DomainQuery(StrictSerializer):
     domain = serializers.CharField(max_length=254, help_text="Any domain; of your own more can be told.")
 
 
-class CheckSerializer(serializers.Serializer[Any]):
+class ComplianceCheckSerializer(serializers.Serializer[Any]):
     name = serializers.ChoiceField(choices=list(WEIGHTS))
     status = serializers.ChoiceField(choices=[status.value for status in Standing])
     reason = serializers.CharField()
@@ -44,7 +44,7 @@ class ReadinessSerializer(serializers.Serializer[Any]):
     blocked_reasons = serializers.ListField(
         child=serializers.CharField(), help_text="Why a send would be refused or wait now. Empty: it would go out."
     )
-    checks = CheckSerializer(many=True)
+    checks = ComplianceCheckSerializer(many=True)
 
 
 def represent(readiness: Readiness) -> dict[str, Any]:

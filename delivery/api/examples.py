@@ -82,6 +82,22 @@ RECEIVED = {
 }
 NEWS = {"message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd", "reason": "550 5.1.1 no such user"}
 LATE = {"message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd", "event": "delivered"}
+SIMULATED_MAIL = {
+    "inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7",
+    "message_id_header": "<176425410012.1.4711@shop.example>",
+    "from_address": "carol@shop.example",
+    "subject": "Your code",
+    "in_reply_to": "",
+    "size": 412,
+}
+SIMULATED_NEWS = {
+    "id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd",
+    "inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7",
+    "thread_id": "thread_01m86mzz3reg2a0y1ee0xqk2qf",
+    "status": "bounced",
+    "recipients": [{"address": "carol@shop.example", "status": "bounced", "reason": "550 5.1.1 no such user"}],
+    "repeat_count": 0,
+}
 READINESS = {
     "domain": "mail.shop.example",
     "spf": "pass",

@@ -74,6 +74,7 @@ class DoubledBody(ToldBody):
     event = OneOf(choices=list(NEWS), required=False)
 
 
+@shown_as(examples.SIMULATED_MAIL)
 class SimulatedMailSerializer(RowSerializer[Message]):
     """What was written: it is no message before a worker has read it."""
 
@@ -82,6 +83,7 @@ class SimulatedMailSerializer(RowSerializer[Message]):
         fields = "inbox_id message_id_header from_address subject in_reply_to size".split()
 
 
+@shown_as(examples.SIMULATED_NEWS)
 class SimulatedNewsSerializer(RowSerializer[Message]):
     """Of the message, what became of it; not what it says, which another right opens."""
 

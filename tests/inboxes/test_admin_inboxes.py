@@ -98,7 +98,7 @@ class TestCreating:
             ({"username": "postmaster"}, "is reserved"),
             ({"username": "a+b"}, "is not possible"),
             ({"username": "a b"}, "cannot be used"),
-            ({"domain": "elsewhere.example"}, "not a domain of this server"),
+            ({"domain": "elsewhere.example"}, "not a domain of this account"),
             ({"domain": "not a domain"}, "is not valid"),
         ],
     )

@@ -125,7 +125,8 @@ class TestConsole:
     def test_a_superuser_sets_it_and_it_holds_at_once(self, alice: Caller) -> None:
         deliver(mail(), alice.create_inbox())
         browser = console(person("root"))
-        form = {"name": "Acme", "daily_send_limit": "5", "storage_quota": "10", "on_unknown": "at_most_once"}
+        limits = {"daily_send_limit": "5", "storage_quota": "10"}
+        form = {"name": "Acme", **limits, "on_unknown": "at_most_once", "bounce_scope": "inbox"}
         inline = {f"memberships-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
         assert browser.post(page_of(alice.account), {**form, **inline}).status_code == 302
         account = Account.objects.get(pk=alice.account.pk)

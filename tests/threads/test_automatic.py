@@ -18,7 +18,8 @@ def flags_and_signs(caller: Caller, inbox: Any) -> tuple[list[str], list[str]]:
     message = caller.messages(inbox, direction="inbound")[0]
     told = caller.get(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/explain").json()["data"]
     assert all(sign["reason"] for sign in told["automatic"])
-    return message["trust"]["flags"], [sign["sign"] for sign in told["automatic"]]
+    flags = [flag for flag in message["trust"]["flags"] if flag in ("automatic", "loop")]
+    return flags, [sign["sign"] for sign in told["automatic"]]
 
 
 AUTOMATIC = [

@@ -75,7 +75,11 @@ def scene(kept_rows: None) -> Scene:
     message = Message.objects.get(inbox=inbox)
     body = {"name": "Postmark", "esp": "postmark", "credentials": {"server_token": "secret"}}
     provider = alice.with_key(mode="live").post("/v1/providers", body).json()["data"]
+    domain = alice.post("/v1/domains", {"domain": "shop.example"}).json()["data"]
+    suppression = alice.post("/v1/suppressions", {"address": "ann@shop.example"}).json()["data"]
     ids = {
+        "domain_id": domain["id"],
+        "suppression_id": suppression["id"],
         "inbox_id": inbox.pk,
         "message_id": message.pk,
         "thread_id": message.thread_id,
