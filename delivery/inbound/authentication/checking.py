@@ -98,9 +98,13 @@ def check(mail: InboundMail, parsed: ParsedMail, ends_at: float) -> Authenticity
 
 
 def _by_smtp(mail: InboundMail, author: Author, policy: Policy, answers: Answers) -> Authenticity:
-    raw = bytes(mail.raw)
-    signatures = check_dkim(raw, author.domain, answers)
-    spf = check_spf(mail.remote_addr, mail.envelope_sender, mail.helo, answers, settings.MAILBOT_DOMAIN)
+    raw, others = bytes(mail.raw), answers.aside()
+    spf_domain = mail.envelope_sender.rpartition("@")[2] or mail.helo
+    decides = is_aligned(spf_domain, author.domain)
+    spf = check_spf(
+        mail.remote_addr, mail.envelope_sender, mail.helo, answers if decides else others, settings.MAILBOT_DOMAIN
+    )
+    signatures = check_dkim(raw, author.domain, answers, others)
     return _found("checked", mail, author, policy, spf, signatures, check_arc(raw, answers))
 
 

@@ -48,8 +48,8 @@ class Signature:
         return {name: value for name, value in told.items() if value != "" and value != []}
 
 
-def check_dkim(raw: bytes, from_domain: str, answers: Answers) -> list[Signature]:
-    """Those of From's domain first. Never raises."""
+def check_dkim(raw: bytes, from_domain: str, answers: Answers, others: Answers | None = None) -> list[Signature]:
+    """Those of From's domain first; `others`: by which the keys of other domains are asked for. Never raises."""
     if b"dkim-signature" not in raw[: 512 * 1024].lower():
         return []
     try:
@@ -57,7 +57,7 @@ def check_dkim(raw: bytes, from_domain: str, answers: Answers) -> list[Signature
     except Exception as error:  # a header that dkimpy cannot read, or does not get to
         return [Signature("", "", "permerror", _shown(error))]
     order = _order(mail, from_domain)
-    checked = [_check(mail, number, from_domain, answers) for number in order[:MAX_SIGNATURES]]
+    checked = [_check(mail, number, from_domain, answers, others or answers) for number in order[:MAX_SIGNATURES]]
     if len(order) > MAX_SIGNATURES:
         checked.append(Signature("", "", "none", f"Only {MAX_SIGNATURES} signatures of {len(order)} are verified."))
     return checked
@@ -83,11 +83,12 @@ def _domain_in(value: bytes) -> str:
     return found[1].decode("ascii").lower() if found else ""
 
 
-def _check(mail: SignedMail, number: int, from_domain: str, answers: Answers) -> Signature:
+def _check(mail: SignedMail, number: int, from_domain: str, own: Answers, others: Answers) -> Signature:
     fields = [value for name, value in mail.headers if name.lower() == b"dkim-signature"]
     tags = _tags(fields[number])
     domain = _text(tags.get(b"d", b"")).lower()
-    result, reason = _result(mail, number, tags, answers)
+    mail.answers = own if is_aligned(domain, from_domain) else others
+    result, reason = _result(mail, number, tags)
     return Signature(
         domain,
         _text(tags.get(b"s", b"")),
@@ -100,10 +101,10 @@ def _check(mail: SignedMail, number: int, from_domain: str, answers: Answers) ->
     )
 
 
-def _result(mail: SignedMail, number: int, tags: dict[bytes, bytes], answers: Answers) -> tuple[str, str]:
+def _result(mail: SignedMail, number: int, tags: dict[bytes, bytes]) -> tuple[str, str]:
     """One of RFC 8601 2.7.1, and why."""
     try:
-        if answers.is_late:
+        if mail.answers.is_late:
             raise Temporary("The time for this mail is over.")
         if not mail.verify(number):
             return "fail", "The signature does not match."

@@ -1,6 +1,7 @@
 """Mail is filed whether DNS answers or not, and DNS is asked only where it can say something."""
 
 from collections.abc import Iterator
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -23,6 +24,7 @@ BANK = "bank-of-the-tests.com"
 ZONE = f"""
 {BANK}. IN TXT "v=spf1 ip4:{BANK_SERVER} -all"
 _dmarc.{BANK}. IN TXT "v=DMARC1; p=reject"
+. IN NS ns.root.example.
 """
 FROM_BANK: dict[str, str] = {"peer": BANK_SERVER, "envelope": f"ann@{BANK}"}
 
@@ -86,6 +88,44 @@ class TestDNS:
             first.thread,
             ["sender_unverified"],
         )
+
+    def test_it_is_not_asked_again_and_again(
+        self, alice: Caller, inbox: Inbox, server: FakeDNS, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also where the root was known before."""
+        dns.lookup(".", "NS")
+        server.manner = "hangs"
+        lookup, asked = dns.lookup, []
+
+        def counted(name: str, *details: Any, **options: Any) -> Any:
+            asked.append(name)
+            return lookup(name, *details, **{**options, "within": 0.05})
+
+        monkeypatch.setattr(dns, "lookup", counted)
+        for _ in range(2 * FAILURES):
+            receive(from_bank(), inbox, **FROM_BANK)
+        assert (len(asked), asked[-1]) == (FAILURES + 1, ".")
+
+    def test_silence_of_others_takes_no_time_of_what_decides(
+        self, alice: Caller, inbox: Inbox, server: FakeDNS, monkeypatch: pytest.MonkeyPatch, settings: Any
+    ) -> None:
+        """A forger's own signatures, slow on purpose, before a MAIL FROM whose SPF fails."""
+        lookup = dns.lookup
+
+        def slow(name: str, *details: Any, within: float = 1, **options: Any) -> Any:
+            if "silent.com" in name:
+                Event().wait(within)
+                raise Temporary("silent")
+            return lookup(name, *details, within=within, **options)
+
+        monkeypatch.setattr(dns, "lookup", slow)
+        settings.AUTHENTICATION_SECONDS = 1
+        raw = from_bank()
+        for _ in range(9):
+            raw = signed(raw, "silent.com")
+        receive(raw, inbox, peer="192.0.2.50", envelope=f"ann@{BANK}")
+        shown = newest(alice, inbox)
+        assert (shown.auth, shown.flags) == (("fail", "temperror", "fail"), ["from_forged"])
 
     def test_a_batch_takes_no_longer_than_one_mail(self, alice: Caller, inbox: Inbox, server: FakeDNS) -> None:
         server.manner = "hangs"
