@@ -136,6 +136,17 @@ class InboundLane(models.Model):
         return f"lane {self.pk}"
 
 
+class SlowTurn(models.Model):
+    """One row: which process waits for servers of others (delivery.slow_work)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    lease_token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return "taken" if self.lease_token else "free"
+
+
 class Heartbeat(models.Model):
     """One row: when a worker last did what beat asked it to. All three were well then: beat, the broker and a worker."""
 

@@ -7,16 +7,19 @@ from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery.heartbeat import note_heartbeat
-from delivery.hooks import fetched, news
+from delivery.hooks import news
+from delivery.hooks.fetched import KEPT_BY_ESPS
 from delivery.inbound.process import process_inbound as process_batch
 from delivery.models import InboundMail
-from delivery.outbound import breaker_rounds, loop_guard, unknown
-from delivery.outbound.fetching import prepare_due_mail
+from delivery.outbound import breaker_rounds, loop_guard
+from delivery.outbound.fetching import ATTACHMENTS
 from delivery.outbound.recent import forget_old
 from delivery.outbound.send import give_up_stranded, send_due_mail
+from delivery.outbound.unknown import OPEN_QUESTIONS
 from delivery.raw_erasure import remove_leaving
 from delivery.raw_mover import move_batch
 from delivery.retention import remove_finished_rows, remove_old_provider_events, remove_old_raw
+from delivery.slow_work import work_through
 from delivery.storage_figures import count_storage
 from delivery.suppression import remove_expired
 from mailbot.lib.hints import ring
@@ -49,23 +52,10 @@ def send_outbound() -> None:
 
 
 @shared_task
-def fetch_attachments() -> None:
-    with acting_as_system("outbound worker"):
-        if prepare_due_mail():
-            ring(fetch_attachments.name)
-
-
-@shared_task
 def sweep_outbound() -> None:
     with acting_as_system("outbound worker"):
         give_up_stranded()
         send_due_mail()
-
-
-@shared_task
-def look_into_unknown() -> None:
-    with acting_as_system("outbound worker"):
-        unknown.look_into_unknown()
 
 
 @shared_task
@@ -85,10 +75,10 @@ def process_provider_events() -> None:
 
 
 @shared_task
-def fetch_from_providers() -> None:
-    with acting_as_system("provider events"):
-        if fetched.fetch_from_providers():
-            ring(fetch_from_providers.name)
+def wait_for_others() -> None:
+    """Attachments that are named by URL, mails that ESPs keep for us, and what became of unknown mail."""
+    if work_through(ATTACHMENTS, KEPT_BY_ESPS, OPEN_QUESTIONS):
+        ring(wait_for_others.name)
 
 
 @shared_task

@@ -171,12 +171,10 @@ CELERY_BEAT_SCHEDULE = {
     for name, task, seconds in (
         ("heartbeat", "delivery.tasks.beat_heart", 15.0),
         ("sweep-inbound", "delivery.tasks.process_inbound", 5.0),
-        ("fetch-attachments", "delivery.tasks.fetch_attachments", 5.0),
+        ("wait-for-others", "delivery.tasks.wait_for_others", 5.0),
         ("sweep-outbound", "delivery.tasks.sweep_outbound", 5.0),
         ("look-after-breakers", "delivery.tasks.look_after_breakers", 15.0),
-        ("look-into-unknown", "delivery.tasks.look_into_unknown", 15.0),
         ("process-provider-events", "delivery.tasks.process_provider_events", 5.0),
-        ("fetch-from-providers", "delivery.tasks.fetch_from_providers", 10.0),
         ("move-raw", "delivery.tasks.move_raw", 60.0),
         ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
         ("index-messages", "delivery.tasks.index_messages", 5.0),

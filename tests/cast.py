@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.actors import acting_as_system
-from delivery.hooks.fetched import fetch_from_providers
+from delivery.hooks.fetched import KEPT_BY_ESPS
 from delivery.hooks.news import process_provider_events
 from delivery.inbound.process import process_inbound
-from delivery.outbound.fetching import prepare_due_mail
+from delivery.outbound.fetching import ATTACHMENTS
 from delivery.outbound.send import send_due_mail
+from delivery.slow_work import work_through
 from inboxes.keys import issue_key
 from inboxes.models import Account, Inbox
 from tests.contract import CheckedClient
@@ -71,11 +72,5 @@ class Caller:
 def run_workers() -> None:
     """What the Celery workers would do, until there is nothing left to do."""
     with acting_as_system("worker"):
-        while (
-            process_inbound()
-            + prepare_due_mail()
-            + send_due_mail()
-            + process_provider_events()
-            + fetch_from_providers()
-        ):
+        while process_inbound() + work_through(ATTACHMENTS, KEPT_BY_ESPS) + send_due_mail() + process_provider_events():
             pass

@@ -35,7 +35,7 @@ from mailbot.lib.hints import ring_on_commit
 warnings.filterwarnings("ignore", category=AnymailInsecureWebhookWarning)
 
 NEWS_TASK = "delivery.tasks.process_provider_events"
-FETCH_TASK = "delivery.tasks.fetch_from_providers"
+FETCH_TASK = "delivery.tasks.wait_for_others"
 INBOUND = "inbound"  # as Anymail calls the one event that is none of ours
 UNROUTED = "No inbox here has this address."
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from delivery.claims import claim, release
@@ -15,7 +15,7 @@ from delivery.esps.base import Arrived
 from delivery.hooks.calls import UNROUTED, NoRoom, take_arrived
 from delivery.inbound.receive import StorageError
 from delivery.models import ProviderEvent
-from delivery.slow_work import work_through
+from delivery.slow_work import Source
 from mailbot.lib.clock import database_now
 from mailbot.lib.safe_fetch import FetchFailed, fetch
 
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 AT_ONCE_OF_ONE = 2  # account; a shared provider counts by itself
-TURN = 30.0  # seconds, then the worker does something else for a moment
 LEASE = timedelta(minutes=3)  # what names the files of a mail is asked first, and they have one time together
 RETRY_AFTER = (10, 60, 300, 1800, 7200, 21600, 43200)  # seconds: ESPs keep a mail for a day at least
 JITTER = 0.2
@@ -31,21 +30,16 @@ FETCHED = Q(kind__in=[ProviderEvent.Kind.INBOUND, ProviderEvent.Kind.CONFIRMATIO
 Found = Arrived | FetchFailed | None
 
 
-def fetch_from_providers() -> int:
-    """Get what is due, several at once and few of one account; how many were tried.
-
-    One worker at a time: who chooses the address of his API chooses how slow it is, and the others have mail to move.
-    """
-    if ProviderEvent.objects.filter(FETCHED, processed_at=None, lease_until__gt=database_now()).exists():
-        return 0
-    return work_through(claim=_next, ask=_ask, settle=_settle, at_once=AT_ONCE, seconds=TURN)
+def _due() -> QuerySet[ProviderEvent]:
+    return ProviderEvent.objects.due().filter(FETCHED)
 
 
 def _next(flying: Collection[ProviderEvent]) -> ProviderEvent | None:
     many = Counter(event.provider.account_id or event.provider_id for event in flying)
     full = [whose for whose, count in many.items() if count >= AT_ONCE_OF_ONE]
-    due = ProviderEvent.objects.due().filter(FETCHED)
-    others = due.exclude(Q(provider_id__in=full) | Q(provider__account_id__in=full)).order_by("next_attempt_at", "pk")
+    others = (
+        _due().exclude(Q(provider_id__in=full) | Q(provider__account_id__in=full)).order_by("next_attempt_at", "pk")
+    )
     pk = others.values_list("pk", flat=True).first()
     event = claim(ProviderEvent.objects.due(), pk, state=ProviderEvent.State.PENDING, lease=LEASE) if pk else None
     if event:
@@ -96,3 +90,7 @@ def _later(event: ProviderEvent, failed: FetchFailed) -> None:
     else:
         columns |= {"state": ProviderEvent.State.FAILED, "processed_at": timezone.now()}
     release(event, **columns)
+
+
+# Few of one account: who chooses the address of his API chooses how slow it is.
+KEPT_BY_ESPS = Source(actor="provider events", at_once=AT_ONCE, due=_due, claim=_next, ask=_ask, settle=_settle)

@@ -27,7 +27,7 @@ from delivery.outbound.outcomes import Report
 from delivery.outbound.queue import SEND_TASK, Blocked, check_room, why_not_send
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
-from delivery.slow_work import work_through
+from delivery.slow_work import Source
 from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # mails
 AT_ONCE_OF_AN_ACCOUNT = 2
-TURN = 30.0  # seconds, then the worker does something else for a moment
 SECONDS = 20.0  # for all attachments of a mail
 LEASE = timedelta(seconds=90)
 # Seconds until the next try, after the first one that failed for now, the second, …; then the mail has failed.
@@ -50,16 +49,6 @@ RETRY_AFTER = (10, 60, 300, 900, 1800)
 JITTER = 0.2
 Files = list[OutgoingAttachment]
 Outcome = TypeVar("Outcome")
-
-
-def prepare_due_mail() -> int:
-    """Prepare what is due, until nothing is or TURN is over; how many were tried.
-
-    One worker at a time, and few mails of one account at a time: slow hosts that somebody names must not hold up all the others.
-    """
-    if OutboundMail.objects.filter(state=State.PREPARING, lease_until__gt=database_now()).exists():
-        return 0
-    return work_through(claim=_next, ask=_fetch_all, settle=_settle_alone, at_once=AT_ONCE, seconds=TURN)
 
 
 def _next(flying: Collection[OutboundMail]) -> OutboundMail | None:
@@ -219,3 +208,14 @@ def _end(mail: OutboundMail, state: State, event: EventType, reason: str) -> Non
     apply_reports(mail, [Report(event, address, reason[:500]) for address in addresses])
     changes = {"recipients": addresses, "subject": mail.message.subject, "detail": reason[:500]}
     record(Act.MESSAGE_FAILED, mail.message, account_id=mail.account_id, inbox_id=mail.inbox_id, changes=changes)
+
+
+# Few mails of one account at a time: slow hosts that somebody names must not hold up all the others.
+ATTACHMENTS = Source(
+    actor="outbound worker",
+    at_once=AT_ONCE,
+    due=lambda: OutboundMail.objects.to_prepare(),
+    claim=_next,
+    ask=_fetch_all,
+    settle=_settle_alone,
+)

@@ -39,7 +39,7 @@ from threads.models import Message
 from threads.reading import MailContent, content_of, message_id_digest
 
 SEND_TASK = "delivery.tasks.send_outbound"
-FETCH_TASK = "delivery.tasks.fetch_attachments"
+FETCH_TASK = "delivery.tasks.wait_for_others"
 SMALL = 1024 * 1024  # octets: what an account that is full may still send
 
 

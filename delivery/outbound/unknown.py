@@ -27,7 +27,7 @@ from delivery.outbound.queue import SEND_TASK
 from delivery.outbound.send import EVENT_AFTER, RETRY_AFTER
 from delivery.outbound.states import State, can_move
 from delivery.outbound.tracking import apply_reports, requeue
-from delivery.slow_work import work_through
+from delivery.slow_work import Source
 from inboxes.models import OnUnknown, Provider
 from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 AT_ONCE_OF_A_PROVIDER = 1
 AT_ONCE_OF_AN_ACCOUNT = 2
-TURN = 10.0  # seconds, then the worker does something else for a moment
 LEASE = timedelta(minutes=3)
 # When a mail is looked at, counted from when it became unknown; afterwards once a week.
 LOOKS_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 900, 3600, 21600, 86400))
@@ -60,13 +59,6 @@ class Finding:
 
 
 STILL_UNKNOWN = Finding(State.UNKNOWN)
-
-
-def look_into_unknown() -> int:
-    """Settle what can be settled without a person; how many were looked at. One worker at a time, as with attachments."""
-    if OutboundMail.objects.filter(state=State.UNKNOWN, lease_until__gt=database_now()).exists():
-        return 0
-    return work_through(claim=_next, ask=_find_out, settle=_settle_alone, at_once=AT_ONCE, seconds=TURN)
 
 
 def _next(flying: Collection[OutboundMail]) -> OutboundMail | None:
@@ -198,3 +190,14 @@ def _note(mail: OutboundMail, old: State, new: State, reason: str) -> None:
 
 def _addresses(mail: OutboundMail) -> list[str]:
     return [recipient.address for recipient in mail.remaining()]
+
+
+# What can be settled without a person.
+OPEN_QUESTIONS = Source(
+    actor="outbound worker",
+    at_once=AT_ONCE,
+    due=lambda: OutboundMail.objects.to_look_into(),
+    claim=_next,
+    ask=_find_out,
+    settle=_settle_alone,
+)

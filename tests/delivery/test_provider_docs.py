@@ -6,6 +6,8 @@ import pytest
 
 from delivery.esps import ESPS
 
+pytestmark = pytest.mark.one_profile
+
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "providers"
 
 

@@ -24,8 +24,8 @@ class TestSweeps:
         current_app.loader.import_default_modules()
         scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
         sweeps = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
-        ours = sweeps | {tasks.fetch_attachments, tasks.index_messages, tasks.forget_sends}
-        ours |= {tasks.look_into_unknown, tasks.process_provider_events, tasks.fetch_from_providers}
+        ours = sweeps | {tasks.index_messages, tasks.forget_sends}
+        ours |= {tasks.wait_for_others, tasks.process_provider_events}
         ours |= {tasks.beat_heart, tasks.look_after_breakers, tasks.sweep_suppressions}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
         theirs |= {"inboxes.tasks.sweep_sending_record"}
@@ -60,7 +60,7 @@ class TestSweeps:
         with file_server() as server:
             file = {"filename": "a.txt", "url": server.gives("/a", b"a")}
             message = alice.send(inbox, attachments=[file])
-            tasks.fetch_attachments()
+            tasks.wait_for_others()
             tasks.sweep_outbound()
         assert alice.events(message_id=message["id"])[-1] == "message.delivered"
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_profile
+
 ROOT = Path(__file__).resolve().parents[2]
 READ = re.compile(r'env\.(\w+)\(\s*"([A-Z0-9_]+)"')
 

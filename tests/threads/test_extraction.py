@@ -8,6 +8,8 @@ import pytest
 
 from threads.extraction import MAX_LINKS, find_codes, find_links, make_preview
 
+pytestmark = pytest.mark.one_profile
+
 CODES = [
     ("Your code", "Your verification code is 482913. It expires in 10 minutes.", ["482913"]),
     ("482913 is your Acme code", "Use it to sign in.", ["482913"]),

@@ -11,6 +11,8 @@ import pytest
 from threads.mime import Address, ParsedMail, parse_mail
 from threads.mime_names import MAX_NAME, safe_name
 
+pytestmark = pytest.mark.one_profile
+
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "mail"
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from threads.mime import Address, ParsedAttachment, ParsedMail, parse_mail
 
+pytestmark = pytest.mark.one_profile
+
 # The slowest takes a few tenths of a second alone; quadratic time on these sizes takes minutes.
 PATIENCE = 3.0
 MEGABYTE = 1_000_000

@@ -14,6 +14,8 @@ from threads.extraction import find_codes
 from threads.mime import parse_mail
 from threads.quoting import extract_new_html, extract_new_text
 
+pytestmark = pytest.mark.one_profile
+
 REPLIES = [
     "Hello\n\nOn Mon, Apr 2, 2012 at 6:26 PM, Ann <ann@example.com> wrote:\n\n> Hi\n",
     "Hello\n\nOn Mon, Apr 2, 2012 at 6:26 PM, Ann Example <ann.example@example.com>\nwrote:\n\n> Hi\n",

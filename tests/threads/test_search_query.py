@@ -28,6 +28,8 @@ from threads.search_query import (
 )
 from threads.search_words import LONGEST_WORD, spans_of, words_of
 
+pytestmark = pytest.mark.one_profile
+
 THREAD = "thread_01m86mjjvsewt8t640x9zpmss7"
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from delivery.models import OutboundMail
 from delivery.outbound import fetching
 from delivery.outbound.states import State
+from delivery.slow_work import work_through
 from inboxes.models import Account, Inbox
 from mailbot.lib import safe_fetch
 from tests.cast import Caller, run_workers
@@ -287,7 +288,7 @@ class TestFailures:
 
         monkeypatch.setattr(fetching, "check_room", steal)
         sent = alice.send(inbox, attachments=[{"filename": "a.txt", "url": server.gives("/a", b"a")}])
-        fetching.prepare_due_mail()
+        work_through(fetching.ATTACHMENTS)
         assert OutboundMail.objects.get().state == State.PREPARING
         assert now_of(alice, inbox, sent)["attachments"] == []
 

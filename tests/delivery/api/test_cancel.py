@@ -15,6 +15,7 @@ from delivery.outbound import cancelling, fetching
 from delivery.outbound.compose import compose
 from delivery.outbound.states import State
 from delivery.outbound.tracking import apply_reports
+from delivery.slow_work import work_through
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 from tests.file_server import file_server
@@ -136,7 +137,7 @@ def test_who_cancels_and_who_has_fetched_do_not_wait_for_each_other(
     canceller = threading.Thread(target=cancel_slowly)
     with file_server() as server, acting_as_system("worker"):
         sent = alice.send(inbox, attachments=[{"filename": "a.txt", "url": server.gives("/a", b"a")}])
-        fetching.prepare_due_mail()
+        work_through(fetching.ATTACHMENTS)
     canceller.join()
     mail = OutboundMail.objects.get()
     assert (answers, mail.state) == ([200], State.CANCELLED)

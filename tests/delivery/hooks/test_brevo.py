@@ -1,11 +1,9 @@
 """The webhooks of Brevo, which brings a mail in fields, and its files by tokens"""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from delivery.models import ProviderEvent
 from inboxes.models import Inbox, Provider
@@ -35,18 +33,6 @@ class TestBrevo(HookCases):
         self.post("inbound", self.signed("inbound", json.dumps(told)))
         run_workers()
         assert (ProviderEvent.objects.get().state, live.messages(inbox)) == ("failed", [])
-
-    def test_one_worker_at_a_time_fetches(self, live: Caller, inbox: Inbox, provider: Provider) -> None:
-        for name in ("Uuid", "Other"):
-            self.post("inbound", self.signed("inbound", self.mail(inbox.address, b"").replace("0b9bd2a7", name)))
-        one = ProviderEvent.objects.earliest("pk")
-        now = timezone.now()
-        ProviderEvent.objects.filter(pk=one.pk).update(lease_token="another", lease_until=now + timedelta(minutes=1))
-        run_workers()
-        assert set(ProviderEvent.objects.values_list("state", flat=True)) == {"pending"}
-        ProviderEvent.objects.filter(pk=one.pk).update(lease_until=now - timedelta(minutes=1))
-        run_workers()
-        assert set(ProviderEvent.objects.values_list("state", flat=True)) == {"processed"}
 
     def test_it_fetches_the_files(self, live: Caller, inbox: Inbox, provider: Provider) -> None:
         self.post("inbound", self.signed("inbound", self.mail(inbox.address, b"")))

@@ -37,8 +37,8 @@ class TestRetry:
         ("kind", "task"),
         [
             ("tracking", "delivery.tasks.process_provider_events"),
-            ("inbound", "delivery.tasks.fetch_from_providers"),
-            ("confirmation", "delivery.tasks.fetch_from_providers"),
+            ("inbound", "delivery.tasks.wait_for_others"),
+            ("confirmation", "delivery.tasks.wait_for_others"),
         ],
     )
     def test_it_rings_for_who_works_on_that_kind(

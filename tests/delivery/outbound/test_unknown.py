@@ -16,7 +16,8 @@ from delivery.outbound import send
 from delivery.outbound.send import send_due_mail
 from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
-from delivery.outbound.unknown import LOOKS_AFTER, look_into_unknown, settle_by_news, settle_unknown
+from delivery.outbound.unknown import LOOKS_AFTER, OPEN_QUESTIONS, settle_by_news, settle_unknown
+from delivery.slow_work import work_through
 from inboxes.models import Account, Inbox, OnUnknown, Provider
 from tests.cast import Caller, run_workers
 from tests.fake_esp.credentials import credentials_for
@@ -62,7 +63,7 @@ def look(after: timedelta = timedelta(0)) -> None:
     with acting_as_system("worker"):
         SendAttempt.objects.filter(outcome="unknown").update(finished_at=timezone.now() - after)
         OutboundMail.objects.filter(state=State.UNKNOWN).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
-        look_into_unknown()
+        work_through(OPEN_QUESTIONS)
         send_due_mail()
 
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from mailbot.lib.addresses import AddressError, canonical, comparable
 
+pytestmark = pytest.mark.one_profile
+
 
 class TestCanonical:
     @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from mailbot.lib import failpoints
 
+pytestmark = pytest.mark.one_profile
+
 REACH = "from mailbot.lib.failpoints import failpoint; failpoint('intake.committed', {content!r}); print('went on', flush=True)"
 
 

@@ -9,6 +9,8 @@ from kombu import Connection
 
 from mailbot.lib import filesystem_broker
 
+pytestmark = pytest.mark.one_profile
+
 
 @pytest.fixture
 def broker(tmp_path: Path) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from django.db.utils import OperationalError
 
 from mailbot.lib.sqlite_turns.base import DatabaseWrapper
 
+pytestmark = pytest.mark.one_profile
+
 FIRST = 0.2  # seconds that the other holds the lock at first: SQLite's own pauses have grown to 100 ms by then
 HELD, FREE = 0.09, 0.015  # seconds, from then on by turns
 
