@@ -8,7 +8,10 @@ surrogate pair the octets that UTF-8 would give it.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import orjson
 
 LARGEST = 2**53 - 1
 _quote = (
@@ -16,8 +19,31 @@ _quote = (
 )  # escapes what RFC 8785 3.2.2.2 escapes, but for DEL, which both leave, and U+0000 to U+001F
 
 
+_SAME = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+
+
 def canonical(value: Any) -> bytes:
-    """The octets to hash. Raises TypeError for what is no JSON."""
+    """The octets to hash. Raises TypeError for what is no JSON.
+
+    orjson writes the same where there are no fractions and no names outside of ASCII, at a tenth of the cost; it refuses numbers and
+    surrogates that are not simple.
+    """
+    if _is_simple(value):
+        with suppress(TypeError):
+            return orjson.dumps(value, option=_SAME)
+    return canonical_slowly(value)
+
+
+def _is_simple(value: Any) -> bool:
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return True
+    if kind is list:
+        return all(map(_is_simple, value))
+    return kind is dict and all(map(_is_simple, value.values())) and all(map(str.isascii, value))
+
+
+def canonical_slowly(value: Any) -> bytes:
     return "".join(_parts(value)).encode("utf-8", "surrogatepass")
 
 

@@ -143,11 +143,12 @@ def commitment(salt: bytes, value: Any) -> bytes:
 
 
 def commitments(told: Told, salts: Salts) -> dict[str, str]:
-    """By name. A field without a salt gets none, and the leaf then is another than the sealed one."""
+    """By name. A field without a salt has come in since: an empty one makes the leaf another than the sealed one."""
     made = {}
     for name, value in told.personal.items():
-        if name not in salts.replaced and (salt := salts.of(name)) is not None:
-            made[name] = commitment(salt, value).hex()
+        if name not in salts.replaced:
+            salt = salts.of(name)
+            made[name] = commitment(salt, value).hex() if salt is not None else ""
     return made | {name: one.original.hex() for name, one in salts.replaced.items()}
 
 

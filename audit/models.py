@@ -119,6 +119,12 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
             # In the order in which the API shows the trail: a deep page, and one of long ago, costs what the first does.
             models.Index(fields=["account_id", "inbox_id", "-timestamp", "-public_id"], name="audit_by_inbox_and_time"),
             models.Index(fields=["account_id", "-timestamp", "-public_id"], name="audit_by_account_and_time"),
+            # What was taken from the trail or replaced in it, which every verification asks (audit.records).
+            models.Index(
+                fields=["account_id"],
+                name="audit_records",
+                condition=models.Q(act__in=["trail.removed", "trail.replaced"]),
+            ),
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:

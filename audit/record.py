@@ -55,6 +55,9 @@ class Act(StrEnum):
     PROVIDER_TESTED = "provider.tested"
     PROVIDER_EVENT_RETRIED = "provider.event_retried"
     ACCOUNT_HAS_ROOM = "account.has_room"
+    TRAIL_REMOVED = "trail.removed"
+    TRAIL_REPLACED = "trail.replaced"
+    TRAIL_KEY_ROTATED = "trail.key_rotated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +80,17 @@ def record(
     account_id: str,
     inbox_id: str = "",
     changes: dict[str, Any] | None = None,
-) -> None:
+) -> AuditEntry:
     """Write one entry, in the caller's transaction: an act and its entry exist together or not at all.
 
     `changes` must hold no secret and no body of a mail; subjects, addresses and states are what a reviewer needs.
     """
-    record_many([Entry(act, subject, account_id, inbox_id, changes or {})])
+    (entry,) = record_many([Entry(act, subject, account_id, inbox_id, changes or {})])
+    return entry
 
 
-def record_many(entries: Iterable[Entry]) -> None:
-    """The same for a batch."""
+def record_many(entries: Iterable[Entry]) -> list[AuditEntry]:
+    """The same for a batch. What is answered has no key yet: that is the database's to give."""
     context = current()
     written = [
         new_row(
@@ -107,6 +111,7 @@ def record_many(entries: Iterable[Entry]) -> None:
         for entry in entries
     ]
     bulk_insert(written)
+    return written
 
 
 def _about(subject: models.Model | None) -> dict[str, str]:

@@ -137,6 +137,14 @@ class Migration(migrations.Migration):
             model_name="auditentry",
             index=models.Index(fields=["account_id", "-timestamp", "-public_id"], name="audit_by_account_and_time"),
         ),
+        migrations.AddIndex(
+            model_name="auditentry",
+            index=models.Index(
+                condition=models.Q(("act__in", ["trail.removed", "trail.replaced"])),
+                fields=["account_id"],
+                name="audit_records",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="audithead",
             constraint=models.UniqueConstraint(fields=("account_id", "size", "key_id"), name="audit_head_place"),

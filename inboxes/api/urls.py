@@ -1,13 +1,15 @@
 from django.urls import path
 
 from inboxes.api.api_keys import ApiKeysView, ApiKeyView
-from inboxes.api.audit_log import InboxAuditLogView
+from inboxes.api.audit_log import InboxAuditEntryView, InboxAuditLogView, InboxAuditVerifyView
 from inboxes.api.lists import ListCheckView, ListEntryView, ListView
 from inboxes.api.usage import UsageView
 from inboxes.api.views import InboxesView, InboxView, PauseView, ResumeView
 
 urlpatterns = [
     path("audit-log", InboxAuditLogView.as_view()),
+    path("audit-log/verify", InboxAuditVerifyView.as_view()),
+    path("audit-log/<str:entry_id>", InboxAuditEntryView.as_view()),
     path("inboxes", InboxesView.as_view()),
     path("inboxes/<str:inbox_id>", InboxView.as_view()),
     path("inboxes/<str:inbox_id>/pause", PauseView.as_view()),

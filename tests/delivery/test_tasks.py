@@ -28,6 +28,7 @@ class TestSweeps:
         ours |= {tasks.look_into_unknown, tasks.process_provider_events, tasks.fetch_from_providers}
         ours |= {tasks.beat_heart}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
+        theirs |= {"audit.tasks.seal_trail", "audit.tasks.post_heads"}
         assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
 

@@ -17,7 +17,7 @@ TAKES_NONE = frozenset(
     " username email_prefix expires_in expires_at daily_send_limit oversight purge_on_expiry permissions preset mode reason"
     " to cc bcc from reply_to reply_all subject body_text body_html headers attachments filename content content_type url track_opens"
     " send_at participant has_attachment action from_address subject_contains has_code has_link_host timeout_ms poll_interval_ms"
-    " agent to_agent seconds token thread_token esp credentials is_default is_paused concurrency".split()
+    " agent to_agent seconds token thread_token esp credentials is_default is_paused concurrency from_seq size root".split()
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEntry
-from inboxes.api.audit_log import InboxAuditLogView
+from inboxes.api.audit_log import InboxAuditView
 from inboxes.models import AddressRule, ApiKey, Inbox, Provider
 from mailbot.api import idempotency, views
 from mailbot.api.views import TenantView
@@ -23,7 +23,7 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TenantManager, "within_scope", lambda self, rows: rows)
     monkeypatch.setattr(TenantView, "scoped", lambda self, rows: rows)
     monkeypatch.setattr(MessageScopedView, "messages", lambda self, inbox: Message.objects.filter(inbox=inbox))
-    monkeypatch.setattr(InboxAuditLogView, "entries", lambda self: AuditEntry.objects.all())
+    monkeypatch.setattr(InboxAuditView, "entries", lambda self: AuditEntry.objects.all())
     for name, everything in (
         ("visible_inboxes", lambda key: Inbox.objects.all()),
         ("visible_keys", lambda key: ApiKey.objects.all()),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from audit.models import AuditEntry
 from delivery.models import OutboundMail
 from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
@@ -85,6 +86,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "event_id": Event.objects.filter(inbox=inbox).order_by("pk")[0].pk,
         "key_id": owner.with_key(inbox=inbox).key.pk,
         "rule_id": AddressRule.objects.get(inbox=inbox, pattern=PATTERN).pk,
+        "entry_id": AuditEntry.objects.filter(inbox_id=inbox.pk).order_by("pk")[0].public_id,
         "provider_id": providers[0],
         "fallback_id": providers[1],
     }

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from audit.models import AuditEntry
 from delivery.inbound.process import process_inbound
 from mailbot.api.renderers import dumps
 from tests.cast import Caller
@@ -24,7 +25,9 @@ from threads.search_index import index_batch
 METHODS = ("get", "post", "put", "patch", "delete")
 # In a transaction of the test, where that of the request shows as a savepoint and its release. The first finds the key.
 QUERIES = {
-    "GET /audit-log": 3,
+    "GET /audit-log": 4,
+    "GET /audit-log/verify": 11,
+    "GET /audit-log/{entry_id}": 6,
     "POST /inboxes": 10,
     "GET /inboxes": 3,
     "GET /inboxes/{inbox_id}": 2,
@@ -157,6 +160,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         "direction": "send",
         "effect": "block",
         "rule_id": listed[0]["id"],
+        "entry_id": AuditEntry.objects.filter(inbox_id=inbox.pk).order_by("pk")[0].public_id,
         "provider_id": providers[0],
         "waiting_id": waiting["id"],
     }
