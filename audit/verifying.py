@@ -36,12 +36,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`seq` and `id` name the entry, as far as that can be known."""
+    """`seq` and `id` name the entry, as far as that can be known. With `until`, it is one of those from `seq` to `until` - 1."""
 
     kind: Kind
     what: str
     seq: int | None = None
     id: str = ""
+    until: int | None = None
 
 
 @dataclass(slots=True)
@@ -130,12 +131,12 @@ class _Verification:
         ).count()
         self._name_the_bad()
         result.root = bytes(self.head.root) if self.head else Frontier().root()
-        result.findings = sorted(self.found, key=lambda one: (one.seq is None, one.seq or 0))[:MOST]
+        result.findings = in_order(self.found)[:MOST]
         return result
 
-    def _say(self, kind: Kind, what: str, seq: int | None = None, id_: str = "") -> None:
+    def _say(self, kind: Kind, what: str, seq: int | None = None, id_: str = "", until: int | None = None) -> None:
         if len(self.found) < 10 * MOST:
-            self.found.append(Finding(kind, what, seq, id_))
+            self.found.append(Finding(kind, what, seq, id_, until))
 
     # --- Keys and heads ---
 
@@ -178,25 +179,23 @@ class _Verification:
         if not is_signed(head, self.keys):
             self._say(Kind.SIGNATURE, f"The head of size {head.size} is not signed by a key of the trail.", self.agreed)
         elif bytes(head.root) != root:
-            self._say(Kind.HEAD, self._differs(head.size, f"the head of size {head.size} was signed"), self.agreed)
+            self._say(Kind.HEAD, self._differs(head.size, f"the head of size {head.size} was signed"), self.agreed, until=head.size)
         else:
             self.agreed = head.size
 
-    def _differs(self, size: int, when: str) -> str:
-        return f"One of the entries {self.agreed} to {size - 1} is another, or at another place, than when {when}."
+    def _differs(self, size: int, when: str, since: int | None = None) -> str:
+        return f"One of the entries {self.agreed if since is None else since} to {size - 1} is another, or at another place, than when {when}."
 
     def _check_outside(self, size: int, root: bytes) -> None:
         for one in self.outside:
             if one.size == size and one.root != root:
-                what = self._differs(size, f"the head of size {size} was given out ({one.from_where})")
-                self._say(Kind.HEAD, what, self._last_outside_before(size))
+                since = self.last_outside
+                what = self._differs(size, f"the head of size {size} was given out ({one.from_where})", since)
+                self._say(Kind.HEAD, what, since, until=size)
             elif one.size == size:
                 self.last_outside = size
 
     last_outside = 0
-
-    def _last_outside_before(self, size: int) -> int:
-        return min(self.last_outside, size)
 
     # --- Leaves ---
 
@@ -259,7 +258,7 @@ class _Verification:
         for subtree, hash_ in frontier.add(leaf.hash):
             if kept(subtree) and self.nodes.get(subtree) != hash_:
                 what = f"One of the entries {subtree.start} to {subtree.end - 1} is another, or at another place, than when it was sealed."
-                self._say(Kind.CHANGED, what, subtree.start)
+                self._say(Kind.CHANGED, what, subtree.start, until=subtree.end)
         if (heads := self.due.get(frontier.size)) or self._is_outside(frontier.size):
             root = frontier.root()
             for head in heads or ():
@@ -340,6 +339,21 @@ class _Verification:
         with connection.cursor() as cursor:
             cursor.execute(statement, [self.result.account_id] * statement.count("%s"))
             return list(cursor.fetchall())
+
+
+def in_order(found: list[Finding]) -> list[Finding]:
+    """The first bad entry first. That some entry of many is bad comes behind the one that is known to be, where it is among them."""
+    exact = sorted(one.seq for one in found if one.seq is not None and one.until is None)
+
+    def place(one: Finding) -> tuple[bool, int, int]:
+        if one.seq is None:
+            return True, 0, 0
+        if one.until is None:
+            return False, one.seq, 0
+        known = next((seq for seq in exact if one.seq <= seq < (one.until or 0)), one.seq)
+        return False, known, one.until
+
+    return sorted(found, key=place)
 
 
 CHANGED = "The entry is another than the one that was sealed."

@@ -136,7 +136,7 @@ class Consistency(TypedDict):
 
 
 @shown_as(EXAMPLE_VERDICT)
-class VerdictSerializer(serializers.Serializer[Any]):
+class TrailVerdictSerializer(serializers.Serializer[Any]):
     holds = serializers.BooleanField()
     size = serializers.IntegerField(help_text="Entries that have a place in the tree.")
     from_seq = serializers.IntegerField()

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit.acts import names_of_acts
-from audit.api.proofs import EXAMPLE_PROOF, Proof, VerdictSerializer, VerifyQuery, proof_of, verdict_of
+from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, VerifyQuery, proof_of, verdict_of
 from audit.models import AuditEntry, AuditLeaf
 from audit.verifying import Verdict
 from mailbot.api.errors import ApiError, Code, not_found
@@ -163,7 +163,7 @@ class AuditEntryView(AuditView):
 class AuditVerifyView(AuditView):
     """GET /audit-log/verify"""
 
-    @described("Verify the audit log", query=VerifyQuery, answer=VerdictSerializer, errors=(Code.CONFLICT,))
+    @described("Verify the audit log", query=VerifyQuery, answer=TrailVerdictSerializer, errors=(Code.CONFLICT,))
     def get(self, request: Request) -> Response:
         """Whether the entries of the account are what was sealed; if not, `findings` begins with the first that is changed, missing, added
         or moved. Looks at 16,384 of them: go on with `from_seq` = `next_from_seq` until that is null. With `size` and `root` of a head that

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from audit.models import AuditEntry
+from audit.sealing import seal_all
 from delivery.models import OutboundMail
 from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
@@ -90,6 +91,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "provider_id": providers[0],
         "fallback_id": providers[1],
     }
+    seal_all()
     mails = OutboundMail.objects.filter(inbox=inbox).values_list("pk", flat=True)
     return World(owner, inbox, mark, ids, frozenset(mails))
 

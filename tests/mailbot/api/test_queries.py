@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from audit.models import AuditEntry
+from audit.sealing import seal_all
 from delivery.inbound.process import process_inbound
 from mailbot.api.renderers import dumps
 from tests.cast import Caller
@@ -150,6 +151,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     listed = [alice.post("/v1/lists/send/block", {"pattern": name}).json()["data"] for name in names]
     live = alice.with_key(mode="live")
     live.create_inbox()
+    seal_all()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
     return {
         "inbox_id": inbox.pk,
