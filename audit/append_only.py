@@ -188,7 +188,7 @@ def _personal_columns() -> str:
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT coalesce(current_setting('mailbot.audit_mode', true), '') = ANY (TG_ARGV) THEN
+    IF NOT coalesce(current_setting('mailbot.audit_mode', true) = ANY (TG_ARGV), false) THEN
         RAISE EXCEPTION 'append-only: %', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NULL;

@@ -32,7 +32,8 @@ class NothingSealed(Exception):
 class AuditPart:
     """Entries of an account as of its newest head. `entries` narrows them, None is all; what the trail says of itself is always among them.
 
-    Seal first (audit.sealing.seal_all): what has no place yet is not in it. Raises NothingSealed.
+    Seal first (audit.sealing.seal_all): what has no place yet is not in it. Then ask for the `lines`, the `proof_lines` and the `manifest`,
+    in this order: what is removed meanwhile is not in the lines, and the others go by them. Raises NothingSealed.
     """
 
     def __init__(self, account_id: str, entries: QuerySet[AuditEntry] | None = None) -> None:
@@ -42,6 +43,7 @@ class AuditPart:
             raise NothingSealed(account_id)
         self.head: AuditHead = head
         self.seqs, self.keys = array("q"), array("q")
+        self.written = array("q")  # the places of the lines
         self._choose(entries)
 
     def _choose(self, entries: QuerySet[AuditEntry] | None) -> None:
@@ -59,8 +61,11 @@ class AuditPart:
 
     def lines(self) -> Iterator[bytes]:
         """Of audit.jsonl, each with its line feed. An entry that was removed meanwhile is left out."""
+        self.written = array("q")
         for at in range(0, len(self.seqs), READ):
-            yield from (line_of(*one) for one in self._read(at))
+            for seq, *rest in self._read(at):
+                self.written.append(seq)
+                yield line_of(seq, *rest)
 
     def entries(self) -> Iterator[tuple[int, Told]]:
         """The same as objects, for a CSV."""
@@ -106,17 +111,10 @@ class AuditPart:
         """Before each entry, and after the last; with the entry behind it."""
         expected = 0
         self._told = -1
-        for seq in self._there():
+        for seq in self.written:
             yield (expected, seq), seq
             expected = seq + 1
         yield (expected, self.head.size), None
-
-    def _there(self) -> Iterator[int]:
-        """The places whose entries are still there."""
-        for at in range(0, len(self.seqs), READ):
-            keys = self.keys[at : at + READ].tolist()
-            there = set(AuditEntry.objects.filter(pk__in=keys).order_by().values_list("pk", flat=True))
-            yield from (self.seqs[at + number] for number, key in enumerate(keys) if key in there)
 
     def manifest(self, earlier: tuple[AuditHead, ...] = ()) -> dict[str, Any]:
         """The object `audit` of manifest.json. `earlier` heads come with the proof that this one goes on from them."""
@@ -124,7 +122,7 @@ class AuditPart:
             "format": FORMAT,
             "account_id": self.account_id,
             "complete": self.is_complete,
-            "entries": len(self),
+            "entries": len(self.written),
             "head": head_as_json(self.head),
             "keys": [key_as_json(key) for key in AuditKey.objects.order_by("pk")],
             "earlier": [

@@ -83,9 +83,9 @@ def _prepared(told: Told) -> Prepared:
 
 def place(prepared: list[Prepared], *, wait: bool = False) -> int:
     """Append them to the trees of their accounts, in one transaction. Raises Overtaken where another sealer is or was at them."""
-    key = key_in_use()
     with transaction.atomic():
         _lock(wait)
+        key = key_in_use()
         _take([one.told.key for one in prepared])
         failpoint("audit.taken")
         by_account: dict[str, list[Prepared]] = defaultdict(list)

@@ -342,16 +342,15 @@ class _Verification:
 
 
 def in_order(found: list[Finding]) -> list[Finding]:
-    """The first bad entry first. That some entry of many is bad comes behind the one that is known to be, where it is among them."""
-    exact = sorted(one.seq for one in found if one.seq is not None and one.until is None)
+    """The first bad entry first. That one of many is bad comes behind what says more closely which of them."""
+    placed = [(one.seq, one.until or one.seq + 1, one) for one in found if one.seq is not None]
 
     def place(one: Finding) -> tuple[bool, int, int]:
         if one.seq is None:
             return True, 0, 0
-        if one.until is None:
-            return False, one.seq, 0
-        known = next((seq for seq in exact if one.seq <= seq < (one.until or 0)), one.seq)
-        return False, known, one.until
+        until = one.until or one.seq + 1
+        within = [start for start, end, _ in placed if one.seq <= start and end <= until]
+        return False, max(within), until - one.seq
 
     return sorted(found, key=place)
 
