@@ -117,7 +117,7 @@ def to_file(heads: list[dict[str, Any]]) -> None:
 def to_webhook(heads: list[dict[str, Any]]) -> None:
     """POST `{"heads": […]}`; any 2xx is a yes. Only to public hosts, and those of MAILBOT_FETCH_ALLOW."""
     url = settings.AUDIT_ANCHOR_WEBHOOK
-    headers = {"Content-Type": "application/json", "User-Agent": f"mailbot/{settings.VERSION}"}
+    headers = [("Content-Type", "application/json"), ("User-Agent", f"mailbot/{settings.VERSION}")]
     limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE)}
     try:
         check_url(url)

@@ -11,8 +11,10 @@ class AuditConfig(AppConfig):
         from django.db.backends.signals import connection_created
         from django.db.models.signals import post_migrate
 
-        from audit import append_only
-        from audit import receivers  # noqa: F401  (importing connects them)
+        from audit import (
+            append_only,
+            receivers,
+        )
 
         connection_created.connect(append_only.add_function, dispatch_uid="audit.add_function")
         post_migrate.connect(receivers.put_up_append_only, sender=self, dispatch_uid="audit.put_up_append_only")

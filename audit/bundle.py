@@ -63,9 +63,9 @@ class AuditPart:
         """Of audit.jsonl, each with its line feed. An entry that was removed meanwhile is left out."""
         self.written = array("q")
         for at in range(0, len(self.seqs), READ):
-            for seq, *rest in self._read(at):
-                self.written.append(seq)
-                yield line_of(seq, *rest)
+            for one in self._read(at):
+                self.written.append(one[0])
+                yield line_of(*one)
 
     def entries(self) -> Iterator[tuple[int, Told]]:
         """The same as objects, for a CSV."""
@@ -141,7 +141,7 @@ def line_of(seq: int, hash_: bytes, told: Told, salts: Salts) -> bytes:
 
 def _proof(one: "list[Subtree] | Subtree", hashes: dict[Subtree, bytes]) -> dict[str, Any]:
     if isinstance(one, Subtree):
-        return {"block": one.index, "hash": hashes[one].hex()}
+        return {"block": one.number, "hash": hashes[one].hex()}
     return {"start": one[0].start, "end": one[-1].end, "hashes": [hashes[subtree].hex() for subtree in one]}
 
 

@@ -100,7 +100,7 @@ class Salts:
         return {"salts": {name: salt.hex() for name, salt in self.by_name.items()}, "replaced": replaced}
 
     @classmethod
-    def stored(cls, of_entry: bytes | None, kept: Mapping[str, Any] | None) -> "Salts":
+    def stored(cls, of_entry: bytes | memoryview | None, kept: Mapping[str, Any] | None) -> "Salts":
         """Out of the columns of a leaf. Raises KeyError, TypeError, ValueError where nothing of ours is stored."""
         if not kept:
             return cls(bytes(of_entry) if of_entry else None)

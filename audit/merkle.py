@@ -1,6 +1,6 @@
 """Merkle trees as in RFC 6962 2.1 and RFC 9162 2.1, as plain functions of hashes: no tables, no clock.
 
-D[n] are the leaves 0 … n-1. `Subtree(level, index)` is the complete tree over the leaves index·2^level … (index+1)·2^level-1: whoever keeps
+D[n] are the leaves 0 … n-1. `Subtree(level, number)` is the complete tree over the leaves number·2^level … (number+1)·2^level-1: whoever keeps
 some of these hashes can make every proof of a tree of any size out of them.
 """
 
@@ -22,15 +22,15 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 class Subtree(NamedTuple):
     level: int
-    index: int
+    number: int
 
     @property
     def start(self) -> int:
-        return self.index << self.level
+        return self.number << self.level
 
     @property
     def end(self) -> int:
-        return (self.index + 1) << self.level
+        return (self.number + 1) << self.level
 
 
 def cover(start: int, end: int) -> Iterator[Subtree]:

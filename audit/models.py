@@ -168,6 +168,9 @@ class AuditUnsealed(OfTheSealer):
 
     entry_id = models.BigIntegerField(primary_key=True)
 
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
 
 class AuditTree(OfTheSealer):
     """How far the tree of an account has grown, and how far each anchor knows of it. `frontier`: the hashes that it grows on."""
@@ -183,6 +186,9 @@ class AuditTree(OfTheSealer):
 
     class Meta:
         base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.size}"
 
 
 class AuditLeaf(WrittenOnce):
@@ -202,6 +208,9 @@ class AuditLeaf(WrittenOnce):
         base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["account_id", "seq"], name="audit_leaf_place")]
 
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.seq}"
+
 
 class AuditNode(WrittenOnce):
     """The hash over 2^level leaves, `level` being a multiple of 8; those between are made out of at most 255 of these."""
@@ -216,6 +225,9 @@ class AuditNode(WrittenOnce):
     class Meta:
         base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["account_id", "level", "index"], name="audit_node_place")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.level}/{self.index}"
 
 
 class AuditHead(WrittenOnce):
@@ -234,6 +246,9 @@ class AuditHead(WrittenOnce):
         base_manager_name = "objects"
         constraints = [models.UniqueConstraint(fields=["account_id", "size", "key_id"], name="audit_head_place")]
 
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.size}"
+
 
 class AuditKey(WrittenOnce):
     """A public key (Ed25519) that heads are signed with; the newest is in use. `endorsed_by` signed it with the key before."""
@@ -244,6 +259,9 @@ class AuditKey(WrittenOnce):
     endorsed_by = models.CharField(max_length=16, blank=True, default="")
     endorsement = models.BinaryField(default=b"")
 
+    def __str__(self) -> str:
+        return self.key_id
+
 
 class AuditAnchor(OfTheSealer):
     """How posting heads to a place outside goes: `file`, `webhook`, `mail`."""
@@ -253,3 +271,6 @@ class AuditAnchor(OfTheSealer):
     failures = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True, default="")
     next_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.place

@@ -64,7 +64,7 @@ class _Replaced:
 
     def __init__(self, leaf: AuditLeaf, told: Told, salts: Salts, values: Values) -> None:
         self.seq, self.key = leaf.seq, leaf.entry_id
-        self.personal = {name: value for name, value in (told.personal | values).items() if value not in (None, "")}
+        self.personal = {name: value for name, value in {**told.personal, **values}.items() if value not in (None, "")}
         original = commitments(told, salts)
         new = {name: Replacement(bytes.fromhex(original[name]), secrets.token_bytes(SALT_OCTETS)) for name in values}
         still = [name for name in told.personal if name not in salts.replaced and name not in values]
@@ -162,8 +162,9 @@ def _replace_on_sqlite(cursor: Any, key: int, columns: dict[str, Any], kept: str
         name: json.dumps(value) if name in in_json and value is not None else value for name, value in columns.items()
     }
     names = ", ".join(f"{name} = %s" for name in values)
+    given: list[Any] = [*values.values(), key]
     with letting_through(REMOVAL, connection):
-        cursor.execute(f"UPDATE audit_auditentry SET {names} WHERE id = %s", [*values.values(), key])  # noqa: S608 (our names)
+        cursor.execute(f"UPDATE audit_auditentry SET {names} WHERE id = %s", given)  # noqa: S608 (our names)
         touched = int(cursor.rowcount)
         cursor.execute("UPDATE audit_auditleaf SET salt = NULL, kept = %s WHERE entry_id = %s", [kept, key])
     return touched

@@ -40,7 +40,7 @@ def rotate(keys: list[str], *, lost: bool = False) -> AuditKey:
 
 
 def write_key_file(file: Path, keys: list[str]) -> None:
-    """The newest first, a line each, in place of what is there. To be written before the key is in use: one that is lost endorses nobody."""
+    """The newest first, a line each, in place of what is there."""
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as handle:

@@ -144,6 +144,6 @@ def _leaves(
         hash_ = hash_at(one.content, seq)
         for subtree, root in frontier.add(hash_):
             if kept(subtree):
-                columns = {"level": subtree.level, "index": subtree.index, "hash": root}
+                columns = {"level": subtree.level, "index": subtree.number, "hash": root}
                 nodes.append(new_row(AuditNode, account_id=account_id, **columns))
         yield new_row(AuditLeaf, entry_id=one.told.key, account_id=account_id, seq=seq, hash=hash_, salt=one.salt)

@@ -8,13 +8,18 @@ must be signed by that key or by one that follows from it; with --head the expor
 tell. Exit code 0: it holds; 1: it does not; 2: it cannot be read. The format is described in docs/audit/format.md.
 """
 
+from __future__ import annotations
+
 import argparse
+import bisect
 import hashlib
 import hmac
 import json
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -37,17 +42,17 @@ class Unreadable(Exception):
 # --- RFC 8785 ----------------------------------------------------------------------------------------------------------
 
 
-def canonical(value):
+def canonical(value: Any) -> bytes:
     return _text(value).encode("utf-8", "surrogatepass")
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if value is None or value is True or value is False:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return json.encoder.encode_basestring(value)
     if isinstance(value, int):
-        return str(value) if abs(value) < 2**53 else '"%d"' % value
+        return str(value) if abs(value) < 2**53 else f'"{value}"'
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, list):
@@ -56,7 +61,7 @@ def _text(value):
     return "{" + ",".join(_text(name) + ":" + _text(value[name]) for name in names) + "}"
 
 
-def _number(value):
+def _number(value: Any) -> str:
     if value != value or value in (float("inf"), float("-inf")):
         return '"NaN"' if value != value else '"Infinity"' if value > 0 else '"-Infinity"'
     if value == 0:
@@ -73,29 +78,31 @@ def _number(value):
         return sign + digits[:point] + "." + digits[point:]
     if -6 < point <= 0:
         return sign + "0." + "0" * -point + digits
-    return sign + digits[0] + ("." + digits[1:] if count > 1 else "") + "e%+d" % (point - 1)
+    return sign + digits[0] + ("." + digits[1:] if count > 1 else "") + f"e{point - 1:+d}"
 
 
 # --- Merkle trees, RFC 9162 2.1 ----------------------------------------------------------------------------------------
 
 
-def leaf_hash(content):
+def leaf_hash(content: Any) -> bytes:
     return hashlib.sha256(b"\x00" + content).digest()
 
 
-def node_hash(left, right):
+def node_hash(left: Any, right: Any) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 class Tree:
     """One that grows at its right, by leaves and by complete subtrees. `blocks`: the hashes of its complete blocks of 256 leaves."""
 
-    def __init__(self):
-        self.size, self.hashes, self.blocks = 0, [], {}
+    def __init__(self) -> None:
+        self.size = 0
+        self.hashes: list[bytes] = []
+        self.blocks: dict[int, bytes] = {}
 
-    def add(self, hash_, level=0):
+    def add(self, hash_: Any, level: Any = 0) -> None:
         if self.size % (1 << level):
-            raise Unreadable("A proof has a subtree at %d where none of its size can begin." % self.size)
+            raise Unreadable(f"A proof has a subtree at {self.size} where none of its size can begin.")
         index = self.size >> level
         self.size += 1 << level
         while True:
@@ -106,7 +113,7 @@ class Tree:
             hash_, level, index = node_hash(self.hashes.pop(), hash_), level + 1, index >> 1
         self.hashes.append(hash_)
 
-    def root(self):
+    def root(self) -> bytes:
         if not self.hashes:
             return hashlib.sha256(b"").digest()
         *lefts, hash_ = self.hashes
@@ -115,7 +122,7 @@ class Tree:
         return hash_
 
 
-def cover(start, end):
+def cover(start: Any, end: Any) -> Iterator[int]:
     """Levels of the fewest complete subtrees that are the leaves start … end-1."""
     while start < end:
         level = (end - start).bit_length() - 1
@@ -125,7 +132,7 @@ def cover(start, end):
         start += 1 << level
 
 
-def is_consistent(first, first_root, second, second_root, path):
+def is_consistent(first: Any, first_root: Any, second: Any, second_root: Any, path: Any) -> bool:
     if first == second:
         return not path and first_root == second_root
     if not 0 < first < second or not path:
@@ -146,24 +153,24 @@ def is_consistent(first, first_root, second, second_root, path):
         else:
             other = node_hash(other, sibling)
         position, last = position >> 1, last >> 1
-    return last == 0 and one == first_root and other == second_root
+    return bool(last == 0 and one == first_root and other == second_root)
 
 
 # --- Leaves ------------------------------------------------------------------------------------------------------------
 
 
-def personal_of(entry):
+def personal_of(entry: Any) -> dict[str, Any]:
     """What can name a person, by the names of the commitments."""
     values = {name: entry[name] for name in PERSONAL if name in entry}
     values.update({"changes." + name: value for name, value in entry["changes"].items()})
     return values
 
 
-def commitment(salt, value):
+def commitment(salt: Any, value: Any) -> str:
     return hashlib.sha256(b"\x02" + salt + canonical(value)).hexdigest()
 
 
-def leaf_of(line, seq):
+def leaf_of(line: Any, seq: Any) -> bytes:
     """The octets of the leaf that this line is, at `seq`."""
     entry, replaced = line["entry"], line.get("replaced", {})
     made = {name: one["commitment"] for name, one in replaced.items()}
@@ -175,7 +182,7 @@ def leaf_of(line, seq):
     return canonical({"commitments": made, "entry": plain, "format": FORMAT, "seq": seq})
 
 
-def salt_of(line, name):
+def salt_of(line: Any, name: Any) -> bytes:
     if "salt" in line:
         return hmac.new(bytes.fromhex(line["salt"]), name.encode("utf-8", "surrogatepass"), "sha256").digest()
     return bytes.fromhex(line.get("salts", {}).get(name, ""))
@@ -184,7 +191,7 @@ def salt_of(line, name):
 # --- Heads and keys ----------------------------------------------------------------------------------------------------
 
 
-def is_signed(public_key, signature, octets):
+def is_signed(public_key: Any, signature: Any, octets: Any) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, octets)
     except (InvalidSignature, ValueError):
@@ -192,27 +199,30 @@ def is_signed(public_key, signature, octets):
     return True
 
 
-def is_head_signed(head, keys):
+def is_head_signed(head: Any, keys: Any) -> bool:
     fields = {name: head[name] for name in ("account_id", "size", "root", "time", "key")}
     octets = b"mailbot audit head\n" + canonical(fields)
     return head["key"] in keys and is_signed(keys[head["key"]], bytes.fromhex(head["signature"]), octets)
 
 
-def checked_keys(told, pinned, say):
+def checked_keys(told: Any, pinned: Any, say: Any) -> dict[str, bytes]:
     """Public keys by id: all of the export, or with `pinned` those that follow from it."""
-    keys, before = {}, None
+    keys: dict[str, bytes] = {}
+    before: tuple[str, bytes] | None = None
     for key in told:
         public = bytes.fromhex(key["public_key"])
         name = hashlib.sha256(public).hexdigest()[:16]
         if name != key["key"]:
-            say("key", None, "The public key %s is another than the one with this name." % key["key"])
+            say("key", None, f"The public key {key['key']} is another than the one with this name.")
             continue
-        is_endorsed = before is not None and key["endorsed_by"] == before[0] and is_signed(
-            before[1], bytes.fromhex(key["endorsement"]), b"mailbot audit key\n" + public
+        is_endorsed = (
+            before is not None
+            and key["endorsed_by"] == before[0]
+            and is_signed(before[1], bytes.fromhex(key["endorsement"]), b"mailbot audit key\n" + public)
         )
         if before is not None and not is_endorsed:
-            say("key", None, "The key %s is not endorsed by the one before it." % name)
-        if pinned is None or public == pinned or (is_endorsed and before[0] in keys):
+            say("key", None, f"The key {name} is not endorsed by the one before it.")
+        if pinned is None or public == pinned or (is_endorsed and before is not None and before[0] in keys):
             keys[name] = public
         before = (name, public)
     if pinned is not None and pinned not in keys.values():
@@ -226,26 +236,26 @@ def checked_keys(told, pinned, say):
 class Export:
     """A zip or a folder."""
 
-    def __init__(self, path):
+    def __init__(self, path: Any) -> None:
         self.path = Path(path)
         self.zip = None if self.path.is_dir() else zipfile.ZipFile(self.path)
 
-    def open(self, name):
+    def open(self, name: Any) -> Any:
         return (self.path / name).open("rb") if self.zip is None else self.zip.open(name)
 
-    def json(self, name):
+    def json(self, name: Any) -> Any:
         with self.open(name) as file:
             return json.load(file)
 
-    def lines(self, name):
+    def lines(self, name: Any) -> Iterator[tuple[bytes, Any]]:
         with self.open(name) as file:
             for number, line in enumerate(file, 1):
                 try:
                     yield line, json.loads(line)
                 except ValueError:
-                    raise Unreadable("%s, line %d is no JSON." % (name, number)) from None
+                    raise Unreadable(f"{name}, line {number} is no JSON.") from None
 
-    def sha256(self, name):
+    def sha256(self, name: Any) -> str:
         sum_ = hashlib.sha256()
         with self.open(name) as file:
             for piece in iter(lambda: file.read(1 << 20), b""):
@@ -254,24 +264,29 @@ class Export:
 
 
 class Verification:
-    def __init__(self, export, pinned=None, kept=()):
-        self.export, self.findings = export, []
-        self.kept, self.kept_roots = kept, {}
+    def __init__(self, export: Any, pinned: Any = None, kept: Any = ()) -> None:
+        self.export = export
+        self.findings: list[dict[str, Any]] = []
+        self.kept = kept
+        self.kept_roots: dict[int, str] = {}
         manifest = export.json("manifest.json")
         self.told = manifest["audit"]
         if self.told["format"] != FORMAT:
-            raise Unreadable("The format is %s, and this program reads %s." % (self.told["format"], FORMAT))
+            raise Unreadable(f"The format is {self.told['format']}, and this program reads {FORMAT}.")
         self.head, self.files = self.told["head"], manifest.get("files", {})
         self.keys = checked_keys(self.told["keys"], pinned, self.say)
         self.tree = Tree()
         self.entries = self.replaced = 0
-        self.removed, self.said, self.unsaid, self.gaps = [], set(), [], []
+        self.removed: list[tuple[int, int]] = []
+        self.said: set[tuple[int, str, str]] = set()
+        self.unsaid: list[tuple[int, str, str, str]] = []
+        self.gaps: list[tuple[int, int]] = []
 
-    def say(self, kind, seq, what, id_=""):
+    def say(self, kind: Any, seq: Any, what: Any, id_: Any = "") -> None:
         if len(self.findings) < 10 * MOST:
             self.findings.append({"kind": kind, "seq": seq, "id": id_, "what": what})
 
-    def run(self):
+    def run(self) -> list[dict[str, Any]]:
         self.check_files()
         self.check_head(self.head, "The head of the export")
         for earlier in self.told.get("earlier", []):
@@ -283,82 +298,88 @@ class Verification:
         self.findings.sort(key=lambda one: (one["seq"] is None, one["seq"] or 0))
         return self.findings
 
-    def check_files(self):
+    def check_files(self) -> None:
         for name, told in self.files.items():
             try:
                 if self.export.sha256(name) != told:
-                    self.say("file", None, "%s is another file than the manifest says." % name)
+                    self.say("file", None, f"{name} is another file than the manifest says.")
             except (KeyError, FileNotFoundError):
-                self.say("file", None, "%s is missing." % name)
+                self.say("file", None, f"{name} is missing.")
 
-    def check_head(self, head, what):
+    def check_head(self, head: Any, what: Any) -> None:
         if head["account_id"] != self.told["account_id"]:
-            self.say("signature", None, "%s is that of another account." % what)
+            self.say("signature", None, f"{what} is that of another account.")
         if not is_head_signed(head, self.keys):
-            self.say("signature", None, "%s is not signed by a key that counts here." % what)
+            self.say("signature", None, f"{what} is not signed by a key that counts here.")
 
-    def check_earlier(self, earlier):
+    def check_earlier(self, earlier: Any) -> None:
         head, path = earlier["head"], [bytes.fromhex(hash_) for hash_ in earlier["consistency"]]
         self.check_head(head, "An earlier head")
         root, newest = bytes.fromhex(head["root"]), bytes.fromhex(self.head["root"])
         if is_consistent(head["size"], root, self.head["size"], newest, path):
             self.kept_roots[head["size"]] = head["root"]
         else:
-            self.say("head", None, "The trail does not go on from the head of size %d." % head["size"])
+            self.say("head", None, f"The trail does not go on from the head of size {head['size']}.")
 
     # --- Lines, in the order of the tree ---
 
-    def take(self, raw, line):
+    def take(self, raw: Any, line: Any) -> None:
         seq, id_ = line["seq"], line["entry"].get("id", "")
         if seq < self.tree.size:
-            return self.say("reordered", seq, "The entry stands behind one that comes after it, or twice.", id_)
+            self.say("reordered", seq, "The entry stands behind one that comes after it, or twice.", id_)
+            return
         if seq > self.tree.size and not self.fill(seq):
-            self.say("missing", self.tree.size, "The entries %d to %d are not there, and no proof is." % (self.tree.size, seq - 1))
+            self.say(
+                "missing",
+                self.tree.size,
+                f"The entries {self.tree.size} to {seq - 1} are not there, and no proof is.",
+            )
             self.skip(seq)
         self.entries += 1
         self.check_line(raw, line, seq, id_)
         self.push(bytes.fromhex(line["hash"]))
-        return None
 
     broken = False
-    last = None
+    last: int | None = None
 
-    def skip(self, seq):
+    def skip(self, seq: Any) -> None:
         """Something is missing: what follows can still be held against its own hash."""
         self.broken, self.tree.size = True, seq
 
-    def push(self, hash_, level=0):
+    def push(self, hash_: Any, level: Any = 0) -> None:
         if self.broken:
             self.tree.size += 1 << level
         else:
             self.tree.add(hash_, level)
             self.note_size()
 
-    def note_size(self):
+    def note_size(self) -> None:
         if any(head["size"] == self.tree.size for head in self.kept):
             self.kept_roots[self.tree.size] = self.tree.root().hex()
 
-    def check_line(self, raw, line, seq, id_):
+    def check_line(self, raw: Any, line: Any, seq: Any, id_: Any) -> None:
         try:
             if leaf_hash(leaf_of(line, seq)).hex() != line["hash"]:
-                return self.say(*self.named(line, seq), id_)
+                kind, at, what = self.named(line, seq)
+                self.say(kind, at, what, id_)
+                return
         except (KeyError, TypeError, ValueError, AttributeError):
-            return self.say("changed", seq, "The entry is none of this format.", id_)
+            self.say("changed", seq, "The entry is none of this format.", id_)
+            return
         if canonical(line) + b"\n" != raw:
             self.say("changed", seq, "The line is not in canonical form.", id_)
         if line["entry"]["account_id"] != self.told["account_id"]:
             self.say("added", seq, "The entry is of another account.", id_)
         self.note(line, seq, id_)
-        return None
 
-    def named(self, line, seq):
+    def named(self, line: Any, seq: Any) -> Any:
         for other in (seq - 1, seq + 1, self.last):
             if other is not None and other >= 0 and leaf_hash(leaf_of(line, other)).hex() == line["hash"]:
-                return "reordered", seq, "The entry has the place of another; its own is %d." % other
+                return "reordered", seq, f"The entry has the place of another; its own is {other}."
         self.last = seq
         return "changed", seq, "The entry is another than the one that was sealed."
 
-    def note(self, line, seq, id_):
+    def note(self, line: Any, seq: Any, id_: Any) -> None:
         """What the trail says of itself, and what needs to be said."""
         changes = line["entry"]["changes"]
         if line["entry"]["action"] == REMOVED:
@@ -373,7 +394,7 @@ class Verification:
 
     # --- What is not there ---
 
-    def fill(self, end):
+    def fill(self, end: Any) -> bool:
         """Put the hashes of the proof where entries are not in the export. False where there are none that fit."""
         part = self.next_gap()
         if part is None or self.broken or part["start"] != self.tree.size or part["end"] != end:
@@ -382,28 +403,30 @@ class Verification:
         if len(levels) != len(hashes):
             return False
         self.gaps.append((part["start"], part["end"]))
-        for level, hash_ in zip(levels, hashes):
+        for level, hash_ in zip(levels, hashes):  # noqa: B905 (Python 3.9)
             self.push(hash_, level)
         return True
 
-    def next_gap(self):
+    def next_gap(self) -> Any:
         for _, part in self.proof:
             if "block" not in part:
                 return part
             self.check_block(part)
         return None
 
-    def check_block(self, part):
+    def check_block(self, part: Any) -> None:
         made = self.tree.blocks.pop(part["block"], None)
         if made is not None and made.hex() != part["hash"]:
             start = part["block"] << BLOCK_LEVEL
-            what = "One of the entries %d to %d is another, or at another place, than when it was sealed."
-            self.say("changed", start, what % (start, start + 255))
+            what = (
+                f"One of the entries {start} to {start + 255} is another, or at another place, than when it was sealed."
+            )
+            self.say("changed", start, what)
 
-    def finish(self):
+    def finish(self) -> None:
         size = self.head["size"]
         if self.tree.size < size and not self.fill(size):
-            self.say("missing", self.tree.size, "The export ends before its head, which is of %d entries." % size)
+            self.say("missing", self.tree.size, f"The export ends before its head, which is of {size} entries.")
             self.broken = True
         self.next_gap()
         if self.tree.size > size:
@@ -411,47 +434,74 @@ class Verification:
         elif not self.broken and self.tree.root().hex() != self.head["root"]:
             self.say("head", None, "The entries are not those that the head was signed for.")
         if self.entries != self.told["entries"] and not self.findings:
-            self.say("missing", None, "The manifest counts %d entries, and %d are there." % (self.told["entries"], self.entries))
+            self.say(
+                "missing",
+                None,
+                f"The manifest counts {self.told['entries']} entries, and {self.entries} are there.",
+            )
         self.check_said()
         self.check_kept()
 
-    def check_said(self):
+    def check_said(self) -> None:
         for seq, name, now, id_ in self.unsaid:
             if (seq, name, now) not in self.said:
-                self.say("changed", seq, "%s: replaced, and no entry says so." % name, id_)
+                self.say("changed", seq, f"{name}: replaced, and no entry says so.", id_)
         if not self.told["complete"]:
             return
+        removed = joined(self.removed)
         for start, end in self.gaps:
-            for seq in range(start, end):
-                if not any(first <= seq <= last for first, last in self.removed):
-                    self.say("missing", seq, "The entry is not there, and no entry says that it was removed.")
-                    break
+            if (seq := first_outside(start, end, removed)) is not None:
+                self.say("missing", seq, "The entry is not there, and no entry says that it was removed.")
 
-    def check_kept(self):
+    def check_kept(self) -> None:
         for head in self.kept:
             if head["account_id"] != self.told["account_id"]:
                 continue
             if not is_head_signed(head, self.keys):
-                self.say("key", None, "The head of size %d that you kept is not signed by a key that counts here." % head["size"])
+                self.say(
+                    "key",
+                    None,
+                    f"The head of size {head['size']} that you kept is not signed by a key that counts here.",
+                )
             elif head["size"] > self.head["size"]:
-                what = "The trail ends before: you kept a head of size %d, and %d entries are left."
-                self.say("missing", self.head["size"], what % (head["size"], self.head["size"]))
+                what = f"The trail ends before: you kept a head of size {head['size']}, and {self.head['size']} entries are left."
+                self.say("missing", self.head["size"], what)
             elif self.kept_roots.get(head["size"], head["root"]) != head["root"]:
-                self.say("head", None, "The trail is another than that of the head of size %d that you kept." % head["size"])
+                self.say(
+                    "head", None, f"The trail is another than that of the head of size {head['size']} that you kept."
+                )
 
-    def unseen(self):
+    def unseen(self) -> list[int]:
         """Heads that were kept and of which this export cannot say anything."""
         sizes = set(self.kept_roots)
         ours = [head for head in self.kept if head["account_id"] == self.told["account_id"]]
         return [head["size"] for head in ours if head["size"] not in sizes and head["size"] <= self.head["size"]]
 
 
-def read_heads(path):
+def joined(ranges: Any) -> Any:
+    """In order, none of them beginning in another."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return found
+
+
+def first_outside(start: Any, end: Any, ranges: Any) -> Any:
+    """The first of start … end-1 that is in none of the ranges."""
+    at = bisect.bisect_right(ranges, (start, float("inf"))) - 1
+    covered = ranges[at][1] + 1 if at >= 0 and ranges[at][1] >= start else start
+    return covered if covered < end else None
+
+
+def read_heads(path: Any) -> Any:
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.lstrip().startswith("{")]
 
 
-def main(arguments=None):
+def main(arguments: Any = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", help="the zip, or a folder with what was in it")
     parser.add_argument("--key", help="public key in hexadecimal that you know from elsewhere")
@@ -463,25 +513,26 @@ def main(arguments=None):
         run = Verification(Export(given.export), bytes.fromhex(given.key) if given.key else None, kept)
         findings = run.run()
     except (Unreadable, KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
-        print("It cannot be read: %s: %s" % (type(error).__name__, error), file=sys.stderr)
+        print(f"It cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     tell(run, findings, given)
     return 1 if findings else 0
 
 
-def tell(run, findings, given):
+def tell(run: Any, findings: Any, given: Any) -> None:
     if given.json:
         print(json.dumps({"holds": not findings, "findings": findings[:MOST]}, indent=2))
         return
-    print("%s: %d entries of %s" % ("BAD" if findings else "holds", run.entries, run.told["account_id"] or "the server"))
-    print("head: size %d, root %s, %s" % (run.head["size"], run.head["root"], run.head["time"]))
+    print(f"{'BAD' if findings else 'holds'}: {run.entries} entries of {run.told['account_id'] or 'the server'}")
+    print(f"head: size {run.head['size']}, root {run.head['root']}, {run.head['time']}")
     for one in findings[:MOST]:
-        where = "" if one["seq"] is None else " %d" % one["seq"]
-        print("  %s%s%s: %s" % (one["kind"], where, " (%s)" % one["id"] if one["id"] else "", one["what"]))
+        where = "" if one["seq"] is None else f" {one['seq']}"
+        name = f" ({one['id']})" if one["id"] else ""
+        print(f"  {one['kind']}{where}{name}: {one['what']}")
     if not run.told["complete"]:
         print("It has some of the entries of the account: that none of its kind was left out cannot be told from it.")
     if run.unseen():
-        print("Nothing can be told of the heads that you kept of size %s." % ", ".join(map(str, run.unseen())))
+        print(f"Nothing can be told of the heads that you kept of size {', '.join(map(str, run.unseen()))}.")
     if not given.key:
         print("The keys are those of the export itself. Give --key with one that you know from elsewhere.")
 

@@ -117,7 +117,11 @@ def _keys() -> list[Key]:
 class VerifyQuery(serializers.Serializer[Any]):
     from_seq = serializers.IntegerField(min_value=0, max_value=2**62, default=0)
     size = serializers.IntegerField(min_value=1, max_value=2**62, required=False)
-    root = serializers.RegexField(_HASH, required=False)
+    head_root = serializers.RegexField(_HASH, required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        fields = super().get_fields()
+        return {**fields, "root": fields.pop("head_root")}  # `root` is a name of every serializer
 
 
 class FindingShape(TypedDict):

@@ -2,7 +2,6 @@
 
 from django.db import migrations, models
 
-
 TAKE_DOWN_ON_POSTGRESQL = """
 DROP FUNCTION IF EXISTS mailbot_audit_refuse() CASCADE;
 DROP FUNCTION IF EXISTS mailbot_audit_queue() CASCADE;

@@ -148,7 +148,9 @@ class TestRights:
         sealed(1)
         key = entry_at(0).pk
         assert refused(f"SELECT mailbot_audit_remove('{ACCOUNT}', 'audit_none', ARRAY[{key}]::bigint[])", EVERYBODY)
-        assert refused(f"SELECT mailbot_audit_remove('{ACCOUNT}', 'audit_none', ARRAY[{key}]::bigint[])", Scope(Reach.NOBODY))
+        assert refused(
+            f"SELECT mailbot_audit_remove('{ACCOUNT}', 'audit_none', ARRAY[{key}]::bigint[])", Scope(Reach.NOBODY)
+        )
 
     def test_it_is_noticed_when_a_role_has_one(self, db: None):
         with acting_within(OWNER), connection.cursor() as cursor:
@@ -157,6 +159,8 @@ class TestRights:
         assert any("audit_auditentry" in what for what in missing)
         with acting_within(OWNER):
             row_security.build(connection)
-        assert not [finding for finding in inspect(connection) if "audit_auditentry" in finding.what and finding.level is Level.MISSING]
-
-
+        assert not [
+            finding
+            for finding in inspect(connection)
+            if "audit_auditentry" in finding.what and finding.level is Level.MISSING
+        ]

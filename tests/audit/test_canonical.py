@@ -25,7 +25,7 @@ class TestCanonical:
         """RFC 8785 3.2.2 and 3.2.4."""
         value = {
             "numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001],
-            "string": '\u20ac$\u000f\u000aA\'\u0042\u0022\u005c\\"\u002f',
+            "string": "\u20ac$\u000f\u000aA'\u0042\u0022\u005c\\\"\u002f",
             "literals": [None, True, False],
         }
         assert canonical(value) == (
@@ -36,7 +36,15 @@ class TestCanonical:
     def test_names_are_in_the_order_of_utf_16(self):
         """RFC 8785 3.2.3."""
         names = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]
-        assert list(json.loads(canonical(dict.fromkeys(names, 0)))) == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+        assert list(json.loads(canonical(dict.fromkeys(names, 0)))) == [
+            "\r",
+            "1",
+            "\u0080",
+            "\u00f6",
+            "\u20ac",
+            "\U0001f600",
+            "\ufb33",
+        ]
 
     @pytest.mark.parametrize(
         ("value", "written"),

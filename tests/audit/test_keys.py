@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from audit.models import AuditEntry, AuditHead, AuditKey
 from audit.sealing import seal_all
-from audit.signing import key_of
+from audit.signing import KeyRefused, key_of
 from audit.verifying import Kind, verify
 from tests.audit.trail import ACCOUNT, first_finding, sealed, tamper, write
 
@@ -50,8 +50,6 @@ class TestRotation:
         settings.AUDIT_KEYS = ["second", "first"]
         call_command("rotate_audit_key")
         settings.AUDIT_KEYS = ["first"]
-        from audit.signing import KeyRefused
-
         with pytest.raises(KeyRefused):
             seal_all()
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from audit.leaves import field_salt
 from audit.models import AuditEntry, AuditLeaf
 from audit.removal import MOST, NotRemovable, remove_entries, replace_values
 from audit.sealing import seal_all
@@ -77,7 +78,11 @@ class TestReplacing:
         before = root()
         said = replace_values(ACCOUNT, {3: {"changes.to": ["person:7f3a"], "remote_addr": None}}, reason="GDPR 17")
         entry = entry_at(3)
-        assert (entry.changes["to"], entry.changes["subject"], entry.remote_addr) == (["person:7f3a"], "Invoice 3", None)
+        assert (entry.changes["to"], entry.changes["subject"], entry.remote_addr) == (
+            ["person:7f3a"],
+            "Invoice 3",
+            None,
+        )
         assert root() == before
         assert AuditLeaf.objects.get(pk=entry.pk).salt is None
         verdict = verify(ACCOUNT)
@@ -89,12 +94,10 @@ class TestReplacing:
     def test_nothing_is_left_to_try_out_who_it_was(self):
         """The salt of each field that was replaced is gone, and that of the entry, from which it came."""
         sealed(1)
-        before = bytes(AuditLeaf.objects.get(account_id=ACCOUNT).salt)
+        before = bytes(AuditLeaf.objects.get(account_id=ACCOUNT).salt or b"")
         replace_values(ACCOUNT, {0: {"changes.to": None}}, reason="GDPR 17")
         leaf = AuditLeaf.objects.get(account_id=ACCOUNT)
         stored = f"{leaf.kept}{leaf.salt!r}"
-        from audit.leaves import field_salt
-
         assert before.hex() not in stored
         assert field_salt(before, "changes.to").hex() not in stored
         assert field_salt(before, "changes.subject").hex() in stored
@@ -109,8 +112,8 @@ class TestReplacing:
     @pytest.mark.parametrize(
         "change",
         [
-            "UPDATE audit_auditentry SET changes = '{\"to\": [\"person:0000\"], \"subject\": \"Invoice 0\", \"size\": 0.0}'",
-            "UPDATE audit_auditentry SET changes = '{\"to\": [\"person:7f3a\"], \"subject\": \"Invoice 9\", \"size\": 0.0}'",
+            'UPDATE audit_auditentry SET changes = \'{"to": ["person:0000"], "subject": "Invoice 0", "size": 0.0}\'',
+            'UPDATE audit_auditentry SET changes = \'{"to": ["person:7f3a"], "subject": "Invoice 9", "size": 0.0}\'',
             "UPDATE audit_auditentry SET actor_name = 'Mallory'",
             "UPDATE audit_auditentry SET remote_addr = NULL",
         ],

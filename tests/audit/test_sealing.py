@@ -9,7 +9,7 @@ from django.db import connection, transaction
 
 from audit.merkle import is_consistent, is_included
 from audit.models import AuditEntry, AuditHead, AuditLeaf, AuditTree, AuditUnsealed
-from audit.sealing import Overtaken, prepare, place, seal, seal_all
+from audit.sealing import Overtaken, place, prepare, seal, seal_all
 from audit.signing import KeyRefused
 from audit.tree import Tree
 from audit.verifying import verify
@@ -105,6 +105,25 @@ class TestTree:
             Tree(ACCOUNT).consistency(700, 1000)
 
 
+def add_as_before(number: int) -> None:
+    """An entry by the columns that it had before the tree."""
+    values = {
+        **dict.fromkeys(("object_type", "inbox_id", "mode", "actor_id", "actor_name", "object_pk"), ""),
+        "public_id": f"audit_{number:026}",
+        "act": "message.received",
+        "account_id": ACCOUNT,
+        "actor_kind": "system",
+        "object_repr": "",
+        "action": 3,
+        "changes_text": "",
+        "timestamp": "2026-11-24 10:15:00+00:00",
+    }
+    columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
+    given: list[Any] = list(values.values())
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO audit_auditentry ({columns}) VALUES ({places})", given)
+
+
 class TestUpgrade:
     """Entries that were there before the tree."""
 
@@ -112,11 +131,8 @@ class TestUpgrade:
     def test_they_are_sealed_in_their_order(self, settings: Any):
         call_command("migrate", "audit", "0005", verbosity=0)
         try:
-            columns = "public_id, act, object_type, account_id, inbox_id, mode, actor_kind, actor_id, actor_name, object_pk, object_repr, action, changes_text, timestamp"
-            with connection.cursor() as cursor:
-                for number in range(30):
-                    values = [f"audit_{number:026}", "message.received", "", ACCOUNT, "", "", "system", "", "", "", "", 3, "", "2026-11-24 10:15:00+00:00"]
-                    cursor.execute(f"INSERT INTO audit_auditentry ({columns}) VALUES ({', '.join(['%s'] * len(values))})", values)
+            for number in range(30):
+                add_as_before(number)
         finally:
             call_command("migrate", verbosity=0)
         with acting_within(EVERYBODY):
@@ -160,7 +176,7 @@ class TestBesideOthers:
         with transaction.atomic():
             seal_all()
             found: list[int] = []
-            thread = threading.Thread(target=lambda: (found.append(seal_in_a_thread()), connection.close()))
+            thread = threading.Thread(target=lambda: found.append(seal_in_a_thread()))
             thread.start()
             thread.join()
         assert found == [0]
@@ -168,5 +184,8 @@ class TestBesideOthers:
 
 
 def seal_in_a_thread() -> int:
-    with acting_within(EVERYBODY):
-        return seal()
+    try:
+        with acting_within(EVERYBODY):
+            return seal()
+    finally:
+        connection.close()

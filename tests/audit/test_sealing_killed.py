@@ -49,7 +49,7 @@ def write_some(seed: int, number: int) -> None:
 
 def seal_until_killed(point: str, nth: int) -> None:
     failpoints._strikes[point] = failpoints.Strike(lambda: os.kill(os.getpid(), signal.SIGKILL), nth)
-    sealing.failpoint = failpoints._reached  # type: ignore[assignment]
+    sealing.failpoint = failpoints._reached  # type: ignore[attr-defined]
     sealing.BATCH = 100
     while True:
         seal(1)

@@ -230,7 +230,7 @@ def forge(seq: int) -> None:
     """Change an entry and make its leaf fit."""
     entry = entry_at(seq)
     tamper("UPDATE audit_auditentry SET act = 'message.sent' WHERE id = %s", entry.pk)
-    salt = bytes(AuditLeaf.objects.get(pk=entry.pk).salt)
+    salt = bytes(AuditLeaf.objects.get(pk=entry.pk).salt or b"")
     content = hash_at(unplaced(told(entry.pk), Salts(salt)), seq)
     tamper("UPDATE audit_auditleaf SET hash = %s WHERE entry_id = %s", content, entry.pk)
 

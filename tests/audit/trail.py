@@ -1,7 +1,7 @@
 """Entries to seal, and ways to tamper with what is sealed that pass by all that the product itself allows."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
@@ -13,13 +13,25 @@ from audit.verifying import Finding, verify
 from mailbot.lib.scope import OWNER, acting_within
 
 ACCOUNT = "account_of_the_trail"
-TABLES = ("audit_auditentry", "audit_auditleaf", "audit_auditnode", "audit_audithead", "audit_auditkey", "audit_audittree")
+TABLES = (
+    "audit_auditentry",
+    "audit_auditleaf",
+    "audit_auditnode",
+    "audit_audithead",
+    "audit_auditkey",
+    "audit_audittree",
+)
 
 
 def write(number: int, account_id: str = ACCOUNT) -> None:
     """So many entries, which wait for the sealer."""
     changes = [{"to": [f"carol{n}@shop.example"], "subject": f"Invoice {n}", "size": n * 1.5} for n in range(number)]
-    record_many([Entry(Act.MESSAGE_RECEIVED, None, account_id, "", one, "192.0.2.7", f"req_{n}") for n, one in enumerate(changes)])
+    record_many(
+        [
+            Entry(Act.MESSAGE_RECEIVED, None, account_id, "", one, "192.0.2.7", f"req_{n}")
+            for n, one in enumerate(changes)
+        ]
+    )
 
 
 def sealed(number: int, account_id: str = ACCOUNT) -> None:

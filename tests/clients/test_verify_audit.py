@@ -193,8 +193,12 @@ class TestTampering:
     def test_a_replacement_that_nobody_recorded_is_named(self, bundle: Bundle):
         sealed(3)
         lines = bundle.write(whole()).lines()
-        original = verify_audit.commitment(verify_audit.salt_of(lines[1], "changes.to"), lines[1]["entry"]["changes"]["to"])
-        salts = {name: verify_audit.salt_of(lines[1], name).hex() for name in verify_audit.personal_of(lines[1]["entry"])}
+        original = verify_audit.commitment(
+            verify_audit.salt_of(lines[1], "changes.to"), lines[1]["entry"]["changes"]["to"]
+        )
+        salts = {
+            name: verify_audit.salt_of(lines[1], name).hex() for name in verify_audit.personal_of(lines[1]["entry"])
+        }
         salt = salts.pop("changes.to")
         del lines[1]["salt"]
         lines[1] |= {"salts": salts, "replaced": {"changes.to": {"commitment": original, "salt": salt}}}
@@ -217,7 +221,11 @@ class TestTampering:
             tamper("UPDATE audit_auditentry SET actor_id = 'mallory' WHERE id = %s", entry.pk)
             ours = verify(ACCOUNT).findings[0]
             theirs = bundle.write(whole()).findings()[0]
-            assert (ours.kind, ours.seq, ours.id) == (theirs["kind"], theirs["seq"], theirs["id"]) == ("changed", seq, entry.public_id)
+            assert (
+                (ours.kind, ours.seq, ours.id)
+                == (theirs["kind"], theirs["seq"], theirs["id"])
+                == ("changed", seq, entry.public_id)
+            )
 
 
 class TestProgram:

@@ -1,6 +1,5 @@
 """GET /v1/audit-log/{entry_id}"""
 
-
 from audit.leaves import FORMAT
 from audit.merkle import is_included, leaf_hash
 from audit.sealing import seal_all

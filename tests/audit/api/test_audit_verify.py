@@ -55,7 +55,8 @@ class TestVerify:
         seal_all()
         entry = AuditEntry.objects.filter(account_id=alice.account.pk).order_by("pk")[520]
         tamper("UPDATE audit_auditentry SET cid = 'x' WHERE id = %s", entry.pk)
-        pieces, start = [], 0
+        pieces: list[bool] = []
+        start: int | None = 0
         while start is not None:
             told = verdict(alice, from_seq=start)
             pieces.append(told["holds"])
@@ -86,6 +87,8 @@ class TestVerify:
         limited = alice.with_key(inbox=alice.create_inbox())
         assert limited.get("/v1/audit-log/verify").status_code == 403
 
-    @pytest.mark.parametrize("query", [{"from_seq": 3}, {"size": 1}, {"root": "00" * 32}, {"size": 1, "root": "xy"}, {"x": 1}])
+    @pytest.mark.parametrize(
+        "query", [{"from_seq": 3}, {"size": 1}, {"root": "00" * 32}, {"size": 1, "root": "xy"}, {"x": 1}]
+    )
     def test_it_says_what_it_cannot_read(self, alice: Caller, query: dict[str, Any]) -> None:
         assert alice.get("/v1/audit-log/verify", **query).status_code == 400

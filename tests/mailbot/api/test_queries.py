@@ -27,8 +27,8 @@ METHODS = ("get", "post", "put", "patch", "delete")
 # In a transaction of the test, where that of the request shows as a savepoint and its release. The first finds the key.
 QUERIES = {
     "GET /audit-log": 4,
-    "GET /audit-log/verify": 11,
-    "GET /audit-log/{entry_id}": 6,
+    "GET /audit-log/verify": 14,
+    "GET /audit-log/{entry_id}": 7,
     "POST /inboxes": 10,
     "GET /inboxes": 3,
     "GET /inboxes/{inbox_id}": 2,
