@@ -18,9 +18,9 @@ from django.core.mail import EmailMessage
 from django.db.models import F, Max
 from django.utils import timezone
 
+from audit.findings import OutsideHead
 from audit.models import AuditAnchor, AuditHead, AuditTree
 from audit.signing import head_as_json
-from audit.verifying import OutsideHead
 from mailbot.lib.public_hosts import PublicOnly, check_url
 
 AT_ONCE = 500  # heads

@@ -1,7 +1,7 @@
 """Merkle trees as in RFC 6962 2.1 and RFC 9162 2.1, as plain functions of hashes: no tables, no clock.
 
-D[n] are the leaves 0 … n-1. `Subtree(level, number)` is the complete tree over the leaves number·2^level … (number+1)·2^level-1: whoever keeps
-some of these hashes can make every proof of a tree of any size out of them.
+D[n] are the leaves 0 … n-1. `Subtree(level, number)` is the complete tree over the leaves number·2^level … (number+1)·2^level-1: whoever
+keeps some of these hashes can make every proof of a tree of any size out of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator

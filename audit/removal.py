@@ -15,11 +15,11 @@ from audit.append_only import REMOVAL, letting_through
 from audit.leaves import CHANGES, PERSONAL, SALT_OCTETS, Replacement, Salts, Told, commitment, commitments
 from audit.models import AuditEntry, AuditLeaf
 from audit.record import Act, record
-from audit.records import REMOVED, REPLACED
 from audit.verifying import entries_by_key
 from mailbot.lib.bulk import places
 from mailbot.lib.scope import acting_for_everybody
 
+OF_THE_TRAIL = "trail."  # acts that say what was done to it
 MOST = 1000  # entries at once: SQLite lets nobody else write meanwhile
 
 Values = Mapping[str, Any]
@@ -109,7 +109,7 @@ def _refuse_records(leaves: list[AuditLeaf]) -> None:
     acts = dict(AuditEntry.objects.filter(pk__in=[leaf.entry_id for leaf in leaves]).values_list("pk", "act"))
     if len(acts) != len(leaves):
         raise NotRemovable("One of them is not in the trail any more.")
-    if {REMOVED, REPLACED} & set(acts.values()) or any(act.startswith("trail.") for act in acts.values()):
+    if any(act.startswith(OF_THE_TRAIL) for act in acts.values()):
         raise NotRemovable("What the trail says of itself stays.")
 
 
@@ -147,7 +147,7 @@ def _replace(account_id: str, record_id: str, one: _Replaced) -> None:
     columns, kept = one.columns(), json.dumps(one.salts.as_json())
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            given = [account_id, record_id, one.key, json.dumps(columns), kept]
+            given: list[Any] = [account_id, record_id, one.key, json.dumps(columns), kept]
             cursor.execute("SELECT mailbot_audit_replace(%s, %s, %s, %s::jsonb, %s::jsonb)", given)
             (touched,) = cursor.fetchone()
         else:

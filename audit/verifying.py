@@ -6,74 +6,22 @@ database alone cannot tell, that its end was cut off or an older back-up restore
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
 
+from audit.findings import Finding, Kind, OutsideHead, Verdict, in_order
 from audit.leaves import COLUMNS, Salts, Told, hash_at, told_of, unplaced
 from audit.merkle import Frontier, Subtree
 from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf, AuditNode, AuditTree, AuditUnsealed
 from audit.records import Records, records_of
-from audit.signing import head_as_json, is_endorsed, is_signed, is_told_head_signed, key_id, keys_that_are_set
+from audit.signing import is_endorsed, is_signed, is_told_head_signed, key_id, keys_that_are_set
 from audit.tree import BLOCK, STEP, Tree, kept
 
 READ = 4 * BLOCK  # leaves at once
 MOST = 20  # findings that are told
 COMPARED = 50  # bad leaves among which it is looked for moved ones
-
-
-class Kind(StrEnum):
-    CHANGED = "changed"
-    MISSING = "missing"
-    ADDED = "added"
-    REORDERED = "reordered"
-    HEAD = "head"  # a signed head does not follow from the leaves
-    SIGNATURE = "signature"
-    KEY = "key"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`seq` and `id` name the entry, as far as that can be known. With `until`, it is one of those from `seq` to `until` - 1."""
-
-    kind: Kind
-    what: str
-    seq: int | None = None
-    id: str = ""
-    until: int | None = None
-
-
-@dataclass(slots=True)
-class Verdict:
-    """Of the leaves `start` … `stop`-1 of an account. `findings` begins with the first bad entry."""
-
-    account_id: str
-    start: int
-    stop: int
-    size: int = 0
-    root: bytes = b""
-    head: AuditHead | None = None
-    removed: int = 0
-    replaced: int = 0
-    unsealed: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        return not self.findings
-
-
-@dataclass(frozen=True, slots=True)
-class OutsideHead:
-    """A head that somebody kept; `from_where` names him. `told` is all of it where he has more than size and root."""
-
-    account_id: str
-    size: int
-    root: bytes
-    from_where: str
-    told: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -276,14 +224,24 @@ class _Verification:
         return any(one.size == size for one in self.outside)
 
     def _check_leaf(self, leaf: Leaf) -> None:
+        if leaf.told is None or leaf.salts is None or not _is_as_sealed(leaf, leaf.told, leaf.salts):
+            leaf = self._again(leaf)
         if leaf.told is None:
             self._check_gone(leaf)
-        elif leaf.salts is None or hash_at(unplaced(leaf.told, leaf.salts), leaf.seq) != leaf.hash:
+        elif leaf.salts is None or not _is_as_sealed(leaf, leaf.told, leaf.salts):
             self.bad.append(leaf)
             if len(self.bad) > COMPARED:
                 self._say(Kind.CHANGED, CHANGED, leaf.seq, leaf.told.id)
         elif leaf.salts.replaced:
             self._check_replaced(leaf, leaf.told, leaf.salts)
+
+    def _again(self, leaf: Leaf) -> Leaf:
+        """It may have left the trail between two reads, and the entry that says so with it."""
+        if len(self.bad) > COMPARED or (leaf.told is None and self.records.removes(leaf.seq)):
+            return leaf
+        read = list(self._read(leaf.seq, leaf.seq + 1))
+        self.records = records_of(self.result.account_id)
+        return read[0] if read else leaf
 
     def _check_gone(self, leaf: Leaf) -> None:
         if self.records.removes(leaf.seq):
@@ -292,6 +250,8 @@ class _Verification:
             self._say(Kind.MISSING, "The entry was removed, and no entry says so.", leaf.seq)
 
     def _check_replaced(self, leaf: Leaf, told: Told, salts: Salts) -> None:
+        if self.records.unsaid(leaf.seq, told, salts):
+            self.records = records_of(self.result.account_id)  # it may have been replaced since they were read
         if unsaid := self.records.unsaid(leaf.seq, told, salts):
             self._say(Kind.CHANGED, f"{', '.join(unsaid)}: replaced, and no entry says so.", leaf.seq, told.id)
         else:
@@ -347,18 +307,8 @@ class _Verification:
             return list(cursor.fetchall())
 
 
-def in_order(found: list[Finding]) -> list[Finding]:
-    """The first bad entry first. That one of many is bad comes behind what says more closely which of them."""
-    placed = [(one.seq, one.until or one.seq + 1, one) for one in found if one.seq is not None]
-
-    def place(one: Finding) -> tuple[bool, int, int]:
-        if one.seq is None:
-            return True, 0, 0
-        until = one.until or one.seq + 1
-        within = [start for start, end, _ in placed if one.seq <= start and end <= until]
-        return False, max(within), until - one.seq
-
-    return sorted(found, key=place)
+def _is_as_sealed(leaf: Leaf, told: Told, salts: Salts) -> bool:
+    return hash_at(unplaced(told, salts), leaf.seq) == leaf.hash
 
 
 CHANGED = "The entry is another than the one that was sealed."
@@ -391,19 +341,3 @@ def gone_unsealed() -> list[Finding]:
             Finding(Kind.MISSING, f"An entry was removed before it was sealed (row {key}).")
             for (key,) in cursor.fetchall()
         ]
-
-
-def as_json(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "holds": verdict.holds,
-        "size": verdict.size,
-        "from": verdict.start,
-        "to": verdict.stop,
-        "removed": verdict.removed,
-        "replaced": verdict.replaced,
-        "unsealed": verdict.unsealed,
-        "head": head_as_json(verdict.head) if verdict.head else None,
-        "findings": [
-            {"kind": one.kind.value, "what": one.what, "seq": one.seq, "id": one.id or None} for one in verdict.findings
-        ],
-    }

@@ -5,11 +5,12 @@ from typing import Any, TypedDict
 
 from rest_framework import serializers
 
+from audit.findings import OutsideHead, Verdict, as_json
 from audit.leaves import FORMAT, Salts, commitments
 from audit.models import AuditHead, AuditKey, AuditLeaf
 from audit.signing import head_as_json, key_as_json
 from audit.tree import BLOCK, Tree
-from audit.verifying import OutsideHead, Verdict, as_json, entries_by_key, verify
+from audit.verifying import entries_by_key, verify
 from mailbot.api.errors import invalid
 from mailbot.api.fields import StoredField
 from mailbot.api.schema import shown_as
@@ -121,7 +122,8 @@ class VerifyQuery(serializers.Serializer[Any]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
-        return {**fields, "root": fields.pop("head_root")}  # `root` is a name of every serializer
+        root = fields.pop("head_root")
+        return {**fields, "root": root}  # `root` is a name of every serializer
 
 
 class FindingShape(TypedDict):

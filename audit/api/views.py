@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from audit.acts import names_of_acts
 from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, VerifyQuery, proof_of, verdict_of
+from audit.findings import Verdict
 from audit.models import AuditEntry, AuditLeaf
-from audit.verifying import Verdict
 from mailbot.api.errors import ApiError, Code, not_found
 from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery, paginated

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from audit.findings import Kind
 from audit.models import AuditEntry, AuditHead, AuditKey
 from audit.sealing import seal_all
 from audit.signing import KeyRefused, key_of
-from audit.verifying import Kind, verify
+from audit.verifying import verify
 from tests.audit.trail import ACCOUNT, first_finding, sealed, tamper, write
 
 pytestmark = pytest.mark.django_db

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from audit.findings import Kind
 from audit.leaves import field_salt
 from audit.models import AuditEntry, AuditLeaf
 from audit.removal import MOST, NotRemovable, remove_entries, replace_values
 from audit.sealing import seal_all
 from audit.tree import Tree
-from audit.verifying import Kind, verify
+from audit.verifying import verify
 from tests.audit.trail import ACCOUNT, entry_at, first_finding, sealed, tamper
 
 pytestmark = pytest.mark.django_db

@@ -9,13 +9,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from audit.anchors import outside_head, post_heads
+from audit.findings import Kind
 from audit.leaves import COLUMNS, Salts, hash_at, told_of, unplaced
 from audit.merkle import Frontier
 from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf, AuditNode, AuditTree
 from audit.sealing import seal_all
 from audit.signing import head_as_json, key_in_use, key_of, signed_head
 from audit.tree import Tree, columns_of
-from audit.verifying import Kind, verify
+from audit.verifying import verify
 from mailbot.lib.ids import new_id
 from tests.audit.trail import ACCOUNT, entry_at, first_finding, sealed, tamper, unguarded, write
 

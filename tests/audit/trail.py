@@ -6,10 +6,11 @@ from typing import Any
 
 from django.db import connection
 
+from audit.findings import Finding
 from audit.models import AuditEntry, AuditLeaf
 from audit.record import Act, Entry, record_many
 from audit.sealing import seal_all
-from audit.verifying import Finding, verify
+from audit.verifying import verify
 from mailbot.lib.scope import OWNER, acting_within
 
 ACCOUNT = "account_of_the_trail"

@@ -6,10 +6,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 from audit.actors import acting_as_system
 from audit.anchors import anchor_file, heads_in, places
+from audit.findings import Finding, OutsideHead, Verdict
 from audit.models import AuditAnchor
 from audit.sealing import seal_all
 from audit.signing import KeyRefused
-from audit.verifying import Finding, OutsideHead, Verdict, accounts, gone_unsealed, verify
+from audit.verifying import accounts, gone_unsealed, verify
 
 
 class Command(BaseCommand):
