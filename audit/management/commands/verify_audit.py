@@ -10,7 +10,7 @@ from audit.findings import Finding, OutsideHead, Verdict
 from audit.models import AuditAnchor
 from audit.sealing import seal_all
 from audit.signing import KeyRefused
-from audit.verifying import accounts, gone_unsealed, verify
+from audit.verifying import accounts, gone_unsealed, key_of_another, verify
 
 
 class Command(BaseCommand):
@@ -33,17 +33,17 @@ class Command(BaseCommand):
             outside = [head for path in _files(options["heads"]) for head in self._heads(path)]
             wanted = _wanted(options["account"], outside)
             verdicts = [verify(account_id, outside=outside) for account_id in wanted]
-            lost = gone_unsealed()
+            beside = gone_unsealed() + key_of_another()
         for verdict in verdicts:
             self._show(verdict)
-        self._show_findings(lost)
+        self._show_findings(beside)
         self._show_anchors()
         if bad := [one for one in verdicts if not one.holds]:
             raise CommandError(
                 f"{len(bad)} of {len(verdicts)} trails {'is' if len(bad) == 1 else 'are'} not as sealed."
             )
-        if lost:
-            raise CommandError("Entries were removed before they were sealed.")
+        if beside:
+            raise CommandError(beside[0].what)
 
     def _seal(self) -> None:
         try:
