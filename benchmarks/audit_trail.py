@@ -103,7 +103,7 @@ with acting_within(OWNER), connection.cursor() as cursor:
     cursor.execute('''
         INSERT INTO audit_auditentry (public_id, act, object_type, account_id, inbox_id, mode, actor_kind, actor_id, actor_name,
             object_pk, object_repr, action, changes_text, changes, cid, timestamp)
-        SELECT 'audit_' || lpad(n::text, 26, '0'), 'message.received', 'message', %s, p.id, '', 'system', 'inbound worker', 'inbound worker',
+        SELECT 'audit_' || lpad(n::text, 26, '0'), 'message.received', 'message', %s, p.id, '', 'system', 'worker', 'worker',
             'msg_' || n, '', 3, '', '{"to": ["carol@shop.example"], "subject": "Re: Invoice 2041"}', 'req_' || n,
             now() - interval '1 year' * (%s - n) / %s
         FROM generate_series(%s, %s - 1) n JOIN places p ON p.number = n %% (SELECT count(*) FROM places)
