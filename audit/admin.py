@@ -3,15 +3,14 @@
 from typing import Any, ClassVar
 
 import auditlog.admin as auditlogs_own  # noqa: F401  (so that its own page is registered by now, and not after we have removed it)
-from auditlog.registry import auditlog
 from django.apps import apps
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from audit.actors import ActorKind
-from audit.models import AuditEntry, name_of_save
-from audit.record import Act
+from audit.acts import names_of_acts
+from audit.models import AuditEntry
 from mailbot.lib.console_cells import json_column, page_link, shortened, text_column, time_column
 from mailbot.lib.ids import is_id
 
@@ -27,13 +26,6 @@ class ActFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
         return queryset.filter(act=self.value()) if self.value() else queryset
-
-
-def names_of_acts() -> list[str]:
-    """All that an entry can be of: acts, and saves of the rows whose saves are in the trail."""
-    models = [str(model._meta.model_name) for model in auditlog.get_models()]
-    saves = {name_of_save(model, verb) for model in models for verb in ("created", "updated", "deleted")}
-    return sorted({act.value for act in Act} | saves)
 
 
 class ActorKindFilter(admin.SimpleListFilter):

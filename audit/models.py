@@ -1,6 +1,6 @@
-"""The audit trail's one table.
+"""The audit trail's one table, and the tree that seals it.
 
-It is django-auditlog's LogEntry with columns of our own, so that registered configuration rows (`auditlog.register`) and acts on
+The trail is django-auditlog's LogEntry with columns of our own, so that registered configuration rows (`auditlog.register`) and acts on
 mail (`audit.record.record`) land side by side. An entry keeps plain ids and no cascading key: it outlives what it speaks of.
 """
 
@@ -107,6 +107,7 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
     timestamp = models.DateTimeField(default=timezone.now)
 
     objects: ClassVar[AuditEntryManager] = AuditEntryManager()
+    written_once: ClassVar[bool] = True
 
     class Meta(AbstractLogEntry.Meta):  # type: ignore[misc]
         abstract = False
@@ -115,9 +116,15 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
         verbose_name_plural = "audit entries"
         ordering = ["-id"]
         indexes = [
-            # In the order in which the API shows the trail: a deep page costs what the first does.
-            models.Index(fields=["account_id", "inbox_id", "-public_id"], name="audit_by_inbox"),
-            models.Index(fields=["account_id", "-public_id"], name="audit_by_account"),
+            # In the order in which the API shows the trail: a deep page, and one of long ago, costs what the first does.
+            models.Index(fields=["account_id", "inbox_id", "-timestamp", "-public_id"], name="audit_by_inbox_and_time"),
+            models.Index(fields=["account_id", "-timestamp", "-public_id"], name="audit_by_account_and_time"),
+            # What was taken from the trail or replaced in it, which every verification asks (audit.records).
+            models.Index(
+                fields=["account_id"],
+                name="audit_records",
+                condition=models.Q(act__in=["trail.removed", "trail.replaced"]),
+            ),
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -127,3 +134,143 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("Audit entries cannot be removed.")
+
+
+# --- The tree over the entries of an account (audit.sealing) -----------------------------------------------------------
+# Who is limited to some inboxes sees none of it: places and sizes count what happens in the others. The tree of the account "" is the
+# server's own: sign-ins, and what is done to no account.
+
+
+class OfTheSealer(models.Model):
+    """Rows that only workers and commands write: on PostgreSQL the role of requests has no right to (mailbot.lib.row_security)."""
+
+    written_by_system: ClassVar[bool] = True
+
+    class Meta:
+        abstract = True
+
+
+class WrittenOnce(OfTheSealer):
+    """Rows that no role of the server may change or remove; in the database audit.append_only sees to it."""
+
+    written_once: ClassVar[bool] = True
+
+    class Meta:
+        abstract = True
+
+
+def tree_manager() -> TenantManager[Any]:
+    return TenantManager(inbox=None, whole_account=True)
+
+
+class AuditUnsealed(OfTheSealer):
+    """The key of an entry that has no leaf yet: written by the database with the entry, taken away with the leaf. Of no account."""
+
+    entry_id = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return str(self.entry_id)
+
+
+class AuditTree(OfTheSealer):
+    """How far the tree of an account has grown, and how far each anchor knows of it. `frontier`: the hashes that it grows on."""
+
+    account_id = models.CharField(max_length=ID_LENGTH, primary_key=True)
+    size = models.BigIntegerField(default=0)
+    in_file = models.BigIntegerField(default=0)
+    in_webhook = models.BigIntegerField(default=0)
+    in_mail = models.BigIntegerField(default=0)
+    frontier = models.BinaryField(default=b"")
+
+    objects: ClassVar[TenantManager["AuditTree"]] = tree_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.size}"
+
+
+class AuditLeaf(WrittenOnce):
+    """An entry's place in the tree. `salt` opens the commitments to what can name a person; where such a value was replaced it is gone, and
+    `kept` has the rest."""
+
+    entry_id = models.BigIntegerField(primary_key=True)
+    account_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    seq = models.BigIntegerField()
+    hash = models.BinaryField()
+    salt = models.BinaryField(null=True)
+    kept = models.JSONField(null=True)
+
+    objects: ClassVar[TenantManager["AuditLeaf"]] = tree_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [models.UniqueConstraint(fields=["account_id", "seq"], name="audit_leaf_place")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.seq}"
+
+
+class AuditNode(WrittenOnce):
+    """The hash over 2^level leaves, `level` being a multiple of 8; those between are made out of at most 255 of these."""
+
+    account_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    level = models.PositiveSmallIntegerField()
+    index = models.BigIntegerField()
+    hash = models.BinaryField()
+
+    objects: ClassVar[TenantManager["AuditNode"]] = tree_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [models.UniqueConstraint(fields=["account_id", "level", "index"], name="audit_node_place")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.level}/{self.index}"
+
+
+class AuditHead(WrittenOnce):
+    """A signed size and root of a tree."""
+
+    account_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    size = models.BigIntegerField()
+    time = models.DateTimeField()
+    key_id = models.CharField(max_length=16)
+    root = models.BinaryField()
+    signature = models.BinaryField()
+
+    objects: ClassVar[TenantManager["AuditHead"]] = tree_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [models.UniqueConstraint(fields=["account_id", "size", "key_id"], name="audit_head_place")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.size}"
+
+
+class AuditKey(WrittenOnce):
+    """A public key (Ed25519) that heads are signed with; the newest is in use. `endorsed_by` signed it with the key before."""
+
+    key_id = models.CharField(max_length=16, unique=True)
+    public_key = models.BinaryField()
+    made_at = models.DateTimeField()
+    endorsed_by = models.CharField(max_length=16, blank=True, default="")
+    endorsement = models.BinaryField(default=b"")
+
+    def __str__(self) -> str:
+        return self.key_id
+
+
+class AuditAnchor(OfTheSealer):
+    """How posting heads to a place outside goes: `file`, `webhook`, `mail`."""
+
+    place = models.CharField(max_length=10, primary_key=True)
+    posted_at = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True, default="")
+    next_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.place

@@ -1,4 +1,4 @@
-"""What the trail hears from Django: who signed in to the console, and who could not."""
+"""What the trail hears from Django: who signed in to the console, who could not, and that tables were made or altered."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,8 +7,10 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.db import connections
 from django.dispatch import receiver
 
+from audit import append_only
 from audit.actors import Actor, ActorKind, acting_in, current
 from audit.record import Act, record
 from mailbot.lib.scope import acting_for_everybody
@@ -30,3 +32,8 @@ def record_failed_sign_in(sender: object, *, credentials: Mapping[str, Any], **_
     changes = {"username": tried if known else "no such user"}
     with acting_for_everybody("a sign-in belongs to no account"):
         record(Act.CONSOLE_SIGN_IN_FAILED, None, account_id="", changes=changes)
+
+
+def put_up_append_only(sender: object, *, using: str, **_: Any) -> None:
+    """After `migrate` and `flush`."""
+    append_only.put_up(connections[using])

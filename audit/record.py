@@ -76,6 +76,9 @@ class Act(StrEnum):
     SUPPRESSION_CHANGED = "suppression.changed"
     SUPPRESSION_REMOVED = "suppression.removed"
     SUPPRESSION_IMPORTED = "suppression.imported"
+    TRAIL_REMOVED = "trail.removed"
+    TRAIL_REPLACED = "trail.replaced"
+    TRAIL_KEY_ROTATED = "trail.key_rotated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +101,17 @@ def record(
     account_id: str,
     inbox_id: str = "",
     changes: dict[str, Any] | None = None,
-) -> None:
+) -> AuditEntry:
     """Write one entry, in the caller's transaction: an act and its entry exist together or not at all.
 
     `changes` must hold no secret and no body of a mail; subjects, addresses and states are what a reviewer needs.
     """
-    record_many([Entry(act, subject, account_id, inbox_id, changes or {})])
+    (entry,) = record_many([Entry(act, subject, account_id, inbox_id, changes or {})])
+    return entry
 
 
-def record_many(entries: Iterable[Entry]) -> None:
-    """The same for a batch."""
+def record_many(entries: Iterable[Entry]) -> list[AuditEntry]:
+    """The same for a batch. What is answered has no key yet: that is the database's to give."""
     context = current()
     written = [
         new_row(
@@ -128,6 +132,7 @@ def record_many(entries: Iterable[Entry]) -> None:
         for entry in entries
     ]
     bulk_insert(written)
+    return written
 
 
 def _about(subject: models.Model | None) -> dict[str, str]:

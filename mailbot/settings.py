@@ -178,6 +178,8 @@ CELERY_BEAT_SCHEDULE = {
         ("move-raw", "delivery.tasks.move_raw", 60.0),
         ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
         ("index-messages", "delivery.tasks.index_messages", 5.0),
+        ("seal-trail", "audit.tasks.seal_trail", 5.0),
+        ("post-heads", "audit.tasks.post_heads", 15.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
         ("forget-answers", "inboxes.tasks.forget_answers", 60.0),
@@ -324,6 +326,15 @@ AUDITLOG_LOGENTRY_MODEL = "audit.AuditEntry"
 AUDITLOG_STORE_JSON_CHANGES = True  # None and False are values, not words
 AUDITLOG_MASK_CALLABLE = "audit.record.masked"  # the default shows the second half of a secret
 AUDITLOG_DISABLE_REMOTE_ADDR = True  # it trusts the first X-Forwarded-For; audit.middleware fills the column
+# The newest first: it signs the heads of the trail's trees, and one before it endorses it (`manage.py rotate_audit_key`).
+AUDIT_KEY_FILE = VAR / "audit.key"
+AUDIT_KEYS = env.names("MAILBOT_AUDIT_KEYS", []) or env.kept_secret("MAILBOT_AUDIT_KEY", AUDIT_KEY_FILE).split()
+AUDIT_KEY_IS_IN_FILE = not (env.text("MAILBOT_AUDIT_KEYS") or env.text("MAILBOT_AUDIT_KEY"))
+# Where heads are posted that we cannot take back: "-" keeps no file.
+AUDIT_ANCHOR_FILE = env.text("MAILBOT_AUDIT_ANCHOR_FILE", str(STATE_DIR / "audit-heads.jsonl"))
+AUDIT_ANCHOR_WEBHOOK = env.text("MAILBOT_AUDIT_ANCHOR_WEBHOOK")
+AUDIT_ANCHOR_MAIL = env.text("MAILBOT_AUDIT_ANCHOR_MAIL")
+AUDIT_ANCHOR_EVERY = env.number("MAILBOT_AUDIT_ANCHOR_EVERY", 600)  # seconds
 
 # --- Language, time, log -----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

@@ -1,4 +1,4 @@
-"""GET /v1/audit-log"""
+"""GET /v1/audit-log, /v1/audit-log/{entry_id} and /v1/audit-log/verify"""
 
 from functools import partial
 from typing import Any, TypedDict
@@ -8,12 +8,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from audit.models import AuditEntry
-from mailbot.api.fields import StoredField
+from audit.acts import names_of_acts
+from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, VerifyQuery, proof_of, verdict_of
+from audit.findings import Verdict
+from audit.models import AuditEntry, AuditLeaf
+from mailbot.api.errors import ApiError, Code, not_found
+from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery, paginated
 from mailbot.api.schema import described, shown_as
 from mailbot.api.shapes import RowSerializer
-from mailbot.api.views import TenantView
+from mailbot.api.views import TenantView, data
 from mailbot.lib.shown_rows import read_rows
 
 AUDIT_READ = "audit:read"
@@ -22,11 +26,11 @@ AUDIT_READ = "audit:read"
 class AuditQuery(PageQuery):
     inbox_id = serializers.CharField(max_length=40, required=False)
     actor = serializers.CharField(max_length=150, required=False, help_text="id or name of the actor")
-    action = serializers.CharField(max_length=60, required=False)
     to = serializers.DateTimeField(required=False)
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        return {**super().get_fields(), "from": serializers.DateTimeField(required=False)}
+        action = OneOf(choices=names_of_acts(), required=False)  # known once all applications are
+        return {**super().get_fields(), "action": action, "from": serializers.DateTimeField(required=False)}
 
 
 class AboutActor(TypedDict):
@@ -50,6 +54,8 @@ EXAMPLE = {
     "changes": {"to": ["carol@shop.example"], "subject": "Re: Invoice 2041"},
     "remote_addr": "203.0.113.7",
     "request_id": "req_01m86n1c3te8r9y3b6d1f5h7kx",
+    "seq": 2041,
+    "hash": "9b1c3f0f6b7f7f3a2f6ddc0f3a0b9d1f9f1e7a51d6b0f0a5e0f8f3f5d9f0c2aa",
 }
 
 
@@ -62,10 +68,12 @@ class AuditEntrySerializer(RowSerializer[AuditEntry]):
     object = serializers.SerializerMethodField()
     changes = StoredField(dict[str, Any] | None)
     request_id = serializers.CharField(source="cid", allow_null=True)
+    seq = serializers.SerializerMethodField(help_text="Its place in the account's tree; null until it is sealed.")
+    hash = serializers.SerializerMethodField(help_text="Of its leaf, in hexadecimal; null until it is sealed.")
 
     class Meta:
         model = AuditEntry
-        fields = "id occurred_at action actor inbox_id object changes remote_addr request_id".split()
+        fields = "id occurred_at action actor inbox_id object changes remote_addr request_id seq hash".split()
 
     def get_actor(self, entry: AuditEntry) -> AboutActor:
         return {"kind": entry.actor_kind, "id": entry.actor_id, "name": entry.actor_name}
@@ -73,25 +81,61 @@ class AuditEntrySerializer(RowSerializer[AuditEntry]):
     def get_object(self, entry: AuditEntry) -> AboutObject:
         return {"type": entry.object_type, "id": entry.object_pk}
 
+    def get_seq(self, entry: AuditEntry) -> int | None:
+        leaf = self._leaf(entry)
+        return None if leaf is None else leaf.seq
+
+    def get_hash(self, entry: AuditEntry) -> str | None:
+        leaf = self._leaf(entry)
+        return None if leaf is None else bytes(leaf.hash).hex()
+
+    def _leaf(self, entry: AuditEntry) -> AuditLeaf | None:
+        leaf: AuditLeaf | None = self.context.get("leaves", {}).get(entry.pk)
+        return leaf
+
+
+@shown_as(EXAMPLE | {"proof": EXAMPLE_PROOF})
+class ProvenEntrySerializer(AuditEntrySerializer):
+    proof = serializers.SerializerMethodField(help_text="Null until it is sealed, and for a key of some inboxes only.")
+
+    class Meta(AuditEntrySerializer.Meta):
+        fields = [*AuditEntrySerializer.Meta.fields, "proof"]
+
+    def get_proof(self, entry: AuditEntry) -> Proof | None:
+        leaf = self._leaf(entry)
+        return None if leaf is None else proof_of(leaf)
+
 
 SHOWN = (
-    *("public_id", "timestamp", "act", "actor_kind", "actor_id", "actor_name", "inbox_id", "object_type", "object_pk"),
+    *(
+        "id",
+        "public_id",
+        "timestamp",
+        "act",
+        "actor_kind",
+        "actor_id",
+        "actor_name",
+        "inbox_id",
+        "object_type",
+        "object_pk",
+    ),
     *("changes", "remote_addr", "cid"),
 )
 FILTERS = {"inbox_id": "inbox_id", "action": "act", "from": "timestamp__gte", "to": "timestamp__lt"}
 
 
-class AuditLogView(TenantView):
-    """GET /audit-log?inbox_id&actor&action&from&to, newest first.
-
-    This app knows no inboxes: `inboxes.api.audit_log` mounts the view and narrows it to those that the key may see.
-    """
+class AuditView(TenantView):
+    """This app knows no inboxes: `inboxes.api.audit_log` mounts its views and narrows them to those that the key may see."""
 
     needs = AUDIT_READ
 
     def entries(self) -> QuerySet[AuditEntry]:
         entries: QuerySet[AuditEntry] = AuditEntry.objects.filter(account_id=self.key.account_id)
         return entries
+
+
+class AuditLogView(AuditView):
+    """GET /audit-log?inbox_id&actor&action&from&to, newest first."""
 
     @described("Read the audit log", query=AuditQuery, answer=AuditEntrySerializer, many=True)
     def get(self, request: Request) -> Response:
@@ -101,8 +145,47 @@ class AuditLogView(TenantView):
         entries = self.entries().filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
         if actor := query.get("actor"):
             entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
-        return paginated(entries, query, represent_entries, ("-public_id",), partial(read_rows, columns=SHOWN))
+        return paginated(entries, query, represent_entries, ORDER, partial(read_rows, columns=SHOWN))
+
+
+class AuditEntryView(AuditView):
+    """GET /audit-log/{entry_id}"""
+
+    @described("Read an entry of the audit log, with its proof", answer=ProvenEntrySerializer)
+    def get(self, request: Request, entry_id: str) -> Response:
+        """With the proof that it is in the tree which the newest signed head is of."""
+        entry = self.entries().filter(public_id=entry_id).first()
+        if entry is None:
+            raise not_found()
+        return data(ProvenEntrySerializer(entry, context={"leaves": leaves_of([entry])}).data)
+
+
+class AuditVerifyView(AuditView):
+    """GET /audit-log/verify"""
+
+    @described("Verify the audit log", query=VerifyQuery, answer=TrailVerdictSerializer, errors=(Code.CONFLICT,))
+    def get(self, request: Request) -> Response:
+        """Whether the entries of the account are what was sealed; if not, `findings` begins with the first that is changed, missing, added
+        or moved. Looks at 16,384 of them: go on with `from_seq` = `next_from_seq` until that is null. With `size` and `root` of a head that
+        you kept, also whether the trail goes on from it, with the proof. Takes a key of all inboxes."""
+        query = self.query(VerifyQuery)
+        if self.key.inbox_ids is not None:
+            message = "The tree is that of the whole account, and this key is limited to some inboxes."
+            raise ApiError(Code.FORBIDDEN, message, fix="Use a key that is not limited to some inboxes.")
+        return data(verdict_of(self.key.account_id, query, self.visible_ids))
+
+    def visible_ids(self, verdict: Verdict) -> set[str]:
+        """Of the entries that are named: a bad one of the other mode is told of without its id."""
+        named = [finding.id for finding in verdict.findings if finding.id]
+        return set(self.entries().filter(public_id__in=named).values_list("public_id", flat=True)) if named else set()
+
+
+ORDER = ("-timestamp", "-public_id")
+
+
+def leaves_of(entries: list[AuditEntry]) -> dict[int, AuditLeaf]:
+    return AuditLeaf.objects.in_bulk([entry.pk for entry in entries])
 
 
 def represent_entries(entries: list[AuditEntry]) -> Any:
-    return AuditEntrySerializer(entries, many=True).data
+    return AuditEntrySerializer(entries, many=True, context={"leaves": leaves_of(entries)}).data

@@ -2,12 +2,12 @@
 
 from django.db.models import Q, QuerySet
 
-from audit.api.views import AuditLogView
+from audit.api.views import AuditEntryView, AuditLogView, AuditVerifyView, AuditView
 from audit.models import AuditEntry
 from inboxes.api.views import visible_inboxes
 
 
-class InboxAuditLogView(AuditLogView):
+class InboxAuditView(AuditView):
     """Entries of the key's inboxes. A key that is not limited to some sees those of no inbox too: of its own mode (keys, and what
     keys do), and of the account as a whole (its name, its members), which are of neither mode."""
 
@@ -16,3 +16,15 @@ class InboxAuditLogView(AuditLogView):
         if self.key.inbox_ids is None:
             visible |= Q(inbox_id="", mode__in=["", self.key.mode])
         return super().entries().filter(visible)
+
+
+class InboxAuditLogView(InboxAuditView, AuditLogView):
+    pass
+
+
+class InboxAuditEntryView(InboxAuditView, AuditEntryView):
+    pass
+
+
+class InboxAuditVerifyView(InboxAuditView, AuditVerifyView):
+    pass

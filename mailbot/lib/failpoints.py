@@ -27,6 +27,9 @@ POINTS = frozenset(
         "wakeup.before",  # messages are committed, and who waits for them is not woken
         "send.claimed",  # a mail is marked as being sent, and its provider has nothing of it
         "send.handed-over",  # the provider has answered, and nothing is written of it
+        "audit.taken",  # a sealer has taken entries out of the queue, and their leaves are not written
+        "audit.appended",  # leaves and head are written, and the transaction is open
+        "audit.sealed",  # the batch is committed, and nobody has been told
         "send.committed",  # a mail is queued, and its author has no answer yet
     }
 )

@@ -117,11 +117,26 @@ def build(connection: BaseDatabaseWrapper) -> None:
         cursor.execute("SELECT quote_ident(current_schema())")
         (schema,) = cursor.fetchone()
         for role in (TENANT, SYSTEM):
-            cursor.execute(_GIVE_RIGHTS.format(role=role, schema=schema))
+            # In one message, which is one transaction: there is no moment in which the roles have what is taken from them here.
+            cursor.execute(_GIVE_RIGHTS.format(role=role, schema=schema) + "".join(_taken_back(role)))
         built = standing(cursor)
         for wall in walls():
             if built.get(wall.table) != wall.fingerprint:
                 cursor.execute(_BUILD.format(table=wall.table, condition=wall.condition, mark=wall.fingerprint))
+
+
+def written_once() -> list[str]:
+    """Tables whose rows no role may change or remove, as their models say."""
+    return [model._meta.db_table for model in apps.get_models() if getattr(model, "written_once", False)]
+
+
+def _taken_back(role: str) -> Iterator[str]:
+    """From the rights to all tables."""
+    for table in written_once():
+        yield f"REVOKE UPDATE, DELETE ON {table} FROM {role};\n"
+    for model in apps.get_models():
+        if role == TENANT and getattr(model, "written_by_system", False):
+            yield f"REVOKE INSERT, UPDATE, DELETE ON {model._meta.db_table} FROM {role};\n"
 
 
 def is_built(connection: BaseDatabaseWrapper) -> bool:

@@ -44,7 +44,7 @@ def inspect(connection: BaseDatabaseWrapper) -> list[Finding]:
         what = "one wall: the application's managers. SQLite itself keeps nobody apart"
         return [Finding(Level.STANDS, what, "Use PostgreSQL where a second wall is wanted.")]
     with acting_within(OWNER), connection.cursor() as cursor:
-        parts = (_roles, _walls, _foreign_policies, _without_wall, _keys, _login)
+        parts = (_roles, _walls, _foreign_policies, _without_wall, _written_once, _keys, _login)
         return [finding for part in parts for finding in part(cursor)]
 
 
@@ -92,6 +92,17 @@ def _without_wall(cursor: Any) -> Iterator[Finding]:
             yield Finding(Level.MISSING, f"{table} has an account and is no table of mailbot's", "Move or drop it.")
 
 
+def _written_once(cursor: Any) -> Iterator[Finding]:
+    """Tables that only grow: who may change a row of one can change what the trail says."""
+    for table in sorted(row_security.written_once()):
+        cursor.execute(_CHANGING_RIGHTS, [[TENANT, SYSTEM], table])
+        if rights := [f"{role} may {right}" for role, right in cursor.fetchall()]:
+            fix = f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {TENANT}, {SYSTEM};"
+            yield Finding(Level.MISSING, f"{table}: is to be written once, and {', '.join(rights)}", fix)
+        else:
+            yield Finding(Level.STANDS, f"{table}: written once, no role of the server may change it")
+
+
 def _keys(cursor: Any) -> Iterator[Finding]:
     cursor.execute(_KEYS)
     keys = cursor.fetchall()
@@ -136,6 +147,10 @@ AND p.polname NOT IN ('mailbot_tenant', 'mailbot_everybody') ORDER BY 1, 2
 _TABLES_WITH_ACCOUNT = """
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND a.attname = 'account_id' ORDER BY 1
+"""
+_CHANGING_RIGHTS = """
+SELECT r.rolname, p FROM pg_roles r, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p
+WHERE r.rolname = ANY(%s) AND has_table_privilege(r.oid, %s, p) ORDER BY 1, 2
 """
 _KEYS = """
 SELECT conrelid::regclass::text, conname, convalidated FROM pg_constraint

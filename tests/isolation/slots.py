@@ -18,7 +18,8 @@ TAKES_NONE = frozenset(
     " to cc bcc from reply_to reply_all subject body_text body_html headers attachments filename content content_type url track_opens"
     " send_at participant has_attachment action from_address subject_contains has_code has_link_host timeout_ms poll_interval_ms"
     " event bounce date recipients force agent to_agent seconds token thread_token esp credentials is_default is_paused"
-    " concurrency inbox_subdomains own_subdomain list_unsubscribe scope cause content format entries period track_clicks".split()
+    " concurrency inbox_subdomains own_subdomain list_unsubscribe scope cause content format entries period track_clicks"
+    " from_seq size root".split()
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from audit.models import AuditEntry
 from delivery.models import Suppression
-from inboxes.api.audit_log import InboxAuditLogView
+from inboxes.api.audit_log import InboxAuditView
 from inboxes.models import AddressRule, ApiKey, Domain, Inbox, Provider
 from mailbot.api import idempotency, views
 from mailbot.api.views import TenantView
@@ -24,7 +24,7 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TenantManager, "within_scope", lambda self, rows: rows)
     monkeypatch.setattr(TenantView, "scoped", lambda self, rows, **_: rows)
     monkeypatch.setattr(MessageScopedView, "messages", lambda self, inbox: Message.objects.filter(inbox=inbox))
-    monkeypatch.setattr(InboxAuditLogView, "entries", lambda self: AuditEntry.objects.all())
+    monkeypatch.setattr(InboxAuditView, "entries", lambda self: AuditEntry.objects.all())
     for name, everything in (
         ("visible_inboxes", lambda key: Inbox.objects.all()),
         ("visible_keys", lambda key: ApiKey.objects.all()),

@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from audit.models import AuditEntry
+from audit.sealing import seal_all
 from delivery.models import OutboundMail, Suppression
 from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
@@ -97,10 +99,12 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "key_id": owner.with_key(inbox=inbox).key.pk,
         "rule_id": AddressRule.objects.get(inbox=inbox, pattern=PATTERN).pk,
         "suppression_id": Suppression.objects.get(inbox=inbox, address=SUPPRESSED).pk,
+        "entry_id": AuditEntry.objects.filter(inbox_id=inbox.pk).order_by("pk")[0].public_id,
         "provider_id": providers[0],
         "domain_id": domains[0],
         "fallback_id": providers[1],
     }
+    seal_all()
     mails = OutboundMail.objects.filter(inbox=inbox).values_list("pk", flat=True)
     return World(owner, inbox, mark, ids, frozenset(mails))
 

@@ -14,6 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from audit.models import AuditEntry
+from audit.sealing import seal_all
 from mailbot.api.renderers import dumps
 from tests.cast import Caller, run_workers
 from tests.dns_zone import PublishedZone, add_domain
@@ -24,7 +26,9 @@ from threads.search_index import index_batch
 METHODS = ("get", "post", "put", "patch", "delete")
 # In a transaction of the test, where that of the request shows as a savepoint and its release. The first finds the key.
 QUERIES = {
-    "GET /audit-log": 3,
+    "GET /audit-log": 4,
+    "GET /audit-log/verify": 14,
+    "GET /audit-log/{entry_id}": 7,
     "POST /inboxes": 11,
     "GET /inboxes": 4,
     "GET /inboxes/{inbox_id}": 3,
@@ -191,6 +195,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     suppressed = [alice.post("/v1/suppressions", {"address": person}).json()["data"] for person in people]
     live = alice.with_key(mode="live")
     live.create_inbox()
+    seal_all()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
     domains = [add_domain(alice, f"shop-{number}.example")["id"] for number in range(size)]
     return {
@@ -206,6 +211,7 @@ def world(alice: Caller, size: int) -> dict[str, str]:
         "effect": "block",
         "rule_id": listed[0]["id"],
         "suppression_id": suppressed[0]["id"],
+        "entry_id": AuditEntry.objects.filter(inbox_id=inbox.pk).order_by("pk")[0].public_id,
         "provider_id": providers[0],
         "waiting_id": waiting["id"],
     }

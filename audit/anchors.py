@@ -1,0 +1,170 @@
+"""Heads are posted to places from which we cannot take them back: a file, a webhook, a mail address.
+
+A tree that has grown since a place was told last is told of again, at most every AUDIT_ANCHOR_EVERY seconds. What could not be posted is
+tried again later; a head that is posted twice says the same twice.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpcore
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db.models import F, Max
+from django.utils import timezone
+
+from audit.findings import OutsideHead
+from audit.models import AuditAnchor, AuditHead, AuditTree
+from audit.signing import head_as_json
+from mailbot.lib.public_hosts import PublicOnly, check_url
+
+AT_ONCE = 500  # heads
+PATIENCE = 10.0  # seconds for a webhook
+LONGEST_WAIT = 3600  # seconds until a place that failed is tried again
+
+
+class NotPosted(Exception):
+    """And why, in words that name no secret."""
+
+
+def post_heads() -> int:
+    """To each place that is due; how many heads. Raises nothing."""
+    return sum(_post(place, post) for place, post in places().items() if _is_due(place))
+
+
+def places() -> dict[str, Callable[[list[dict[str, Any]]], None]]:
+    """Those that are set."""
+    found: dict[str, Callable[[list[dict[str, Any]]], None]] = {}
+    if anchor_file() is not None:
+        found["file"] = to_file
+    if settings.AUDIT_ANCHOR_WEBHOOK:
+        found["webhook"] = to_webhook
+    if settings.AUDIT_ANCHOR_MAIL:
+        found["mail"] = to_mail
+    return found
+
+
+def anchor_file() -> Path | None:
+    return Path(settings.AUDIT_ANCHOR_FILE) if settings.AUDIT_ANCHOR_FILE not in ("", "-") else None
+
+
+def _is_due(place: str) -> bool:
+    state = AuditAnchor.objects.filter(pk=place).first()
+    return state is None or state.next_at is None or state.next_at <= timezone.now()
+
+
+def _post(place: str, post: Callable[[list[dict[str, Any]]], None]) -> int:
+    posted = 0
+    try:
+        for heads in _new(place):
+            post([head_as_json(head) for head in heads])
+            for head in heads:
+                AuditTree.objects.filter(pk=head.account_id).update(**{f"in_{place}": head.size})
+            posted += len(heads)
+    except (NotPosted, OSError) as error:
+        _note_failure(place, str(error))
+    else:
+        _note_success(place, bool(posted))
+    return posted
+
+
+def _new(place: str) -> Iterator[list[AuditHead]]:
+    column = f"in_{place}"
+    grown = AuditTree.objects.filter(**{f"{column}__lt": F("size")}).order_by("pk").values_list("pk", flat=True)
+    while accounts := list(grown[:AT_ONCE]):
+        newest = AuditHead.objects.filter(account_id__in=accounts).values("account_id").annotate(newest=Max("pk"))
+        if not (heads := list(AuditHead.objects.filter(pk__in=[row["newest"] for row in newest]))):
+            return
+        yield heads
+
+
+def _note_success(place: str, has_posted: bool) -> None:
+    now = timezone.now()
+    if has_posted:
+        wait = timedelta(seconds=settings.AUDIT_ANCHOR_EVERY)
+        values = {"posted_at": now, "next_at": now + wait, "failures": 0, "error": ""}
+        AuditAnchor.objects.update_or_create(pk=place, defaults=values)
+
+
+def _note_failure(place: str, error: str) -> None:
+    state, _ = AuditAnchor.objects.get_or_create(pk=place)
+    state.failures += 1
+    state.error = error[:500]
+    state.next_at = timezone.now() + timedelta(seconds=min(15 * 2 ** min(state.failures, 10), LONGEST_WAIT))
+    state.save()
+
+
+# --- The places --------------------------------------------------------------------------------------------------------
+
+
+def to_file(heads: list[dict[str, Any]]) -> None:
+    """A line for each at its end, flushed to the disk."""
+    path = Path(settings.AUDIT_ANCHOR_FILE)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, lines(heads).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_webhook(heads: list[dict[str, Any]]) -> None:
+    """POST `{"heads": […]}`; any 2xx is a yes. Only to public hosts, and those of MAILBOT_FETCH_ALLOW."""
+    url = settings.AUDIT_ANCHOR_WEBHOOK
+    headers = [("Content-Type", "application/json"), ("User-Agent", f"mailbot/{settings.VERSION}")]
+    limits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), PATIENCE)}
+    try:
+        check_url(url)
+        with httpcore.ConnectionPool(network_backend=PublicOnly(time.monotonic() + PATIENCE)) as pool:
+            content = json.dumps({"heads": heads}).encode()
+            answer = pool.request("POST", url, headers=headers, content=content, extensions=limits)
+    except (ValueError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+        raise NotPosted(f"{type(error).__name__}: {error}") from error
+    if not 200 <= answer.status < 300:
+        raise NotPosted(f"The webhook answers {answer.status}.")
+
+
+def to_mail(heads: list[dict[str, Any]]) -> None:
+    """By the server's own relay (MAILBOT_RELAY), not by a provider of a tenant."""
+    message = EmailMessage(
+        subject=f"Heads of the audit log of {settings.MAILBOT_DOMAIN}",
+        body=f"Keep this mail: docs/audit/verifying.md says how to hold the trail against it.\n\n{lines(heads)}",
+        from_email=f"mailbot@{settings.MAILBOT_DOMAIN}",
+        to=[settings.AUDIT_ANCHOR_MAIL],
+    )
+    try:
+        message.send()
+    except Exception as error:  # whatever the backend that is set raises
+        raise NotPosted(f"{type(error).__name__}: {error}") from error
+
+
+def lines(heads: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(head, sort_keys=True)}\n" for head in heads)
+
+
+# --- Reading them again ------------------------------------------------------------------------------------------------
+
+
+def heads_in(path: Path) -> Iterator[OutsideHead]:
+    """Of a file with a head a line, as the anchors are told it; other lines, such as those of a mail around them, are passed by."""
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.lstrip().startswith("{"):
+                yield outside_head(json.loads(line), f"{path.name}, line {number}")
+
+
+def outside_head(told: dict[str, Any], from_where: str) -> OutsideHead:
+    """Raises KeyError and ValueError for what is no head."""
+    return OutsideHead(
+        account_id=str(told["account_id"]),
+        size=int(told["size"]),
+        root=bytes.fromhex(told["root"]),
+        from_where=from_where,
+        told=told,
+    )

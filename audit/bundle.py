@@ -1,0 +1,150 @@
+"""The audit part of an export bundle: what `clients/verify_audit.py` reads. docs/audit/format.md describes it for everybody.
+
+audit.jsonl has a line for each entry, in the order of the tree; audit-proof.jsonl has hashes for what is not in it, so that both together
+give the root of the signed head. Both are made line by line; kept in memory is a pair of numbers for each entry.
+"""
+
+from array import array
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from audit.canonical import canonical
+from audit.leaves import FORMAT, Salts, Told
+from audit.merkle import Range, Subtree, cover
+from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf
+from audit.records import REMOVED, REPLACED
+from audit.signing import head_as_json, key_as_json
+from audit.tree import BLOCK, STEP, Tree
+from audit.verifying import entries_by_key
+
+ENTRIES_FILE, PROOF_FILE = "audit.jsonl", "audit-proof.jsonl"
+READ = 1000  # entries at once
+HASHES_READ = 60  # at once: each is a condition
+
+
+class NothingSealed(Exception):
+    """The account has no tree yet."""
+
+
+class AuditPart:
+    """Entries of an account as of its newest head. `entries` narrows them, None is all; what the trail says of itself is always among them.
+
+    Seal first (audit.sealing.seal_all): what has no place yet is not in it. Then ask for the `lines`, the `proof_lines` and the `manifest`,
+    in this order: what is removed meanwhile is not in the lines, and the others go by them. Raises NothingSealed.
+    """
+
+    def __init__(self, account_id: str, entries: QuerySet[AuditEntry] | None = None) -> None:
+        self.account_id, self.tree, self.is_complete = account_id, Tree(account_id), entries is None
+        head = self.tree.head()
+        if head is None:
+            raise NothingSealed(account_id)
+        self.head: AuditHead = head
+        self.seqs, self.keys = array("q"), array("q")
+        self.written = array("q")  # the places of the lines
+        self._choose(entries)
+
+    def _choose(self, entries: QuerySet[AuditEntry] | None) -> None:
+        leaves = AuditLeaf.objects.filter(account_id=self.account_id, seq__lt=self.head.size)
+        if entries is not None:
+            records = AuditEntry.objects.filter(account_id=self.account_id, act__in=[REMOVED, REPLACED])
+            wanted = Q(entry_id__in=entries.order_by().values("pk")) | Q(entry_id__in=records.order_by().values("pk"))
+            leaves = leaves.filter(wanted)
+        for seq, key in leaves.order_by("seq").values_list("seq", "entry_id").iterator(chunk_size=10_000):
+            self.seqs.append(seq)
+            self.keys.append(key)
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def lines(self) -> Iterator[bytes]:
+        """Of audit.jsonl, each with its line feed. An entry that was removed meanwhile is left out."""
+        self.written = array("q")
+        for at in range(0, len(self.seqs), READ):
+            for one in self._read(at):
+                self.written.append(one[0])
+                yield line_of(*one)
+
+    def entries(self) -> Iterator[tuple[int, Told]]:
+        """The same as objects, for a CSV."""
+        for at in range(0, len(self.seqs), READ):
+            yield from ((seq, told) for seq, _, told, _ in self._read(at))
+
+    def _read(self, at: int) -> Iterator[tuple[int, bytes, Told, Salts]]:
+        keys = self.keys[at : at + READ].tolist()
+        told = entries_by_key(keys)
+        rows = AuditLeaf.objects.filter(entry_id__in=keys).order_by("seq")
+        for key, seq, hash_, salt, kept in rows.values_list("entry_id", "seq", "hash", "salt", "kept"):
+            if key in told:
+                yield seq, bytes(hash_), told[key], Salts.stored(salt, kept)
+
+    def proof_lines(self) -> Iterator[bytes]:
+        """Of audit-proof.jsonl."""
+        for batch in _batches(self._parts()):
+            wanted = [subtree for one in batch for subtree in (one if isinstance(one, list) else [one])]
+            hashes = self.tree.subtrees(wanted)
+            for one in batch:
+                yield canonical(_proof(one, hashes)) + b"\n"
+
+    def _parts(self) -> Iterator["list[Subtree] | Subtree"]:
+        """In order: the gaps, as the subtrees that fill them, and the blocks that have entries here and end before the head does."""
+        block = -1
+        for gap, last in self._gaps():
+            if gap[0] < gap[1]:
+                yield from self._block_before(block, gap[0])
+                yield list(cover(*gap))
+            if last is not None and last // BLOCK != block:
+                yield from self._block_before(block, last)
+                block = last // BLOCK
+        yield from self._block_before(block, self.head.size)
+
+    def _block_before(self, block: int, seq: int) -> Iterator[Subtree]:
+        if 0 <= block != self._told and (block + 1) * BLOCK <= seq:
+            self._told = block
+            yield Subtree(STEP, block)
+
+    _told = -1
+
+    def _gaps(self) -> Iterator[tuple[Range, int | None]]:
+        """Before each entry, and after the last; with the entry behind it."""
+        expected = 0
+        self._told = -1
+        for seq in self.written:
+            yield (expected, seq), seq
+            expected = seq + 1
+        yield (expected, self.head.size), None
+
+    def manifest(self, earlier: tuple[AuditHead, ...] = ()) -> dict[str, Any]:
+        """The object `audit` of manifest.json. `earlier` heads come with the proof that this one goes on from them."""
+        return {
+            "format": FORMAT,
+            "account_id": self.account_id,
+            "complete": self.is_complete,
+            "entries": len(self.written),
+            "head": head_as_json(self.head),
+            "keys": [key_as_json(key) for key in AuditKey.objects.order_by("pk")],
+            "earlier": [
+                {
+                    "head": head_as_json(head),
+                    "consistency": [hash_.hex() for hash_ in self.tree.consistency(head.size, self.head.size)],
+                }
+                for head in earlier
+            ],
+        }
+
+
+def line_of(seq: int, hash_: bytes, told: Told, salts: Salts) -> bytes:
+    return canonical({"seq": seq, "hash": hash_.hex(), "entry": told.shown(), **salts.as_json()}) + b"\n"
+
+
+def _proof(one: "list[Subtree] | Subtree", hashes: dict[Subtree, bytes]) -> dict[str, Any]:
+    if isinstance(one, Subtree):
+        return {"block": one.number, "hash": hashes[one].hex()}
+    return {"start": one[0].start, "end": one[-1].end, "hashes": [hashes[subtree].hex() for subtree in one]}
+
+
+def _batches(parts: "Iterator[list[Subtree] | Subtree]") -> "Iterator[list[list[Subtree] | Subtree]]":
+    for _, batch in groupby(enumerate(parts), key=lambda numbered: numbered[0] // HASHES_READ):
+        yield [one for _, one in batch]

@@ -1,0 +1,259 @@
+"""clients/verify_audit.py on a bundle, in a process that knows nothing of mailbot; it agrees with the server"""
+
+import json
+import subprocess
+import sys
+import zipfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.bundle import ENTRIES_FILE, PROOF_FILE, AuditPart, NothingSealed
+from audit.models import AuditEntry, AuditHead, AuditKey
+from audit.removal import remove_entries, replace_values
+from audit.sealing import seal_all
+from audit.signing import head_as_json
+from audit.verifying import verify
+from clients import verify_audit
+from tests.audit.trail import ACCOUNT, entry_at, sealed, tamper
+
+pytestmark = pytest.mark.django_db
+PROGRAM = Path(verify_audit.__file__)
+
+
+@pytest.fixture(autouse=True)
+def one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.sealing.SQLITE_BATCH", 1000)
+
+
+class Bundle:
+    """A folder with the audit part of an export."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def write(self, part: AuditPart, *earlier: AuditHead) -> "Bundle":
+        (self.folder / ENTRIES_FILE).write_bytes(b"".join(part.lines()))
+        (self.folder / PROOF_FILE).write_bytes(b"".join(part.proof_lines()))
+        self.manifest = {"audit": part.manifest(tuple(earlier))}
+        self.close()
+        return self
+
+    def close(self) -> None:
+        """As whoever tampers with a file would, too."""
+        files = {name: sha256((self.folder / name).read_bytes()).hexdigest() for name in (ENTRIES_FILE, PROOF_FILE)}
+        (self.folder / "manifest.json").write_text(json.dumps({**self.manifest, "files": files}))
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / ENTRIES_FILE).read_bytes().splitlines()]
+
+    def put(self, lines: list[dict[str, Any]]) -> None:
+        content = b"".join(verify_audit.canonical(line) + b"\n" for line in lines)
+        (self.folder / ENTRIES_FILE).write_bytes(content)
+        self.close()
+
+    def findings(self, **options: Any) -> list[dict[str, Any]]:
+        run = verify_audit.Verification(verify_audit.Export(self.folder), **options)
+        return list(run.run())
+
+    def first(self, **options: Any) -> tuple[str, int | None]:
+        findings = self.findings(**options)
+        assert findings, "it holds"
+        return findings[0]["kind"], findings[0]["seq"]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return Bundle(tmp_path / "bundle")
+
+
+def whole() -> AuditPart:
+    return AuditPart(ACCOUNT)
+
+
+def some(*seqs: int) -> AuditPart:
+    return AuditPart(ACCOUNT, AuditEntry.objects.filter(pk__in=[entry_at(seq).pk for seq in seqs]))
+
+
+class TestBundles:
+    @pytest.mark.parametrize("size", [1, 255, 256, 257, 1100])
+    def test_a_whole_trail_holds(self, bundle: Bundle, size: int):
+        sealed(size)
+        assert bundle.write(whole()).findings() == []
+        assert len(bundle.lines()) == size
+
+    @pytest.mark.parametrize("seqs", [(0,), (599,), (0, 599), (255, 256), (3, 4, 5, 300, 512), range(100, 400), ()])
+    def test_a_part_of_it_holds(self, bundle: Bundle, seqs: Any):
+        sealed(600)
+        assert bundle.write(some(*seqs)).findings() == []
+        assert [line["seq"] for line in bundle.lines()] == list(seqs)
+
+    def test_it_holds_what_was_removed_and_replaced(self, bundle: Bundle):
+        sealed(300)
+        remove_entries(ACCOUNT, [1, 2, 7], reason="retention")
+        replace_values(ACCOUNT, {9: {"changes.to": ["person:1"]}}, reason="GDPR 17")
+        seal_all()
+        assert bundle.write(whole()).findings() == []
+        assert len(bundle.lines()) == 299
+        assert bundle.write(some(9, 10)).findings() == []
+        assert [line["seq"] for line in bundle.lines()] == [9, 10, 300, 301]
+
+    def test_it_goes_on_from_earlier_heads(self, bundle: Bundle):
+        sealed(3)
+        earlier = AuditHead.objects.get(account_id=ACCOUNT)
+        sealed(500)
+        assert bundle.write(some(100), earlier).findings(kept=[head_as_json(earlier)]) == []
+        bundle.manifest["audit"]["earlier"][0]["consistency"][0] = "00" * 32
+        bundle.close()
+        assert bundle.first() == ("head", None)
+
+    def test_there_is_none_of_nothing(self):
+        with pytest.raises(NothingSealed):
+            whole()
+
+
+class TestTampering:
+    """In the exported files, manifest included: only the signed head is out of reach."""
+
+    @pytest.mark.parametrize("name", [*verify_audit.PLAIN, "remote_addr", "object_name", "changes"])
+    def test_a_change_of_any_field_is_named(self, bundle: Bundle, name: str):
+        sealed(5)
+        lines = bundle.write(whole()).lines()
+        lines[2]["entry"][name] = {"to": ["mallory@example.com"]} if name == "changes" else "other"
+        bundle.put(lines)
+        assert ("changed", 2) in [(one["kind"], one["seq"]) for one in bundle.findings()][:2]
+
+    @pytest.mark.parametrize("seq", [0, 2, 4])
+    def test_a_line_that_was_removed_is_named(self, bundle: Bundle, seq: int):
+        sealed(5)
+        bundle.write(whole())
+        bundle.put([line for line in bundle.lines() if line["seq"] != seq])
+        assert bundle.first() == ("missing", seq)
+
+    def test_a_line_that_was_added_is_named(self, bundle: Bundle):
+        sealed(5)
+        lines = bundle.write(whole()).lines()
+        bundle.put([*lines[:3], lines[2], *lines[3:]])
+        assert bundle.first() == ("reordered", 2)
+
+    def test_lines_that_changed_places_are_named(self, bundle: Bundle):
+        sealed(5)
+        lines = bundle.write(whole()).lines()
+        bundle.put([lines[0], lines[3], lines[2], lines[1], lines[4]])
+        assert bundle.findings()[0]["kind"] in ("missing", "reordered")
+        lines[1]["seq"], lines[3]["seq"] = 3, 1
+        bundle.put([lines[0], lines[3], lines[2], lines[1], lines[4]])
+        assert bundle.first()[1] == 1
+
+    def test_a_line_that_fits_itself_does_not_fit_the_head(self, bundle: Bundle):
+        sealed(600)
+        lines = bundle.write(whole()).lines()
+        lines[300]["entry"]["action"] = "message.sent"
+        lines[300]["hash"] = verify_audit.leaf_hash(verify_audit.leaf_of(lines[300], 300)).hex()
+        bundle.put(lines)
+        findings = bundle.findings()
+        assert ("changed", 256) in [(one["kind"], one["seq"]) for one in findings]
+        assert "head" in [one["kind"] for one in findings]
+
+    def test_an_end_that_was_cut_off_is_named(self, bundle: Bundle):
+        sealed(5)
+        bundle.write(whole())
+        bundle.put(bundle.lines()[:3])
+        assert bundle.first() == ("missing", 3)
+
+    def test_an_older_head_does_not_hide_it_from_who_kept_a_newer_one(self, bundle: Bundle):
+        sealed(3)
+        older = whole()
+        sealed(2)
+        kept = [head_as_json(AuditHead.objects.get(account_id=ACCOUNT, size=5))]
+        assert bundle.write(older).findings() == []
+        assert bundle.first(kept=kept) == ("missing", 3)
+
+    def test_a_key_of_somebody_else_is_none(self, bundle: Bundle):
+        sealed(3)
+        bundle.write(whole())
+        known = bytes(AuditKey.objects.get().public_key)
+        assert bundle.findings(pinned=known) == []
+        assert bundle.first(pinned=b"k" * 32)[0] in ("key", "signature")
+        bundle.manifest["audit"]["keys"][0]["public_key"] = (b"k" * 32).hex()
+        bundle.close()
+        assert {one["kind"] for one in bundle.findings()} == {"key", "signature"}
+
+    def test_what_was_taken_out_by_the_way_is_missed_in_a_whole_trail(self, bundle: Bundle):
+        """A proof in place of an entry says nothing of why it is not there."""
+        sealed(5)
+        bundle.write(some(0, 1, 3, 4))
+        bundle.manifest["audit"]["complete"] = True
+        bundle.close()
+        assert bundle.first() == ("missing", 2)
+
+    def test_a_replacement_that_nobody_recorded_is_named(self, bundle: Bundle):
+        sealed(3)
+        lines = bundle.write(whole()).lines()
+        original = verify_audit.commitment(
+            verify_audit.salt_of(lines[1], "changes.to"), lines[1]["entry"]["changes"]["to"]
+        )
+        salts = {
+            name: verify_audit.salt_of(lines[1], name).hex() for name in verify_audit.personal_of(lines[1]["entry"])
+        }
+        salt = salts.pop("changes.to")
+        del lines[1]["salt"]
+        lines[1] |= {"salts": salts, "replaced": {"changes.to": {"commitment": original, "salt": salt}}}
+        lines[1]["entry"]["changes"]["to"] = ["mallory@example.com"]
+        bundle.put(lines)
+        assert bundle.first() == ("changed", 1)
+
+    def test_another_file_than_the_manifest_names_is_found(self, bundle: Bundle):
+        sealed(1)
+        bundle.write(whole())
+        with (bundle.folder / PROOF_FILE).open("ab") as file:
+            file.write(b"\n")
+        with pytest.raises(verify_audit.Unreadable):
+            bundle.findings()
+
+    def test_it_agrees_with_the_server(self, bundle: Bundle):
+        sealed(10)
+        for seq in (7, 2):
+            entry = entry_at(seq)
+            tamper("UPDATE audit_auditentry SET actor_id = 'mallory' WHERE id = %s", entry.pk)
+            ours = verify(ACCOUNT).findings[0]
+            theirs = bundle.write(whole()).findings()[0]
+            assert (
+                (ours.kind, ours.seq, ours.id)
+                == (theirs["kind"], theirs["seq"], theirs["id"])
+                == ("changed", seq, entry.public_id)
+            )
+
+
+class TestProgram:
+    """As a reviewer runs it: Python without this project on its path."""
+
+    def run(self, *arguments: Any) -> subprocess.CompletedProcess[str]:
+        cannot_import = "import sys, runpy; sys.argv = sys.argv[1:]; sys.modules.update(dict.fromkeys({blocked}, None))"
+        blocked = ["audit", "mailbot", "django", "inboxes", "threads", "delivery", "clients"]
+        script = cannot_import.format(blocked=blocked) + "; runpy.run_path(sys.argv[0], run_name='__main__')"
+        command = [sys.executable, "-P", "-c", script, PROGRAM, *arguments]
+        return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=30, cwd="/", env={})
+
+    def test_it_tells_good_from_bad(self, bundle: Bundle, tmp_path: Path):
+        sealed(300)
+        bundle.write(some(3, 280))
+        export = tmp_path / "export.zip"
+        with zipfile.ZipFile(export, "w") as zipped:
+            for file in bundle.folder.iterdir():
+                zipped.write(file, file.name)
+        key = bytes(AuditKey.objects.get().public_key).hex()
+        good = self.run(export, "--key", key)
+        assert (good.returncode, good.stderr) == (0, "")
+        assert good.stdout.startswith(f"holds: 2 entries of {ACCOUNT}\n")
+        assert "cannot be told from it" in good.stdout
+        lines = bundle.lines()
+        lines[0]["entry"]["object_id"] = "other"
+        bundle.put(lines)
+        bad = self.run(bundle.folder, "--json")
+        assert bad.returncode == 1
+        assert json.loads(bad.stdout)["findings"][0]["seq"] == 3
+        assert self.run(tmp_path / "nothing.zip").returncode == 2
