@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("delivery", "0012_again_before"),
+        ("delivery", "0017_report_status"),
     ]
 
     operations = [
