@@ -12,6 +12,7 @@ from django.test import TransactionTestCase
 from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests.cast import Caller
+from tests.dealing import deal
 from tests.emptying import empty_tables
 from tests.flows import templates
 from tests.isolation.summary import pytest_terminal_summary  # noqa: F401 (pytest finds it here)
@@ -20,8 +21,6 @@ from tests.stores import Store
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
 
 TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ignore[attr-defined]
-
-LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,9 +33,9 @@ def pytest_cmdline_main() -> Generator[None, object, object]:
     return result
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first: at the end the other processes would wait for it."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items[:] = deal(items)
 
 
 @pytest.fixture(scope="session")
