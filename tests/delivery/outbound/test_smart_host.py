@@ -11,6 +11,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from inboxes.models import Inbox
+from mailbot.lib.addresses import canonical
 from mailbot.lib.env import relay
 from tests.cast import Caller, run_workers
 
@@ -72,7 +73,9 @@ class TestSmartHost:
         (envelope,) = smart_host.taken
         raw = live.get(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/raw").content
         assert envelope.content == raw
-        assert (envelope.mail_from, envelope.rcpt_tos) == (inbox.address, ["ann@example.com", "ben@example.com"])
+        sent_by = canonical(str(envelope.mail_from))
+        assert (sent_by.address, sent_by.tag[:2]) == (inbox.address, "b.")
+        assert envelope.rcpt_tos == ["ann@example.com", "ben@example.com"]
         assert shown(live, inbox, message)["status"] == "sent"
 
     def test_it_says_who_was_refused_while_others_were_taken(
