@@ -200,7 +200,8 @@ class TestTrial:
         inbox = alice.create_inbox()
         on_trial(alice, inbox, clock)
         message = alice.send(inbox, to=people(4))
-        alice.post(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/cancel")
+        answer = alice.post(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}/cancel")
+        assert answer.status_code == 200, answer.content
         look_after_breakers()
         assert shown(alice, inbox)["reputation"]["trial_sends_left"] == 4
 
