@@ -60,12 +60,19 @@ class Smtp(Esp):
     def outcome_of(cls, error: Exception) -> Outcome:
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             codes = [code for code, _ in error.recipients.values()]
-            return _by_reply_code(max(codes, default=550), str(error))
+            words = "; ".join(dict.fromkeys(_words(code, text) for code, text in error.recipients.values()))
+            return _by_reply_code(max(codes, default=550), words)
         if isinstance(error, smtplib.SMTPResponseException):
-            return _by_reply_code(error.smtp_code, str(error))
+            return _by_reply_code(error.smtp_code, _words(error.smtp_code, error.smtp_error))
         return super().outcome_of(error)
 
 
 def _by_reply_code(code: int, detail: str) -> Outcome:
     """RFC 5321 4.2.1: 4yz is for now, 5yz for good."""
     return Outcome(Result.TEMPORARY if 400 <= code < 500 else Result.PERMANENT, detail)
+
+
+def _words(code: int, text: bytes | str) -> str:
+    """As the server said it, in one line."""
+    said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return " ".join(f"{code} {said}".split())
