@@ -13,8 +13,8 @@ from mailbot.lib.addresses import canonical
 from mailbot.lib.dns import LookupFailed, lookup
 from tests.cast import Caller, run_workers
 from tests.delivery.outbound.test_smart_host import smart_host  # noqa: F401 (a fixture)
-from tests.fake_esp.smtp import FakeSmartHost
 from tests.dns_zone import PublishedZone, verified_domain, verify
+from tests.fake_esp.smtp import FakeSmartHost
 
 
 def text_of(name: bytes, timeout: int = 5) -> bytes:
