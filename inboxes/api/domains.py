@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inboxes.api.domains_shapes import DomainBody, DomainPatch, DomainQuery, DomainSerializer
-from inboxes.api.views import visible_providers
+from inboxes.api.views import with_provider
 from inboxes.domain_checks import DomainTaken, ask, default_provider, records_now, take_in
 from inboxes.domain_keys import NewKey, add_key, new_key
 from inboxes.domain_zone import zone_file
@@ -63,15 +63,6 @@ class DomainScopedView(TenantView):
             raise ApiError(Code.FORBIDDEN, message, fix="Use a live key.")
         return domain
 
-    def with_provider(self, body: dict[str, Any]) -> dict[str, Any]:
-        """`provider_id` as the row that it names."""
-        if "provider_id" in body:
-            named = body.pop("provider_id")
-            body["provider"] = named and visible_providers(self.key).filter(pk=named).first()
-            if named and body["provider"] is None:
-                raise not_found()
-        return body
-
     def represent(self, domain: Domain | list[Domain]) -> Any:
         context = {"key": self.key, "default": default_provider(self.key.account_id)}
         return DomainSerializer(domain, many=isinstance(domain, list), context=context).data
@@ -93,7 +84,7 @@ class DomainsView(DomainScopedView):
     def post(self, request: Request) -> Response:
         """With it comes a DKIM key of its own. Publish its `dns_records`, then verify it. One that the account has is a 409. Who proves a
         domain first has it, whoever else has added it."""
-        body = self.with_provider(self.body(DomainBody, request))
+        body = with_provider(self.key, self.body(DomainBody, request))
         if self.key.inbox_ids is not None:
             message = "This key is limited to some inboxes; domains are of the whole account."
             raise ApiError(Code.FORBIDDEN, message, fix="Use a key of the whole account.")
@@ -134,7 +125,7 @@ class DomainView(DomainScopedView):
     def patch(self, request: Request, domain_id: str) -> Response:
         """Inboxes that are there keep their addresses."""
         domain = self.get_changeable(domain_id)
-        changes = self.with_provider(self.body(DomainPatch, request))
+        changes = with_provider(self.key, self.body(DomainPatch, request))
         return data(self.represent(change_domain(domain, changes) if changes else domain))
 
     @described("Delete a domain", answer=DomainSerializer, errors=(Code.CONFLICT,))

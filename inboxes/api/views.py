@@ -43,6 +43,16 @@ def visible_providers(key: Principal) -> QuerySet[Provider]:
     return rows if key.mode == Mode.LIVE else rows.none()
 
 
+def with_provider(key: Principal, body: dict[str, Any]) -> dict[str, Any]:
+    """`provider_id` as the row that it names. Raises not_found for one that the key does not see."""
+    if "provider_id" in body:
+        named = body.pop("provider_id")
+        body["provider"] = named and visible_providers(key).filter(pk=named).first()
+        if named and body["provider"] is None:
+            raise not_found()
+    return body
+
+
 class InboxScopedView(TenantView):
     """A view of one inbox or of what is in it."""
 
@@ -57,15 +67,6 @@ class InboxScopedView(TenantView):
         if not visible_inboxes(self.key).filter(pk=inbox_id).exists():
             raise not_found()
         return inbox_id
-
-    def with_provider(self, body: dict[str, Any]) -> dict[str, Any]:
-        """`provider_id` as the row that it names. Raises not_found for one that the key does not see."""
-        if "provider_id" in body:
-            named = body.pop("provider_id")
-            body["provider"] = named and visible_providers(self.key).filter(pk=named).first()
-            if named and body["provider"] is None:
-                raise not_found()
-        return body
 
     def represent(self, inbox: Inbox | list[Inbox]) -> Any:
         now = timezone.now()
@@ -90,7 +91,7 @@ class InboxesView(InboxScopedView):
     def post(self, request: Request) -> Response:
         """Without a username the address is a readable random one. A `client_id` makes the call safe to repeat: it answers the first inbox,
         with status 200. An address that is taken is a 409 with three free `suggestions`."""
-        body = self.with_provider(self.body(InboxBody, request))
+        body = with_provider(self.key, self.body(InboxBody, request))
         if self.key.inbox_ids is not None:
             message = "This key is limited to some inboxes and makes none."
             raise ApiError(Code.FORBIDDEN, message, fix="Use a key of the whole account.")
@@ -131,7 +132,7 @@ class InboxView(InboxScopedView):
     def patch(self, request: Request, inbox_id: str) -> Response:
         """What is left out stays as it is. `expires_in` counts from now; null means no end."""
         inbox = self.get_inbox(inbox_id)
-        changes = self.with_provider(self.body(InboxPatch, request))
+        changes = with_provider(self.key, self.body(InboxPatch, request))
         if inbox.has_ended(timezone.now()):
             raise ApiError(
                 Code.GONE, "This inbox is deleted.", fix="Make a new one; what this one holds stays readable."
