@@ -25,7 +25,7 @@ class Scope(models.TextChoices):
 
 
 class Cause(models.TextChoices):
-    HARD_BOUNCE = "hard_bounce"
+    HARD_BOUNCE = "hard_bounce", "hard bounce"
     COMPLAINT = "complaint"
     UNSUBSCRIBE = "unsubscribe"
     MANUAL = "manual"

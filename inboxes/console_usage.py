@@ -83,6 +83,7 @@ def _in_words(figures: Figures) -> str:
     shown = (
         f"{grouped(number)} {name}" + (f" ({100 * rates[name]:.2f} %)" if name in rates and number else "")
         for name, number in numbers.items()
+        if number or name != "deferred"
     )
     return f"{grouped(figures.sent)} sent, {', '.join(shown)}"
 

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                     "cause",
                     models.CharField(
                         choices=[
-                            ("hard_bounce", "Hard Bounce"),
+                            ("hard_bounce", "hard bounce"),
                             ("complaint", "Complaint"),
                             ("unsubscribe", "Unsubscribe"),
                             ("manual", "Manual"),

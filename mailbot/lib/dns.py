@@ -7,6 +7,7 @@ also that there is none (RFC 2308).
 Sources: RFC 1034 3.6.2 (aliases), RFC 4592 (wildcards), RFC 1035 5 (zone files), RFC 7208 3.3 (strings of a TXT record are one text).
 """
 
+import logging
 import os
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -28,6 +29,8 @@ import dns.rrset
 import dns.tokenizer
 import dns.zonefile
 from django.conf import settings
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 16  # look-ups of lookup_all that a process has on their way
 KEPT = 10_000  # answers
@@ -115,7 +118,8 @@ def resolver() -> Resolver:
             found = file.stat()
             return _zone_file(file, (found.st_mtime_ns, found.st_ino, found.st_size))
         except (OSError, ValueError) as error:
-            raise Temporary(f"MAILBOT_DNS_ZONE_FILE cannot be read: {error}") from error
+            log.warning("MAILBOT_DNS_ZONE_FILE cannot be read: %s", error)
+            raise Temporary("The zone file of this server cannot be read.") from error
     return _servers(tuple(settings.DNS_SERVERS))
 
 
@@ -137,7 +141,8 @@ class Servers:
         try:
             self._resolver = dns.resolver.Resolver(configure=not named)
         except dns.resolver.NoResolverConfiguration as error:
-            raise Temporary(f"No DNS server is known: {error}") from error
+            log.warning("No DNS server is known: %s", error)
+            raise Temporary("This server knows no DNS server.") from error
         if named:
             self._resolver.nameservers = named
         self._kept = dns.resolver.LRUCache(KEPT)
@@ -155,8 +160,15 @@ class Servers:
         except dns.resolver.NoAnswer:
             raise NotFound(name, record_type, name_exists=True) from None
         except (dns.exception.DNSException, OSError) as error:
-            raise Temporary(f"DNS did not answer for {name}: {error}") from error
+            raise Temporary(_in_words(name, error)) from error
         return tuple(sorted(as_text(record) for record in answer))
+
+
+def _in_words(name: str, error: Exception) -> str:
+    """For tenants: dnspython's own words name the servers that were asked."""
+    if isinstance(error, dns.resolver.NoNameservers):
+        return f"DNS has a fault: all servers refused to answer for {name}."
+    return f"DNS did not answer for {name}{' in time' if isinstance(error, dns.exception.Timeout) else ''}."
 
 
 def nameserver(address: str) -> dns.nameserver.Nameserver:

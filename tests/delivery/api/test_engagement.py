@@ -130,6 +130,17 @@ class TestStats:
         assert (found["period"], found["from"], found["to"]) == ("7d", str(today - timedelta(days=6)), str(today))
         assert found["days"] == [{"day": str(today), **counts}]
 
+    def test_where_nobody_tells_of_deliveries_what_did_not_bounce_arrived(self, alice: Caller) -> None:
+        live = alice.with_key(mode="live")
+        inbox = live.create_inbox()
+        first, second, _ = (send(live, inbox) for _ in range(3))
+        tell(first, EventType.MESSAGE_OPENED)
+        tell(second, EventType.MESSAGE_BOUNCED)
+        found = get(live, "stats", inbox_id=inbox.pk)
+        assert (found["counts"]["sent"], found["counts"]["delivered"]) == (3, 0)
+        assert (found["rates"]["open_rate"], found["rates"]["complaint_rate"]) == (0.5, 0.0)
+        assert found["rates"]["delivery_rate"] == 0.0
+
     def test_nothing_is_no_share(self, alice: Caller) -> None:
         found = get(alice, "stats")
         assert set(found["counts"].values()) == {0}
