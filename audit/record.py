@@ -24,6 +24,7 @@ class Act(StrEnum):
     INBOX_PURGED = "inbox.purged"
     KEY_ISSUED = "key.issued"
     KEY_REVOKED = "key.revoked"
+    SIMULATION_DONE = "simulation.done"
     MESSAGE_READ = "message.read"
     MESSAGE_LISTED = "message.listed"
     THREAD_READ = "thread.read"
