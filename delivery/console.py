@@ -10,6 +10,8 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 
+from audit.reads import record_read
+from audit.record import Act
 from delivery.models import IN_TROUBLE, ProviderEvent, held_by_nobody
 from delivery.outbound.states import State
 from delivery.raw import RawGone, raw_of
@@ -102,7 +104,9 @@ def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
 
     404 when they are gone, or not the user's to read; 503 when they are kept and the object store does not give them now.
     """
-    rows = visible(request, Message.objects.only("id", "direction", "source_id"), what=Can.READ)
+    rows = visible(
+        request, Message.objects.only("id", "direction", "source_id", "account_id", "inbox_id"), what=Can.READ
+    )
     message = rows.filter(pk=message_id.replace("\0", "")).first()
     try:
         raw = raw_of(message) if message else b""
@@ -113,6 +117,8 @@ def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
         return HttpResponse(UNAVAILABLE, status=503, content_type="text/plain", headers={"Retry-After": "30"})
     if message is None:
         raise Http404("There are no raw bytes of this message.")
+    place = {"account_id": message.account_id, "inbox_id": message.inbox_id}
+    record_read(Act.RAW_READ, "message", message.pk, **place)
     response = HttpResponse(raw, content_type="application/octet-stream")
     response["Content-Disposition"] = f'attachment; filename="{message.pk}.eml"'
     response["X-Content-Type-Options"] = "nosniff"

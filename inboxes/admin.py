@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from audit.admin import AuditEntryAdmin as TrailAdmin
 from audit.models import AuditEntry
-from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
+from audit.reads import record_read, record_trail_read
+from audit.record import Act
+from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, asked, choice_filter
 from inboxes.console_domains import DomainAdmin
 from inboxes.console_forms import ChooseProviderForm, CreateInboxForm, prefilled
 from inboxes.console_keys import ApiKeyAdmin
@@ -323,6 +325,7 @@ class AuditEntryAdmin(ConsoleAdmin, TrailAdmin):
     """The trail within the accounts of the user; entries of no account are for superusers."""
 
     heading = "Audit trail"
+    list_act, page_act = Act.AUDIT_READ, Act.AUDIT_READ
     list_filter = [*TrailAdmin.list_filter, AccountFilter, InboxFilter]
     fields = [
         {"account_id": entry_account, "inbox_id": entry_inbox}.get(str(field), field) for field in TrailAdmin.fields
@@ -330,3 +333,15 @@ class AuditEntryAdmin(ConsoleAdmin, TrailAdmin):
     label = TrailAdmin.label
     change_form_template = TrailAdmin.change_form_template
     get_search_results = TrailAdmin.get_search_results
+
+    def note_list(self, request: HttpRequest, rows: list[AuditEntry]) -> None:
+        """An entry for each account whose trail is shown."""
+        of_account: dict[str, list[AuditEntry]] = {}
+        for row in rows:
+            of_account.setdefault(row.account_id, []).append(row)
+        inbox_id = request.GET.get(InboxFilter.parameter_name, "")
+        for account_id, entries in of_account.items():
+            record_trail_read(entries, account_id=account_id, inbox_id=inbox_id, **asked(request))
+
+    def note_page(self, request: HttpRequest, row: AuditEntry) -> None:
+        record_read(Act.AUDIT_READ, "entry", row.public_id, account_id=row.account_id, inbox_id=row.inbox_id)

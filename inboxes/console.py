@@ -18,15 +18,18 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from audit.reads import record_found, record_read
+from audit.record import Act
 from inboxes.console_roles import Can, Rows, is_superuser, may, visible
 from inboxes.models import Account, Inbox
 from mailbot.lib.console_cells import NOTHING, list_url
 from mailbot.lib.ids import is_id
-from mailbot.lib.stray_keys import refuse_key
+from mailbot.lib.stray_keys import refuse_key, without_keys
 
 MOST_COUNTED = 10_000
 MOST_AT_ONCE = 100
 MOST_CHOICES = 30
+MOST_ASKED = 200  # characters of what a list was asked for, in the trail
 
 
 class BoundedPaginator(Paginator[Any]):
@@ -76,6 +79,10 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
     heading = ""  # what its place in the navigation is called, where that is another word than the rows' own
     to_see = Can.SEE
     to_change = Can.OPERATE
+    list_act: ClassVar[Act | None] = (
+        None  # what the trail calls it that a list, or a page, is read; None: it is not told
+    )
+    page_act: ClassVar[Act | None] = None
     search_ids: dict[str, str] = {}
     search_window: int | None = None
     change_form_template = "admin/console/detail.html"
@@ -151,7 +158,25 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
         return HttpResponseRedirect(list_url("audit_auditentry", q=self.get_object(request, unquote(object_id)).pk))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": self._heading(), **(extra_context or {})})
+        answer = super().changelist_view(request, {"title": self._heading(), **(extra_context or {})})
+        if self.list_act and (shown := getattr(answer, "context_data", None)) and "cl" in shown:
+            self.note_list(request, list(shown["cl"].result_list))
+        return answer
+
+    def note_list(self, request: HttpRequest, rows: list[Any]) -> None:
+        """In the trail, before it is shown."""
+        assert self.list_act
+        record_found(self.list_act, str(self.opts.model_name), rows, **asked(request))
+
+    def note_page(self, request: HttpRequest, row: Any) -> None:
+        """The same for the page of a row."""
+        assert self.page_act
+        place = {"account_id": row.account_id, "inbox_id": row.inbox_id}
+        record_read(self.page_act, str(self.opts.model_name), row.pk, **place, **self.parts_shown(request, row))
+
+    def parts_shown(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the trail says of the page beyond the name of the row."""
+        return {}
 
     def _heading(self) -> str:
         return self.heading or str(capfirst(self.opts.verbose_name_plural))
@@ -170,6 +195,8 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
                 "heading": self._heading(),
             }
             context |= self.details(request, row)
+            if self.page_act:
+                self.note_page(request, row)
         return super().render_change_form(request, context, *args, **options)
 
     def buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
@@ -234,6 +261,12 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
         context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
         context |= {"form": form, "button": button, "intro": intro}
         return TemplateResponse(request, "admin/console/form.html", context, status=400 if form.errors else 200)
+
+
+def asked(request: HttpRequest) -> dict[str, str]:
+    """Filters and words of a list, as they stand in the address, for the trail."""
+    text = without_keys(request.GET.urlencode())[:MOST_ASKED]
+    return {"query": text} if text else {}
 
 
 class AccountFilter(admin.SimpleListFilter):

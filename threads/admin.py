@@ -8,6 +8,8 @@ from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from audit.reads import named
+from audit.record import Act
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Can, Rows, may_in
 from mailbot.lib.console_cells import (
@@ -72,6 +74,7 @@ TAKE_AWAY = Question(
 
 @admin.register(Thread)
 class ThreadAdmin(ConsoleAdmin):
+    list_act, page_act = Act.THREAD_LISTED, Act.THREAD_READ
     list_display = [
         subject,
         link_column("inbox", "inboxes_inbox"),
@@ -132,6 +135,15 @@ class ThreadAdmin(ConsoleAdmin):
         may_read = may_in(request, Can.READ, row.account_id)
         return {"conversation": conversation(row), "most": MOST_MESSAGES, "may_read": may_read}
 
+    def parts_shown(self, request: HttpRequest, row: Thread) -> dict[str, Any]:
+        ids = list(row.messages.order_by("sequence").values_list("pk", flat=True)[:MOST_MESSAGES])
+        return {**words_shown(request, row), **named("message", ids)}
+
+
+def words_shown(request: HttpRequest, row: Any) -> dict[str, Any]:
+    """A reviewer's page has subject and addresses, and not what the mail says."""
+    return {} if may_in(request, Can.READ, row.account_id) else {"without": "words"}
+
 
 def conversation(thread: Thread) -> Rows:
     """The first 200 messages, oldest first, with the new words of each: bodies may be large, so the database cuts them."""
@@ -161,6 +173,7 @@ def sender(message: Message) -> Any:
 
 @admin.register(Message)
 class MessageAdmin(ConsoleAdmin):
+    list_act, page_act = Act.MESSAGE_LISTED, Act.MESSAGE_READ
     list_display = [
         subject,
         badge_column("direction"),
@@ -250,6 +263,9 @@ class MessageAdmin(ConsoleAdmin):
     @admin.action(description="Accept…", permissions=["operate"])
     def accept(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         return self.ask_first(request, queryset.filter(status=Message.Status.REJECTED), ACCEPT, accept_rejected)
+
+    def parts_shown(self, request: HttpRequest, row: Message) -> dict[str, Any]:
+        return words_shown(request, row)
 
     def offers(self, action: str, row: Message) -> bool:
         return row.status == Message.Status.REJECTED

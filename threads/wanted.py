@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from django.db.models import QuerySet, prefetch_related_objects
 from django.utils import timezone
 
+from audit.actors import ActContext
 from inboxes.models import Inbox
 from mailbot.api.renderers import timestamp
 from threads.filters import SET_ASIDE, read_moment
@@ -52,6 +53,7 @@ class Wanted:
     subject: str = ""
     has_code: bool | None = None
     host: str = ""
+    reader: ActContext | None = None  # who waits, for the trail
 
     def matches(self, message: Glance) -> bool:
         return (

@@ -12,6 +12,8 @@ from audit.acts import names_of_acts
 from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, VerifyQuery, proof_of, verdict_of
 from audit.findings import Verdict
 from audit.models import AuditEntry, AuditLeaf
+from audit.reads import record_read, record_trail_read
+from audit.record import Act
 from mailbot.api.errors import ApiError, Code, not_found
 from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery, paginated
@@ -19,6 +21,7 @@ from mailbot.api.schema import described, shown_as
 from mailbot.api.shapes import RowSerializer
 from mailbot.api.views import TenantView, data
 from mailbot.lib.shown_rows import read_rows
+from mailbot.lib.stray_keys import without_keys
 
 AUDIT_READ = "audit:read"
 
@@ -145,7 +148,15 @@ class AuditLogView(AuditView):
         entries = self.entries().filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
         if actor := query.get("actor"):
             entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
-        return paginated(entries, query, represent_entries, ORDER, partial(read_rows, columns=SHOWN))
+        return paginated(entries, query, partial(self._shown, query), ORDER, partial(read_rows, columns=SHOWN))
+
+    def _shown(self, query: dict[str, Any], entries: list[AuditEntry]) -> Any:
+        """Of an inbox that shows nothing nobody knows whether it is one of the key's."""
+        shown = represent_entries(entries)
+        asked = {name: without_keys(str(query[name])) for name in ("action", "actor", "from", "to") if name in query}
+        inbox_id = query.get("inbox_id", "") if entries else ""
+        record_trail_read(entries, account_id=self.key.account_id, inbox_id=inbox_id, **asked)
+        return shown
 
 
 class AuditEntryView(AuditView):
@@ -157,6 +168,8 @@ class AuditEntryView(AuditView):
         entry = self.entries().filter(public_id=entry_id).first()
         if entry is None:
             raise not_found()
+        place = {"account_id": self.key.account_id, "inbox_id": entry.inbox_id}
+        record_read(Act.AUDIT_READ, "entry", entry.public_id, **place)
         return data(ProvenEntrySerializer(entry, context={"leaves": leaves_of([entry])}).data)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.record import Act, record
 from delivery.api.simulate_shapes import (
     DoubledBody,
     LateBody,
@@ -50,7 +51,13 @@ class SimulateView(MessageScopedView):
             tell(message, SimulatedNews(event, recipients, body.get("reason", ""), **how))
         except CannotSimulate as error:
             raise refusal_of(error) from error
+        self.note("late" if how.get("is_late") else event, message.inbox_id, message)
         return self.shown(message)
+
+    def note(self, what: str, inbox_id: str, message: Message | None = None) -> None:
+        """Who caused what others would cause: what follows looks in the trail like theirs."""
+        about = {"account_id": self.key.account_id, "inbox_id": inbox_id}
+        record(Act.SIMULATION_DONE, message, **about, changes={"simulated": what})
 
     def shown(self, message: Message) -> Response:
         return data(SimulatedNewsSerializer(self.message_named(message.pk)).data)
@@ -74,6 +81,7 @@ class ReceivedView(SimulateView):
         inbox = self.get_inbox(body["inbox_id"])
         mail = self._mail(body, inbox.pk)
         self.refuse_live()
+        self.note("received", inbox.pk)  # first: a worker may file it at once
         try:
             return data(SimulatedMailSerializer(receive(inbox, mail)).data, status=202)
         except (CannotSimulate, StorageError) as error:
@@ -146,6 +154,7 @@ class DoubledView(SimulateView):
             receive_again(message)
         except (CannotSimulate, RawGone, StorageError) as error:
             raise refusal_of(error) from error
+        self.note("doubled", message.inbox_id, message)
         return self.shown(message)
 
 

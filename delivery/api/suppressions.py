@@ -9,6 +9,8 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.reads import record_read
+from audit.record import Act
 from delivery.api.suppression_shapes import (
     CheckQuery,
     CheckSerializer,
@@ -246,6 +248,8 @@ class SuppressionExportView(SuppressionScopedView):
     def get(self, request: Request) -> HttpResponse:
         """CSV (RFC 4180), newest first, at most 50,000; what a spreadsheet would take for a formula has an apostrophe before it."""
         rows = self.filtered(self.query(FilterQuery)).order_by("-pk")[:MOST_EXPORTED]
-        answer = HttpResponse(as_csv(rows), content_type="text/csv; charset=utf-8")
+        content, count = as_csv(rows), len(rows)
+        record_read(Act.SUPPRESSION_EXPORTED, "suppression", "", account_id=self.key.account_id, count=count)
+        answer = HttpResponse(content, content_type="text/csv; charset=utf-8")
         answer["Content-Disposition"] = 'attachment; filename="suppressions.csv"'
         return answer

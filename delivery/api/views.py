@@ -9,6 +9,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.record import Act
 from delivery.api.serializers import CancelBody, ForwardBody, ReplyBody, SendBody
 from delivery.outbound.cancelling import TooLate, cancel
 from delivery.outbound.compose import OutgoingAttachment
@@ -205,4 +206,5 @@ class RawView(MessageScopedView):
             raw = raw_of(message)
         except RawGone as error:
             raise ApiError(Code.GONE, "The raw mail is no longer kept.", fix="Read the message itself.") from error
+        self.note_read(Act.RAW_READ, "message", inbox_id, message_id)
         return as_download(HttpResponse(raw, content_type="message/rfc822"), f"{message.pk}.eml")

@@ -191,6 +191,18 @@ def everything(row: Any) -> dict[str, Any]:
     return found
 
 
+def make_ready(action: str, row: Any) -> None:
+    """So that the button does something to it."""
+    if action == "resume_inboxes":
+        Inbox.objects.filter(pk=row.pk).update(status="paused")
+    if action == "resume_providers":
+        Provider.objects.filter(pk=row.pk).update(is_paused=True)
+    if action == "resume_domains":
+        SendingDomain.objects.filter(pk=row.pk).update(status="tripped")
+    if action == "make_reviewer":
+        Membership.objects.filter(pk=row.pk).update(role="operator")
+
+
 class TestMatrix:
     def test_it_has_every_page_that_is_registered(self) -> None:
         assert set(admin.site._registry) == set(MATRIX)
@@ -256,14 +268,7 @@ class TestMatrix:
     )
     def test_who_presses_a_button(self, world: World, model: type[Model], action: str, role: str) -> None:
         browser, row = world.browser(role), world.row(model, world.mine)
-        if action == "resume_inboxes":
-            Inbox.objects.filter(pk=row.pk).update(status="paused")
-        if action == "resume_providers":
-            Provider.objects.filter(pk=row.pk).update(is_paused=True)
-        if action == "resume_domains":
-            SendingDomain.objects.filter(pk=row.pk).update(status="tripped")
-        if action == "make_reviewer":
-            Membership.objects.filter(pk=row.pk).update(role="operator")
+        make_ready(action, row)
         theirs, before = world.row(model, world.theirs), everything(row)
         before_theirs = everything(theirs)
         act(browser, action, row, reason="because")

@@ -1,7 +1,7 @@
 """POST /inboxes/{inbox_id}/messages/search and GET /search"""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +10,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.reads import record_found, record_listed
+from audit.record import Act
 from inboxes.api.views import InboxScopedView, visible_inboxes
 from inboxes.permissions import MESSAGES_READ
 from mailbot.api.errors import ApiError, Code, invalid
+from mailbot.api.idempotency import REPLAYED
 from mailbot.api.schema import described, shown_as
 from mailbot.api.views import StrictSerializer
+from mailbot.lib.stray_keys import without_keys
 from threads.api import examples
 from threads.api.serializers import MessageSerializer
 from threads.api.views import represent_messages
@@ -26,6 +30,7 @@ from threads.search_query import MAX_LENGTH, Node, UnreadableQuery, parse
 from threads.shown import read_list_of_messages
 
 AT_ONCE = 100  # messages that a search indexes itself, so that whoever has seen a mail finds it
+MOST_OF_A_QUERY = 200  # characters in the trail
 SEES_LONGER = 4 * MAX_LENGTH  # a query that is too long is answered with the place where it should have ended
 
 
@@ -61,7 +66,16 @@ class SearchView(InboxScopedView):
 
     needs = MESSAGES_READ
 
-    def answer(self, inbox_ids: Sequence[str], asked: dict[str, Any]) -> Response:
+    def note_found(self, asked: dict[str, Any], found: list[Message], inbox_id: str) -> None:
+        """In the trail of the inbox that was searched, or of each in which something was found."""
+        account_id, told = self.key.account_id, {"query": shown_query(asked["query"])}
+        if inbox_id:
+            ids = [message.pk for message in found]
+            record_listed(Act.SEARCH_DONE, "message", ids, account_id=account_id, inbox_id=inbox_id, **told)
+        else:
+            record_found(Act.SEARCH_DONE, "message", found, account_id=account_id, **told)
+
+    def answer(self, inbox_ids: Sequence[str], asked: dict[str, Any], inbox_id: str = "") -> Response:
         query, cursor = read_query_text(asked["query"]), read_cursor(asked.get("cursor"))
         catch_up(inbox_ids, AT_ONCE)
         found = search(inbox_ids, query, asked["limit"], cursor)
@@ -74,14 +88,19 @@ class SearchView(InboxScopedView):
         }
         if not found.is_exact:
             meta["total_is_exact"] = False
-        return Response({"data": self.represented(found, query), "meta": meta})
+        messages = self.found_messages(found)
+        self.note_found(asked, messages, inbox_id)
+        return Response({"data": self.represented(found, messages, query), "meta": meta})
 
-    def represented(self, found: Found, query: Node) -> list[dict[str, Any]]:
+    def found_messages(self, found: Found) -> list[Message]:
         """A message that was erased since it was found is left out."""
-        matches: dict[str, Match] = {match.message_id: match for match in found.matches}
-        rows = Message.objects.filter(pk__in=matches, account_id=self.key.account_id)
+        ids = [match.message_id for match in found.matches]
+        rows = Message.objects.filter(pk__in=ids, account_id=self.key.account_id)
         messages = {message.pk: message for message in read_list_of_messages(rows)}
-        ordered = [messages[message_id] for message_id in matches if message_id in messages]
+        return [messages[message_id] for message_id in ids if message_id in messages]
+
+    def represented(self, found: Found, ordered: list[Message], query: Node) -> list[dict[str, Any]]:
+        matches: dict[str, Match] = {match.message_id: match for match in found.matches}
         words = list(words_looked_for(query))
         return [
             {**shown, "score": matches[message.pk].rank.score, "highlights": highlights(message, words)}
@@ -97,7 +116,18 @@ class InboxSearchView(SearchView):
         """Messages that match `query`, the best first. The language: words, "phrases", beginnings*, -not, OR, (…), and
         `from: to: subject: label: has:attachment|code|link after: before: thread:`."""
         inbox = self.get_inbox(inbox_id)
-        return self.answer([inbox.pk], self.body(SearchBody, request))
+        return self.answer([inbox.pk], self.body(SearchBody, request), inbox.pk)
+
+    def _post_once(self, post: Callable[..., Response], request: Request, *args: Any, **kwargs: Any) -> Response:
+        """An answer that was kept for this Idempotency-Key is read once more."""
+        answer = super()._post_once(post, request, *args, **kwargs)
+        if REPLAYED in answer.headers:
+            ids = [message["id"] for message in answer.data["data"]]
+            place = {"account_id": self.key.account_id, "inbox_id": kwargs["inbox_id"]}
+            record_listed(
+                Act.SEARCH_DONE, "message", ids, **place, query=shown_query(self.body(SearchBody, request)["query"])
+            )
+        return answer
 
 
 class AccountSearchView(SearchView):
@@ -109,6 +139,11 @@ class AccountSearchView(SearchView):
         asked = self.query(SearchQuery)
         inboxes = visible_inboxes(self.key).filter(message_count__gt=0).order_by()
         return self.answer(list(inboxes.values_list("pk", flat=True)), asked)
+
+
+def shown_query(text: str) -> str:
+    """As the trail keeps it: its beginning, without a key that may stand in it."""
+    return without_keys(text)[:MOST_OF_A_QUERY]
 
 
 def read_query_text(text: str) -> Node:

@@ -1,5 +1,6 @@
 """/v1/inboxes/{inbox_id}/messages and /threads, and /v1/events: reading and labelling."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -8,6 +9,8 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit.reads import named, record_listed, record_read
+from audit.record import Act
 from inboxes.api.views import InboxScopedView
 from inboxes.permissions import EVENTS_READ, MESSAGES_READ, MESSAGES_WRITE, THREADS_READ, THREADS_WRITE
 from mailbot.api.errors import ApiError, Code, invalid, not_found
@@ -63,6 +66,22 @@ class MessageScopedView(InboxScopedView):
             raise not_found()
         return message
 
+    def note_read(self, act: Act, object_type: str, inbox_id: str, object_id: str, **told: Any) -> None:
+        """In the trail, before it is answered."""
+        record_read(act, object_type, object_id, account_id=self.key.account_id, inbox_id=inbox_id, **told)
+
+    def recorded(
+        self, act: Act, object_type: str, inbox_id: str, represent: Callable[[list[Any]], Any]
+    ) -> Callable[[list[Any]], Any]:
+        """`represent`, which also writes down what the list shows."""
+
+        def shown(rows: list[Any]) -> Any:
+            ids = [row.pk for row in rows]
+            record_listed(act, object_type, ids, account_id=self.key.account_id, inbox_id=inbox_id)
+            return represent(rows)
+
+        return shown
+
     def narrowed(self, rows: QuerySet[Any], filters: dict[str, Any], query: dict[str, Any]) -> QuerySet[Any]:
         try:
             return narrowed(rows, filters, query)
@@ -83,7 +102,8 @@ class MessagesView(MessageScopedView):
         query = self.query(MessageQuery)
         shown = without_set_aside(self.messages(inbox_id), query)
         messages = self.narrowed(shown, MESSAGE_FILTERS, query)
-        return paginated(messages, query, represent_messages, ("-sequence",), read_list_of_messages)
+        represent = self.recorded(Act.MESSAGE_LISTED, "message", inbox_id, represent_messages)
+        return paginated(messages, query, represent, ("-sequence",), read_list_of_messages)
 
 
 class MessageView(MessageScopedView):
@@ -96,6 +116,7 @@ class MessageView(MessageScopedView):
         found = read_messages(self.message(inbox_id, message_id))
         if not found:
             raise not_found()
+        self.note_read(Act.MESSAGE_READ, "message", inbox_id, message_id)
         return data(represent_message(found[0]))
 
 
@@ -108,6 +129,7 @@ class ExplainView(MessageScopedView):
     def get(self, request: Request, inbox_id: str, message_id: str) -> Response:
         """Why it is in its thread, and what was noticed of it."""
         message = self.get_message(inbox_id, message_id)
+        self.note_read(Act.MESSAGE_READ, "message", inbox_id, message_id, part="explanation")
         told = {
             "message_id": message.pk,
             "thread_id": message.thread_id,
@@ -156,6 +178,7 @@ class AttachmentView(MessageScopedView):
             content = content_of(attachment)
         except ContentGone as error:
             raise file_gone() from error
+        self.note_read(Act.ATTACHMENT_READ, "attachment", inbox_id, attachment_id, message=message_id)
         shown = attachment.content_type in SHOWN_INLINE
         response = HttpResponse(content, content_type=attachment.content_type if shown else "application/octet-stream")
         return as_download(response, attachment.filename)
@@ -187,7 +210,8 @@ class ThreadsView(MessageScopedView):
         query = self.query(ThreadQuery)
         there = Thread.objects.filter(inbox=inbox_id, message_count__gt=0)  # else it holds what was rejected only
         threads = self.narrowed(there, THREAD_FILTERS, query)
-        return paginated(threads, query, represent_threads, ("-last_message_at", "-id"), read_threads)
+        represent = self.recorded(Act.THREAD_LISTED, "thread", inbox_id, represent_threads)
+        return paginated(threads, query, represent, ("-last_message_at", "-id"), read_threads)
 
 
 class ThreadScopedView(MessageScopedView):
@@ -216,6 +240,8 @@ class ThreadView(ThreadScopedView):
         more = len(found) > MESSAGES_IN_A_THREAD
         shown = found[:MESSAGES_IN_A_THREAD]
         cursor = encoded(shown[-1], ("sequence",)) if more else None
+        names = named("message", [message.pk for message in shown])
+        self.note_read(Act.THREAD_READ, "thread", thread.inbox_id, thread.pk, **names)
         return {**ThreadSerializer(thread).data, "messages": represent_messages(shown), "messages_cursor": cursor}
 
     @described("Change a thread", body=ThreadPatch, answer=ThreadSerializer)

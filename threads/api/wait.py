@@ -20,6 +20,8 @@ from rest_framework.response import Response
 
 from audit.actors import ActContext, acting_in
 from audit.middleware import context_of, note_answer
+from audit.reads import Read, write_reads
+from audit.record import Act
 from inboxes.api.authentication import authenticated
 from inboxes.api.views import visible_inboxes
 from inboxes.models import Inbox
@@ -173,7 +175,10 @@ def _admitted(inbox: Inbox, call: Call) -> tuple[Wanted, float, bytes | None]:
         wish = wanted(inbox, query)
     except BadMoment as error:
         raise invalid("after", str(error)) from error
+    wish.reader = call.context
     found = first_match(wish, inbox)
+    if found is not None:
+        write_reads([_answered(wish, found)])
     timeout = min(query["timeout_ms"], LONGEST_WAIT_MS) / 1000
     return wish, timeout, None if found is None else _rendered(found)
 
@@ -199,11 +204,22 @@ async def _news(wishes: Sequence[Wanted]) -> dict[Wanted, bytes]:
 
 
 def _rendered_matches(wishes: Sequence[Wanted]) -> dict[Wanted, bytes]:
-    """A message is written out once, whoever waits for it: a wish names the inbox that its key was let into."""
+    """A message is written out once, whoever waits for it: a wish names the inbox that its key was let into.
+
+    That they are answered is committed for all of them at once, before the first hears of it."""
     with acting_for_everybody("one look for all who wait"):
         found = new_matches(wishes)
+        write_reads([_answered(wish, message) for wish, message in found.items()])
         bodies = {message.pk: _rendered(message) for message in set(found.values())}
     return {wish: bodies[message.pk] for wish, message in found.items()}
+
+
+def _answered(wish: Wanted, message: Message) -> Read:
+    return Read(
+        *(Act.WAIT_ANSWERED, "message", message.pk, message.account_id, message.inbox_id),
+        told={},
+        reader=wish.reader,
+    )
 
 
 def _rendered(message: Message) -> bytes:
