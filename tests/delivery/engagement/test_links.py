@@ -61,8 +61,8 @@ class TestLinks:
         ids=repr,
     )
     def test_it_takes_linear_time(self, piece: str) -> None:
-        page = piece * (1_000_000 // len(piece))
-        began = time.monotonic()
+        page = piece * (300_000 // len(piece))
+        began = time.process_time()
         for _ in found_in(page):
             pass
-        assert time.monotonic() - began < 5
+        assert time.process_time() - began < 3
