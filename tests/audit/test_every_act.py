@@ -173,7 +173,20 @@ FORMS = {
 }
 
 # Pages of the console beyond lists and rows: what tells of what they do.
-OTHER_PAGES: dict[str, str] = {}
+OTHER_PAGES = {
+    **dict.fromkeys(["index", "app_list", "jsi18n", "view_on_site", "autocomplete"], "They change nothing."),
+    "login": "console.signed_in, console.sign_in_failed",
+    "logout": "It ends a session, and nothing of an account.",
+    "password_change_done": "It changes nothing; the form before it saves a user, which is registered.",
+    "delivery_raw": "raw.read, below",
+    "delivery_sending": "outbox.paused: tests/delivery/test_outbox_pause.py",
+    "delivery_suppression_import": "suppression.imported, by the function of the API",
+    "inboxes_domain_edit": "domain.updated: a registered row",
+    "inboxes_domain_zone": "It changes nothing.",
+    "inboxes_inbox_provider": "inbox.updated: a registered row",
+    "inboxes_provider_edit": "provider.updated: a registered row",
+    "inboxes_provider_test": "provider.tested, by the function of the API",
+}
 # Addresses without a key or a session.
 PUBLIC = {
     "": "It leads to the console.",
