@@ -57,10 +57,10 @@ def record_listed(
 
 def record_found(act: Act, object_type: str, rows: Iterable[OfAnInbox], *, account_id: str = "", **told: Any) -> None:
     """The same for rows of whatever inboxes: an entry for each inbox, so that the trail of each tells of its own rows and of no others.
-    Where there is no row, one in the trail of `account_id`."""
+    Where there is no row, one in the trail of `account_id`, whose rows they are where it is given."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
-        found[row.account_id, row.inbox_id or ""].append(str(row.pk))
+        found[account_id or row.account_id, row.inbox_id or ""].append(str(row.pk))
     if not found and account_id:
         found[account_id, ""] = []
     write_reads(

@@ -5,6 +5,9 @@
 Two web processes as in the Procfile share a database of a hundred mails: one writes the entries, the other does not. Each kind of read is
 made at full speed for some seconds, with entries and without right after each other, and all of it again in each run.
 
+CPU is what the web process and PostgreSQL take for a read, with the entry and without. On a machine that others use too it says more
+than the rate.
+
 The ledger: each answer has its status, and afterwards there are as many entries as answers of the one that writes them.
 """
 
@@ -51,7 +54,7 @@ class Site:
         self.bot, self.connections = bot, connections
         self.places = bot.store.rows(PLACES)
         self.answered: Counter[str] = Counter()
-        self.bare_port = free_port()
+        self.bare_port, self.cpu = free_port(), 0.0  # CPU of a read of the last measurement, ms
         command = procfile_commands(ROOT)["web"].replace("mailbot.asgi:", "benchmarks.unrecorded:")
         bot.start("unrecorded", command, MAILBOT_PORT=str(self.bare_port))
         until(lambda: web_answers(HOST, self.bare_port), "the other web process answers")
@@ -59,9 +62,15 @@ class Site:
     def measure(self, act: str, seconds: float, *, recorded: bool) -> Measured:
         port = self.bot.port if recorded else self.bare_port
         requests = [self._requests(act) for _ in range(self.connections)]
+        before = self._cpu(recorded=recorded)
         measured = uvloop.run(ask_for(port, requests, seconds, 200))
+        self.cpu = (self._cpu(recorded=recorded) - before) / len(measured.took) * 1000
         self.answered[act] += len(measured.took) * recorded
         return measured
+
+    def _cpu(self, *, recorded: bool) -> float:
+        spent = self.bot.cpu()
+        return spent["web" if recorded else "unrecorded"] + spent.get("PostgreSQL", 0.0)
 
     def _requests(self, act: str) -> Iterator[bytes]:
         method, path, body = READS[act]
@@ -91,9 +100,14 @@ def main() -> None:
                 site.measure(act, 0.5, recorded=recorded)
             for turn, act in itertools.product(range(options.runs), READS):
                 order = (True, False) if turn % 2 else (False, True)
-                measured = {way: site.measure(act, options.seconds, recorded=way) for way in order}
+                measured, cpu = {}, {}
+                for way in order:
+                    measured[way] = site.measure(act, options.seconds, recorded=way)
+                    cpu[way] = site.cpu
                 name = f"{profile()}, {act}"
                 results.note(f"{name}, with the entry against without", "×", measured[True].rate / measured[False].rate)
+                results.note(f"{name}, CPU with against without", "×", cpu[True] / cpu[False])
+                results.note(f"{name}, CPU of a read with", "ms", cpu[True])
                 results.note(f"{name}, with", "/s", measured[True].rate)
                 results.note(f"{name}, with, p95", "ms", measured[True].at(0.95))
             site.check()

@@ -8,15 +8,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import current_app
-from django.core.management import get_commands
+from django.contrib import admin
+from django.core.management import call_command, get_commands
 from django.db import connection, transaction
 from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import get_resolver, reverse
 
 from audit.acts import names_of_acts
 from audit.models import AuditEntry
@@ -114,6 +117,7 @@ COMMANDS = {
     "move_raw": "As the task.",
     "orphaned_objects": "It lists files that belong to no row, and removes them when told; no row changes.",
     "verify_audit": "It reads the trail on the server itself, where whoever has a shell could read the tables.",
+    "rotate_credentials": "It encrypts with another key what stays the same.",
     "check_isolation": "It reads policies of the database.",
     "migrate": "It is of the operator of the database: tables, not rows of tenants.",
     "flush": "It empties the database, the trail with it.",
@@ -133,10 +137,9 @@ SHOWN = {
     "delivery.tasks.wait_for_others": ("tests/delivery/api/test_attachments_by_url.py", "message.failed"),
     "delivery.tasks.remove_raw": ("tests/delivery/test_retention.py", "raw.removed"),
     "delivery.tasks.sweep_storage": ("tests/delivery/test_retention.py", "raw.removed"),
-    "issue_key": ("tests/inboxes/test_issue_key.py", "key.issued"),
+    "issue_key": ("tests/audit/test_every_act.py", "key.issued"),
     "outbox": ("tests/delivery/test_outbox_pause.py", "outbox.paused"),
     "rotate_audit_key": ("tests/audit/test_keys.py", "trail.key_rotated"),
-    "rotate_credentials": ("tests/delivery/test_rotate_credentials.py", "provider.credentials_changed"),
 }
 
 
@@ -167,6 +170,37 @@ FORMS = {
     "suppression": "tests/delivery/test_admin_suppressions.py",
     "domain": "tests/inboxes/test_admin_domains.py",
     "provider": "tests/delivery/test_admin_providers.py",
+}
+
+# Pages of the console beyond lists and rows: what tells of what they do.
+OTHER_PAGES = {
+    **dict.fromkeys(["index", "app_list", "jsi18n", "view_on_site", "autocomplete"], "They change nothing."),
+    "login": "console.signed_in, console.sign_in_failed",
+    "logout": "It ends a session, and nothing of an account.",
+    "password_change_done": "It changes nothing; the form before it saves a user, which is registered.",
+    "delivery_raw": "raw.read, below",
+    "delivery_sending": "outbox.paused: tests/delivery/test_outbox_pause.py",
+    "delivery_suppression_import": "suppression.imported, by the function of the API",
+    "inboxes_domain_edit": "domain.updated: a registered row",
+    "inboxes_domain_zone": "It changes nothing.",
+    "inboxes_inbox_provider": "inbox.updated: a registered row",
+    "inboxes_provider_edit": "provider.updated: a registered row",
+    "inboxes_provider_test": "provider.tested, by the function of the API",
+}
+# Addresses without a key or a session.
+PUBLIC = {
+    "": "It leads to the console.",
+    "healthz": "It shows no row.",
+    "readyz": "It shows no row.",
+    "metrics": "Figures.",
+    "docs/": "The document of the API.",
+    "v1/openapi.json": "The document of the API.",
+    "u/<str:token>": "suppression.added, by whoever has the link: tests/delivery/test_unsubscribing.py",
+    "hooks/<str:provider_id>/<str:token>/<str:kind>": "It stores what an ESP calls with; working on it leaves entries, as TASKS has it.",
+    "hooks/<str:provider_id>/<str:token>/<str:kind>/mime": "The same.",
+    "t/o/<str:token>.gif": "It counts an opening: an event of the message, by nobody who is known.",
+    "t/c/<str:token>": "It counts a click, likewise.",
+    "^v1/.*$": "404.",
 }
 
 WRITES = re.compile(
@@ -217,6 +251,11 @@ def publish(caller: Caller, domain_id: str, dns: PublishedZone) -> None:
     dns.publish(caller.get(f"/v1/domains/{domain_id}").json()["data"]["dns_records"])
 
 
+def every_url(patterns: list[Any]) -> Iterator[Any]:
+    for pattern in patterns:
+        yield from every_url(pattern.url_patterns) if hasattr(pattern, "url_patterns") else [pattern]
+
+
 class TestRoutes:
     def test_each_that_changes_state_or_shows_mail_leaves_an_entry_of_the_key(
         self, alice: Caller, dns: PublishedZone
@@ -239,6 +278,10 @@ class TestRoutes:
             if not right or not named_:
                 wrong[route] = (seen.changed, [(entry.act, entry.actor_kind) for entry in seen.entries])
         assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
+
+    def test_each_public_address_has_a_place_here(self) -> None:
+        found = [str(entry.pattern) for entry in get_resolver().url_patterns]
+        assert set(found) - {"admin/", "v1/"} == PUBLIC.keys()
 
     def test_its_lists_name_no_route_that_is_gone(self) -> None:
         assert READS.keys() | NOT_RECORDED.keys() <= QUERIES.keys()
@@ -282,6 +325,11 @@ class TestConsole:
         file = FORMS[str(named(model))]
         assert "AuditEntry" in (ROOT / file).read_text()
 
+    def test_each_page_beyond_lists_and_rows_has_a_place_here(self) -> None:
+        usual = ("_changelist", "_add", "_change", "_delete", "_history")
+        found = {str(url.name) for url in every_url(admin.site.get_urls()) if url.name}
+        assert {name for name in found if not name.endswith(usual)} == OTHER_PAGES.keys()
+
     def test_each_read_of_a_page_leaves_an_entry_of_the_person(self, console_world: World) -> None:
         browser = console(person("rita", console_world.mine, "reviewer"))
         message = console_world.row(Message, console_world.mine)
@@ -310,6 +358,12 @@ class TestWorkers:
         current_app.loader.import_default_modules()
         ours = {name for name in current_app.tasks if name.split(".")[0] in OURS}
         assert ours == TASKS.keys() | {name for name in SHOWN if ".tasks." in name}
+
+    def test_a_key_that_a_command_issues(self, alice: Caller) -> None:
+        with looked_at() as seen:
+            call_command("issue_key", account=alice.account.pk, stdout=StringIO())
+        (entry,) = seen.entries
+        assert (entry.act, entry.actor_kind, entry.actor_name) == ("key.issued", "system", "issue_key")
 
     def test_each_command_has_a_place_here(self) -> None:
         ours = {name for name, app in get_commands().items() if app in OURS}

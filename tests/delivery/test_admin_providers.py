@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from audit.models import AuditEntry
 from delivery.esps import ESPS
 from delivery.models import OutboundMail
 from inboxes.models import Account, Provider
@@ -40,6 +41,7 @@ class TestForms:
         answer = browser.post(first.url, {"name": "Mine", "credentials.server_token": TOKEN, "concurrency": 8})  # type: ignore[attr-defined]
         assert answer.status_code == 302
         assert Provider.objects.get(account=acme).credentials == {"server_token": TOKEN}
+        assert AuditEntry.objects.get(act="provider.created").actor_name == "ann"
 
     @pytest.mark.parametrize("esp", ESPS)
     def test_it_asks_for_what_the_esp_wants(self, acme: Account, esp: str) -> None:

@@ -26,6 +26,7 @@ class TestAuditLog:
         assert told == [
             ("inbox.created", "api_key", "Alice"),
             ("message.received", "anonymous", ""),
+            ("message.listed", "api_key", "Alice"),
             ("message.queued", "api_key", "Bob"),
             ("message.sent", "system", "worker"),
             ("inbox.paused", "api_key", "Alice"),

@@ -120,7 +120,7 @@ class TestList:
         for number in range(5):
             deliver(mail(attachments={"a.txt": b"%d" % number, "b.txt": b"b"}), inbox)
         alice.messages(inbox)
-        with django_assert_num_queries(4):  # key, inbox, rows, attachments
+        with django_assert_num_queries(5):  # key, inbox, rows, attachments, the entry
             alice.messages(inbox)
 
 

@@ -227,7 +227,9 @@ class TestPaging:
         self, alice: Caller, shop: Inbox, django_assert_max_num_queries: Any
     ) -> None:
         found(alice, shop, "invoice")
-        with django_assert_max_num_queries(7):  # key, inbox, what is new, matches, messages, attachments, what is left
+        with django_assert_max_num_queries(
+            8
+        ):  # key, inbox, what is new, matches, messages, attachments, what is left, the entry
             found(alice, shop, "invoice OR code OR 会议")
 
 

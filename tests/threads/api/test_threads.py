@@ -65,7 +65,7 @@ class TestThreads:
             deliver(mail(In_Reply_To=root["message_id_header"], attachments={"a": b"a"}), inbox)
         path = f"/v1/inboxes/{inbox.pk}/threads/{root['thread_id']}"
         alice.get(path)
-        with django_assert_num_queries(4):  # key, thread, messages, attachments
+        with django_assert_num_queries(5):  # key, thread, messages, attachments
             alice.get(path)
 
 

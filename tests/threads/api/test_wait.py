@@ -12,6 +12,7 @@ from django.db import OperationalError, transaction
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
+from audit.models import AuditEntry
 from inboxes.keys import revoke_key
 from inboxes.models import Inbox
 from mailbot.lib.ids import new_id
@@ -84,7 +85,9 @@ class TestWait:
         message = wait.answer.json()["data"]
         assert (message["subject"], message["codes"]) == ("Verify your account", ["482913"])
         assert message["created_at"].endswith("Z")
-        assert wait.answer.headers["X-Request-Id"]
+        entry = AuditEntry.objects.get(act="wait.answered")
+        assert (entry.object_pk, entry.inbox_id, entry.actor_id) == (message["id"], inbox.pk, alice.key.pk)
+        assert entry.cid == wait.answer.headers["X-Request-Id"]
 
     def test_it_answers_at_once_with_what_came_just_before(self, web: Web, alice: Caller) -> None:
         inbox = alice.create_inbox()
@@ -93,6 +96,7 @@ class TestWait:
         with waiting(web, alice, inbox.pk) as wait:
             pass
         assert wait.answer.json()["data"]["subject"] == "first"
+        assert AuditEntry.objects.get(act="wait.answered").actor_id == alice.key.pk
 
     def test_it_misses_nothing_between_the_look_and_the_sleep(
         self, web: Web, nothing_lost: None, alice: Caller, monkeypatch: pytest.MonkeyPatch
