@@ -38,7 +38,10 @@ from mailbot.lib.console_cells import (
 )
 from mailbot.lib.stray_keys import refuse_key
 
-INTRO = "A zip that proves itself without this server. It is made in the background, can be downloaded for a while, and the trail tells of all of it."
+INTRO = (
+    "A zip that proves itself without this server. It is made in the background and can be downloaded for a while;"
+    " the trail tells who asked and who downloaded."
+)
 UTC_WIDGET = {"type": "datetime-local"}
 
 
