@@ -8,8 +8,8 @@ PYTHON ?=
 BIN = $(MAILBOT_VENV)/bin
 UV_VERSION = 0.13.9
 PYTEST = $(BIN)/python -m pytest
-# Both cores; a worker that has nothing left takes tests from the other.
-PARALLEL = -n 3 --dist worksteal
+# Four for two cores, because tests with servers of their own mostly wait (tests/dealing.py).
+PARALLEL = -n 4 --dist worksteal
 DATABASE_FOR_TESTS = $(or $(DATABASE_URL),postgres://postgres@127.0.0.1:5432/postgres)
 REDIS_FOR_TESTS = $(or $(REDIS_URL),redis://127.0.0.1:6379/1)
 

@@ -184,7 +184,8 @@ def _personal_columns() -> str:
 
 
 # Functions that run as the owner name their tables in full or say where to look: nobody can put others in their way. They let no one do
-# what leaves no entry: `record` is one that says it.
+# what leaves no entry: `record` is one that says it. (The mode is set
+# inside: at the head of a function only a superuser may.)
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -199,30 +200,34 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_remove(account text, record text, keys bigint[]) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET mailbot.audit_mode = 'removal' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
 DECLARE gone bigint;
 BEGIN
     IF NOT EXISTS (SELECT FROM audit_auditentry WHERE public_id = record AND account_id = account AND act = 'trail.removed') THEN
         RAISE EXCEPTION 'no entry says that this is removed' USING ERRCODE = 'restrict_violation';
     END IF;
+    PERFORM set_config('mailbot.audit_mode', 'removal', true);
     DELETE FROM audit_auditentry e WHERE e.id = ANY (keys) AND e.account_id = account AND e.act NOT LIKE 'trail.%'
         AND EXISTS (SELECT FROM audit_auditleaf l WHERE l.entry_id = e.id);
     GET DIAGNOSTICS gone = ROW_COUNT;
+    PERFORM set_config('mailbot.audit_mode', '', true);
     RETURN gone;
 END $$;
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_replace(account text, record text, entry bigint, given jsonb, salts jsonb) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET mailbot.audit_mode = 'removal' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
 DECLARE touched bigint;
 BEGIN
     IF NOT EXISTS (SELECT FROM audit_auditentry WHERE public_id = record AND account_id = account AND act = 'trail.replaced') THEN
         RAISE EXCEPTION 'no entry says that this is replaced' USING ERRCODE = 'restrict_violation';
     END IF;
+    PERFORM set_config('mailbot.audit_mode', 'removal', true);
     UPDATE audit_auditentry e SET ({personal}) = (
         SELECT {personal} FROM jsonb_to_record(given) AS r (actor_name text, actor_email text, remote_addr inet, object_repr text,
             serialized_data jsonb, additional_data jsonb, changes_text text, changes jsonb)
     ) WHERE e.id = entry AND e.account_id = account AND e.act NOT LIKE 'trail.%';
     GET DIAGNOSTICS touched = ROW_COUNT;
     UPDATE audit_auditleaf SET salt = NULL, kept = salts WHERE entry_id = entry AND touched = 1;
+    PERFORM set_config('mailbot.audit_mode', '', true);
     RETURN touched;
 END $$;
 REVOKE ALL ON FUNCTION {schema}.mailbot_audit_remove(text, text, bigint[]) FROM PUBLIC;

@@ -43,10 +43,15 @@ class Source:
 def work_through(*sources: Source) -> int:
     """Claim, ask and settle row after row of these until there is none, or no new ones once SECONDS are over; how many there were. None
     where somebody else has the turn."""
-    if not any(source.due().exists() for source in sources):
+    if not any(_is_due(source) for source in sources):
         return 0
     with _turn() as renewed:
         return _work_through(sources, renewed)
+
+
+def _is_due(source: Source) -> bool:
+    with acting_as_system(source.actor):
+        return source.due().exists()
 
 
 def _work_through(sources: Collection[Source], renewed: Callable[[], bool]) -> int:

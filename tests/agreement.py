@@ -12,7 +12,7 @@ def agreement(suite: str, passed: int, of: int) -> dict[str, Any]:
     return {"suite": suite, "passed": passed, "of": of}
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def write_summary(terminalreporter: Any) -> None:
     told = {
         value["suite"]: value
         for outcome in ("passed", "failed")

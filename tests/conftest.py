@@ -14,6 +14,7 @@ from inboxes.models import Account
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests import agreement
 from tests.cast import Caller
+from tests.dealing import deal
 from tests.delivery.inbound.reports import summary as bounces
 from tests.dns_zone import PublishedZone
 from tests.emptying import empty_tables
@@ -28,16 +29,9 @@ TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ign
 domain_keys.BITS = 1024  # a key of 2,048 bits takes 0.1 s; the test that wants one says so
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(agreement, "agreement")  # beside the summary above, which has the hook's name
-
-
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    isolation.pytest_terminal_summary(terminalreporter)
-    bounces.write_summary(terminalreporter)
-
-
-LONGEST = ("test_ledger.py", "test_schema.py", "test_restore.py")
+    for summary in (isolation, agreement, bounces):
+        summary.write_summary(terminalreporter)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,9 +44,9 @@ def pytest_cmdline_main() -> Generator[None, object, object]:
     return result
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes begins first: at the end the other processes would wait for it."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items[:] = deal(items)
 
 
 @pytest.fixture(scope="session")

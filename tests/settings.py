@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 
-for name in [name for name in os.environ if name.startswith("MAILBOT_") and name != "MAILBOT_CORPUS"]:
+FOR_TESTS = {"MAILBOT_CORPUS", "MAILBOT_KILLS", "MAILBOT_SEED"}  # of make faults and make soak
+for name in [name for name in os.environ if name.startswith("MAILBOT_") and name not in FOR_TESTS]:
     del os.environ[name]
 os.environ["MAILBOT_VAR"] = tempfile.mkdtemp(prefix="mailbot-tests-")
 atexit.register(shutil.rmtree, os.environ["MAILBOT_VAR"], ignore_errors=True)

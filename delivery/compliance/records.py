@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 
 from delivery.compliance.checks import Check, Standing
+from inboxes.domains import is_of_server
 from mailbot.lib.dns import LookupFailed, NotFound, Question, lookup_all
 
 Answers = Mapping[Question, tuple[str, ...] | LookupFailed]
@@ -19,6 +20,8 @@ _TERM = re.compile(
     r"[+?~-]?(?P<name>include|a|mx|ptr|exists|redirect)(?:[:=](?P<domain>[^/\s]+))?(?:/\S*)?", re.IGNORECASE
 )
 _TAG = re.compile(r"\s*([a-z]+)\s*=\s*([^;]*?)\s*(?:;|$)", re.IGNORECASE)
+NOT_ADDED = "Add it under /v1/domains: then mail is signed with a key of its own. Or see whether its provider signs."
+OF_SERVER = "It is the server's own domain: let its smart host or ESP sign, or take an inbox on a domain of yours (/v1/domains)."
 ASK_AGAIN = "Ask again in a minute; if it stays, look whether the domain's name servers answer."
 
 
@@ -31,7 +34,7 @@ def check_records(domain: str, selectors: Collection[str], within: float) -> lis
     answers = lookup_all(asked, within=within)
     return [
         _spf(domain, answers[asked[0]], ends_at),
-        _dkim([(question.name, answers[question]) for question in keys]),
+        _dkim([(question.name, answers[question]) for question in keys], is_of_server(domain)),
         _dmarc([(question.name, answers[question]) for question in policies]),
         _mx(domain, answers[asked[1]]),
     ]
@@ -94,9 +97,9 @@ def _lookups(record: str, ends_at: float) -> int:
     return number
 
 
-def _dkim(keys: list[tuple[str, tuple[str, ...] | LookupFailed]]) -> Check:
+def _dkim(keys: list[tuple[str, tuple[str, ...] | LookupFailed]], of_server: bool) -> Check:
     if not keys:
-        fix = "Add it under /v1/domains: then mail is signed with a key of its own. Or see whether its provider signs."
+        fix = OF_SERVER if of_server else NOT_ADDED
         return Check("dkim", Standing.UNKNOWN, "It is not known by which DKIM key its mail is signed.", fix)
     for name, answer in keys:
         if isinstance(answer, tuple) and any(_tags(text).get("p") for text in answer):

@@ -60,12 +60,21 @@ class Smtp(Esp):
     def outcome_of(cls, error: Exception) -> Outcome:
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             codes = [code for code, _ in error.recipients.values()]
-            return _by_reply_code(max(codes, default=550), str(error))
+            words = "; ".join(dict.fromkeys(_words(code, text) for code, text in error.recipients.values()))
+            return _by_reply_code(max(codes, default=550), words)
+        if isinstance(error, smtplib.SMTPDataError) and not 400 <= error.smtp_code < 600:
+            return Outcome(Result.UNKNOWN, str(error))  # what came behind the mail was no reply, or none that there is
         if isinstance(error, smtplib.SMTPResponseException):
-            return _by_reply_code(error.smtp_code, str(error))
+            return _by_reply_code(error.smtp_code, _words(error.smtp_code, error.smtp_error))
         return super().outcome_of(error)
 
 
 def _by_reply_code(code: int, detail: str) -> Outcome:
-    """RFC 5321 4.2.1: 4yz is for now, 5yz for good."""
-    return Outcome(Result.TEMPORARY if 400 <= code < 500 else Result.PERMANENT, detail)
+    """RFC 5321 4.2.1: 5yz is for good, 4yz for now; and what was no reply came before the mail was handed over."""
+    return Outcome(Result.PERMANENT if 500 <= code < 600 else Result.TEMPORARY, detail)
+
+
+def _words(code: int, text: bytes | str) -> str:
+    """As the server said it, in one line."""
+    said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return " ".join(f"{code} {said}".split())

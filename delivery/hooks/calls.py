@@ -29,6 +29,7 @@ from delivery.provider_rows import webhook_urls
 from inboxes.models import Provider
 from inboxes.routing import find_inboxes
 from mailbot.lib.addresses import AddressError, CanonicalAddress, canonical
+from mailbot.lib.bulk import bulk_insert, new_row
 from mailbot.lib.hints import ring_on_commit
 
 # It asks for a password beside the secret that is in our addresses.
@@ -96,7 +97,7 @@ def _store_events(rows: Sequence[ProviderEvent]) -> Taken:
     if not rows:
         return Taken()
     with transaction.atomic():
-        ProviderEvent.objects.bulk_create(rows, ignore_conflicts=True)
+        bulk_insert(rows, unless_there=True)
         ring_for({row.kind for row in rows})
     return Taken(events=len(rows))
 
@@ -114,9 +115,10 @@ def _news(provider: Provider, esp: type[Esp], event: Any) -> ProviderEvent:
     recipient = storable(str(event.recipient or ""))
     data = {"url": event.click_url, "user_agent": event.user_agent, **bounce_data(event)}
     metadata = event.metadata if isinstance(event.metadata, dict) else {}
-    return ProviderEvent(
-        provider=provider,
-        kind=ProviderEvent.Kind.TRACKING,
+    return new_row(
+        ProviderEvent,
+        provider_id=provider.pk,
+        kind=ProviderEvent.Kind.TRACKING.value,
         key=_digest(_plain(esp.key_of(event))),
         type=str(event.event_type)[:20],
         told_mail_id=storable(str(metadata.get("mailbot_id") or ""))[:100],

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from delivery.models import LoopCount
+from delivery.suppression import is_simulated
 from inboxes.models import Inbox
 from mailbot.lib.addresses import comparable
 from threads.automatic import GUARDED
@@ -80,7 +81,8 @@ def forget_old(now: datetime, limit: int = 1000) -> int:
 
 def _limits(thread_id: str, addresses: Collection[str]) -> dict[str, int]:
     of_thread = {thread_id: settings.LOOP_THREAD_LIMIT} if settings.LOOP_THREAD_LIMIT else {}
-    of_pairs = {_key(address): settings.LOOP_PAIR_LIMIT for address in addresses} if settings.LOOP_PAIR_LIMIT else {}
+    others = [address for address in addresses if not is_simulated(address)] if settings.LOOP_PAIR_LIMIT else []
+    of_pairs = {_key(address): settings.LOOP_PAIR_LIMIT for address in others}
     return {**of_thread, **of_pairs}
 
 

@@ -12,6 +12,7 @@ from delivery.outbound.tracking import apply_reports
 from delivery.suppression_lookup import find_suppressed
 from inboxes.models import Inbox
 from threads.events import EventType
+from threads.models import Message
 
 REASON = "suppressed"
 
@@ -41,6 +42,9 @@ def leave_out(mail: OutboundMail, suppressed: Mapping[str, Suppression]) -> bool
         if not ours.filter(pk=mail.pk, state=State.SENDING, lease_token=mail.lease_token).exists():
             return False
         apply_reports(mail, blocked_reports(suppressed))
+    for recipient in mail.recipients.all():  # those that were read with it
+        if recipient.address in suppressed:
+            recipient.status = Message.Status.BLOCKED
     return True
 
 

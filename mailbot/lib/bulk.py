@@ -46,21 +46,24 @@ def new_row(model: type[Row], **columns: Any) -> Row:
     return row
 
 
-def bulk_insert(rows: Sequence[Model]) -> None:
-    """Insert rows of one model whose keys are made already, in the caller's transaction: by COPY on PostgreSQL, but for a few."""
+def bulk_insert(rows: Sequence[Model], *, unless_there: bool = False) -> None:
+    """Insert rows of one model whose keys are made already, in the caller's transaction: by COPY on PostgreSQL, but for a few.
+
+    `unless_there`: a row that a unique constraint refuses is left out.
+    """
     if not rows:
         return
     plan = _insert_plan(type(rows[0]))
     values = _values(rows, plan.fields)
+    unless = " ON CONFLICT DO NOTHING" if unless_there else ""
     if connection.vendor != "postgresql":
-        _run_for_each(plan.insert + plan.places, values)
-    elif len(rows) > FEW:
+        _run_for_each(plan.insert + plan.places + unless, values)
+    elif len(rows) > FEW and not unless_there:
         _copy(plan, values)
     else:
         with connection.cursor() as cursor:
-            cursor.execute(
-                plan.insert + _list_of([plan.places] * len(rows)), [value for row in values for value in row]
-            )
+            places = _list_of([plan.places] * len(rows))
+            cursor.execute(plan.insert + places + unless, [value for row in values for value in row])
     for row in rows:
         row._state.adding = False
 

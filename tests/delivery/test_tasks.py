@@ -9,6 +9,7 @@ from celery import current_app
 from django.utils import timezone
 
 from delivery import tasks
+from mailbot.lib.scope import NOBODY, acting_within
 from tests.cast import Caller
 from tests.file_server import file_server
 from tests.mailing import mail, store
@@ -34,6 +35,14 @@ class TestSweeps:
         theirs |= {"audit.tasks.make_exports", "audit.tasks.expire_exports"}
         assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
+
+    @pytest.mark.django_db
+    def test_each_says_for_whom_it_acts(self, settings: Any) -> None:
+        """A worker acts for nobody, unlike these tests."""
+        current_app.loader.import_default_modules()
+        with acting_within(NOBODY):
+            for task in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}:
+                current_app.tasks[task].run()
 
     @pytest.mark.parametrize("hours", [-1, 1])
     def test_they_come_again_in_time_when_a_clock_was_set(self, settings: Any, hours: int) -> None:

@@ -12,8 +12,7 @@ import re
 import socket
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fake_esp.apis import Api, Request, api_of, idempotency_key
+from tests.fake_esp.script import Script
 
 STEPS = {
     "ok": "taken, and answered so",
@@ -36,7 +36,6 @@ STEPS = {
     "garbage": "taken, and the answer is no JSON",
 }
 REFUSES = ("429", "400", "500", "503", "307")
-_SCRIPT = re.compile(r"\[((?:(?:" + "|".join(STEPS) + r")(?:=\d+)?(?:,\s*)?)+)\]")
 _MAILBOT_ID = re.compile(r"outmail_[0-9a-z]{26}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@\"\\]+@[^<>\s\"\\]+>")
 
@@ -56,7 +55,7 @@ class FakeEsp:
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
-        self._tries: Counter[str] = Counter()
+        self._script = Script(STEPS)
         self._keys: dict[str, str] = {}
         self._lock = threading.Lock()
         self._file = self.path.open("a", buffering=1) if self.path else None
@@ -109,14 +108,7 @@ class FakeEsp:
         return True
 
     def _step(self, request: Request) -> tuple[str, int]:
-        script = _SCRIPT.search(request.text)
-        if script is None:
-            return "ok", 0
-        steps = [step.strip() for step in script[1].split(",") if step.strip()]
-        who = _message_id(request) or script[0]
-        number, self._tries[who] = self._tries[who], self._tries[who] + 1
-        name, _, amount = (steps[number] if number < len(steps) else "ok").partition("=")
-        return name, int(amount or 0)
+        return self._script.step_of(request.text, _message_id(request))
 
     def _note(self, api: Api, request: Request, step: str) -> str:
         """Written down before it is answered: the id of the mail."""
@@ -194,8 +186,16 @@ def fake_esp(**options: Any) -> Iterator[FakeEsp]:
     """One that runs in a thread of this process."""
     listener = socket.create_server(("127.0.0.1", 0))
     esp = FakeEsp(port=listener.getsockname()[1], **options)
+    with in_a_thread(lambda: serve(esp, listener)):
+        yield esp
+    listener.close()
+
+
+@contextmanager
+def in_a_thread(serve: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """An event loop of its own, which ends with all that it still does."""
     loop = asyncio.new_event_loop()
-    task = loop.create_task(serve(esp, listener))
+    task = loop.create_task(serve())
 
     def run() -> None:
         with suppress(asyncio.CancelledError):
@@ -208,11 +208,10 @@ def fake_esp(**options: Any) -> Iterator[FakeEsp]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield esp
+        yield
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(5)
-        listener.close()
 
 
 def main() -> None:

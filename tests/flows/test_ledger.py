@@ -31,9 +31,11 @@ from tests.flows.private_servers import (
     OutageServer,
     PrivatePostgres,
     PrivateRedis,
+    SmallDisk,
     is_production,
     private_postgres,
     private_redis,
+    small_disk_if_allowed,
 )
 
 KILLS = int(os.environ.get("MAILBOT_KILLS", "30"))
@@ -54,11 +56,13 @@ AT_POINTS = ("send.claimed", "send.handed-over", "send.committed", "inbound.clai
 
 @dataclass
 class Everything:
-    """What may be broken. Only the production profile has a Redis and a PostgreSQL of its own."""
+    """What may be broken. Only the production profile has a Redis and a PostgreSQL of its own; `disk` has its database, where a small
+    one can be mounted."""
 
     server: OutageServer
     redis: PrivateRedis | None = None
     postgres: PrivatePostgres | None = None
+    disk: SmallDisk | None = None
 
 
 @pytest.fixture
@@ -72,13 +76,17 @@ def everything(tmp_path: Path) -> Iterator[Everything]:
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(private_redis()) if is_production else None
         postgres = stack.enter_context(private_postgres()) if is_production else None
+        disk = stack.enter_context(small_disk_if_allowed(megabytes=256))
+        if disk and postgres:
+            disk.keep(postgres)
         environment["REDIS_URL"] = redis.url if redis else ""
         environment["DATABASE_URL"] = postgres.url if postgres else ""
-        server = OutageServer(tmp_path / "var", environment)
-        (tmp_path / "var").mkdir()
+        var = disk.folder / "var" if disk and not postgres else tmp_path / "var"
+        var.mkdir()
+        server = OutageServer(var, environment)
         stack.callback(server.end)
         server.begin()
-        yield Everything(server, redis, postgres)
+        yield Everything(server, redis, postgres, disk)
 
 
 @dataclass
@@ -166,6 +174,8 @@ class Breaker:
             ways += [self.redis_stops, self.redis_is_flushed]
         if self.everything.postgres:
             ways += [self.postgres_restarts]
+        if self.everything.disk:
+            ways += [self.disk_is_full]
         return ways
 
     def kill(self, *names: str) -> None:
@@ -224,6 +234,15 @@ class Breaker:
         self._notes(True)
         self.everything.postgres.stop()
         self.everything.postgres.start()
+
+    def disk_is_full(self) -> None:
+        """What is on its way then may not be written down before its lease is over."""
+        assert self.everything.disk
+        self._notes(True)
+        self.in_window += FEW - 1
+        self.everything.disk.fill()
+        time.sleep(2)
+        self.everything.disk.make_room()
 
     def _bring_back(self, *names: str) -> None:
         """That it works is seen by the mail that flows on."""

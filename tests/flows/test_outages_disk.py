@@ -34,8 +34,7 @@ def environment(disk: SmallDisk, own_redis: dict[str, str]) -> Iterator[dict[str
         yield {"DATABASE_URL": "", "REDIS_URL": ""}
         return
     with private_postgres() as postgres:
-        postgres.execute(f"CREATE TABLESPACE small LOCATION '{disk.folder_for_postgres('tablespace')}'")
-        postgres.execute("ALTER DATABASE mailbot SET TABLESPACE small")
+        disk.keep(postgres)
         yield {**own_redis, "DATABASE_URL": postgres.url}
 
 

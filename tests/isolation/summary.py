@@ -6,7 +6,7 @@ from typing import Any
 TOLD = "isolation"
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def write_summary(terminalreporter: Any) -> None:
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, ()):

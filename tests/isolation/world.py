@@ -92,7 +92,9 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "message_id": first.pk,
         "message_id_last": last.pk,
         "reply_to_message_id": first.pk,
-        "message_id_sent": Message.objects.get(inbox=inbox, direction="outbound", status__in=SENT).pk,
+        "message_id_sent": Message.objects.filter(inbox=inbox, direction="outbound", status__in=SENT)
+        .order_by("sequence")[0]
+        .pk,
         "message_id_waiting": Message.objects.get(inbox=inbox, status=Message.Status.SCHEDULED).pk,
         "thread_id": first.thread_id,
         "thread_id_last": last.thread_id,

@@ -62,6 +62,11 @@ class TestDomains:
         assert told["readiness_score"] > 80
         assert told["blocked_reasons"] == ["domain_not_added"]
 
+    def test_nobody_is_sent_to_add_the_servers_own_domain(self, alice: Caller, settings: Any) -> None:
+        told = checked(alice, settings.MAILBOT_DOMAIN)
+        assert "the server's own domain" in told["dkim check"]["fix"]
+        assert "Add it" in checked(alice)["dkim check"]["fix"]
+
     def test_however_it_is_spelt(self, alice: Caller) -> None:
         assert checked(alice, "Shop.EXAMPLE")["domain"] == "shop.example"
 

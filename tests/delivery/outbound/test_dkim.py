@@ -9,10 +9,12 @@ import pytest
 
 from delivery.models import OutboundMail
 from inboxes.models import DomainKey, Inbox
+from mailbot.lib.addresses import canonical
 from mailbot.lib.dns import LookupFailed, lookup
 from tests.cast import Caller, run_workers
-from tests.delivery.outbound.test_smart_host import SmartHost, smart_host  # noqa: F401 (a fixture)
+from tests.delivery.outbound.test_smart_host import smart_host  # noqa: F401 (a fixture)
 from tests.dns_zone import PublishedZone, verified_domain, verify
+from tests.fake_esp.smtp import FakeSmartHost
 
 
 def text_of(name: bytes, timeout: int = 5) -> bytes:
@@ -32,8 +34,8 @@ def fields_of(raw: bytes) -> dict[str, str]:
     return {name.strip().decode(): b"".join(value.split()).decode() for name, _, value in pairs}
 
 
-def last_of(host: SmartHost) -> bytes:
-    content = host.taken[-1].content
+def last_of(host: FakeSmartHost) -> bytes:
+    content = host.taken[-1]["content"]
     assert isinstance(content, bytes)
     return content
 
@@ -55,19 +57,19 @@ def inbox(live: Caller, domain: dict[str, Any]) -> Inbox:
 
 @pytest.mark.usefixtures("inbox")
 class TestSmartHost:
-    def sent(self, live: Caller, inbox: Inbox, smart_host: SmartHost, **body: Any) -> bytes:
+    def sent(self, live: Caller, inbox: Inbox, smart_host: FakeSmartHost, **body: Any) -> bytes:
         live.send(inbox, **{"subject": "Grüße", "body_text": "Hello  \n\nthere \n\n\n", **body})
         run_workers()
         return last_of(smart_host)
 
-    def test_what_leaves_is_signed(self, live: Caller, inbox: Inbox, smart_host: SmartHost) -> None:
+    def test_what_leaves_is_signed(self, live: Caller, inbox: Inbox, smart_host: FakeSmartHost) -> None:
         raw = self.sent(live, inbox, smart_host)
         assert is_signed(raw)
         fields = fields_of(raw)
         assert (fields["a"], fields["c"], fields["d"]) == ("rsa-sha256", "relaxed/relaxed", "shop.example")
         assert not is_signed(raw.replace(b"there", b"where"))
 
-    def test_attachments_and_html_are(self, live: Caller, inbox: Inbox, smart_host: SmartHost) -> None:
+    def test_attachments_and_html_are(self, live: Caller, inbox: Inbox, smart_host: FakeSmartHost) -> None:
         files = [{"filename": "a.bin", "content": "AAECAw=="}]
         raw = self.sent(live, inbox, smart_host, body_html="<p>Hellö</p>", attachments=files, cc=["ann@example.com"])
         assert is_signed(raw)
@@ -77,14 +79,14 @@ class TestSmartHost:
         self,
         live: Caller,
         inbox: Inbox,
-        smart_host: SmartHost,
+        smart_host: FakeSmartHost,
         header: str,
     ) -> None:
         raw = self.sent(live, inbox, smart_host)
         assert not is_signed(f"{header}: evil@example.com\r\n".encode() + raw)
         assert is_signed(b"X-Spam: no\r\nReceived: from a by b\r\n" + raw)
 
-    def test_the_rest_is_what_was_accepted(self, live: Caller, inbox: Inbox, smart_host: SmartHost) -> None:
+    def test_the_rest_is_what_was_accepted(self, live: Caller, inbox: Inbox, smart_host: FakeSmartHost) -> None:
         raw = self.sent(live, inbox, smart_host)
         kept = bytes(OutboundMail.objects.get().raw)
         assert raw.endswith(kept)
@@ -96,33 +98,33 @@ class TestSmartHost:
         self,
         live: Caller,
         inbox: Inbox,
-        smart_host: SmartHost,
+        smart_host: FakeSmartHost,
         domain: dict[str, Any],
         dns: PublishedZone,
     ) -> None:
         self.sent(live, inbox, smart_host)
-        assert smart_host.taken[-1].mail_from == "support@bounces.shop.example"
+        assert canonical(smart_host.taken[-1]["sender"]).address == "support@bounces.shop.example"
         dns.put("bounces.shop.example", "MX")
         verify(live, domain)
         self.sent(live, inbox, smart_host)
-        assert smart_host.taken[-1].mail_from == "support@shop.example"
+        assert canonical(smart_host.taken[-1]["sender"]).address == "support@shop.example"
 
     def test_a_subdomains_mail_is_signed_for_the_domain(
         self,
         live: Caller,
-        smart_host: SmartHost,
+        smart_host: FakeSmartHost,
     ) -> None:
         inbox = live.create_inbox(username="billing", domain="shop.example", own_subdomain=True)
         raw = self.sent(live, inbox, smart_host)
         assert is_signed(raw)
         assert fields_of(raw)["d"] == "shop.example"
-        assert smart_host.taken[-1].mail_from == "billing@billing.shop.example"
+        assert canonical(smart_host.taken[-1]["sender"]).address == "billing@billing.shop.example"
 
     def test_a_key_signs_from_when_it_is_published(
         self,
         live: Caller,
         inbox: Inbox,
-        smart_host: SmartHost,
+        smart_host: FakeSmartHost,
         domain: dict[str, Any],
         dns: PublishedZone,
     ) -> None:
@@ -137,7 +139,7 @@ class TestSmartHost:
         assert is_signed(before)
         assert is_signed(after)
 
-    def test_the_servers_own_domain_is_nobodys_to_sign(self, live: Caller, smart_host: SmartHost) -> None:
+    def test_the_servers_own_domain_is_nobodys_to_sign(self, live: Caller, smart_host: FakeSmartHost) -> None:
         raw = self.sent(live, live.create_inbox(), smart_host)
         assert b"DKIM-Signature" not in raw
 
@@ -145,7 +147,7 @@ class TestSmartHost:
         self,
         live: Caller,
         inbox: Inbox,
-        smart_host: SmartHost,
+        smart_host: FakeSmartHost,
         settings: Any,
     ) -> None:
         settings.ENCRYPTION_KEYS = ["another"]
@@ -159,7 +161,7 @@ class TestSmartHost:
 
 class TestOtherWaysOut:
     def test_a_provider_by_smtp_gets_it_signed(
-        self, live: Caller, inbox: Inbox, smart_host: SmartHost, settings: Any
+        self, live: Caller, inbox: Inbox, smart_host: FakeSmartHost, settings: Any
     ) -> None:
         settings.FETCH_ALLOW = ["127.0.0.1"]
         credentials = {"host": "127.0.0.1", "port": str(settings.EMAIL_PORT), "security": "none"}

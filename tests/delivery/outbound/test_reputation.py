@@ -116,7 +116,7 @@ class TestOnce:
         assert counted(live, inbox) == {"sent": 1, "delivered": 1}
 
     def test_a_soft_bounce_does_not_count_as_one(self, live: Caller, inbox: Inbox) -> None:
-        hear(sent_mail(live, inbox), BOUNCED, bounce="soft")
+        hear(sent_mail(live, inbox), BOUNCED, bounce_type="soft")
         assert counted(live, inbox) == {"sent": 1}
 
     def test_news_of_nobody_who_was_written_to_count_nothing(self, live: Caller, inbox: Inbox) -> None:

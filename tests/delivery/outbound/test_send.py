@@ -89,6 +89,24 @@ class TestOutcomes:
         assert SendAttempt.objects.count() == 1
         assert f"message.{shown}" in live.events(inbox_id=inbox.pk)
 
+    @pytest.mark.parametrize(
+        ("refusal", "words"),
+        [
+            (smtplib.SMTPRecipientsRefused({"a@x.com": (550, b"5.1.1 No such\nuser")}), "550 5.1.1 No such user"),
+            (smtplib.SMTPDataError(554, b"5.7.1 Spam"), "554 5.7.1 Spam"),
+            (smtplib.SMTPSenderRefused(553, b"5.1.8 Who?", "a@x.com"), "553 5.1.8 Who?"),
+        ],
+        ids=str,
+    )
+    def test_a_refusal_of_a_smart_host_is_told_in_its_words(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend], refusal: Exception, words: str
+    ) -> None:
+        message = live.send(inbox)
+        provider.script = [refusal]
+        run_workers()
+        told = live.get(f"/v1/inboxes/{inbox.pk}/messages/{message['id']}").json()["data"]["recipients"]
+        assert [recipient["reason"] for recipient in told] == [words]
+
     def test_it_tries_again_later_what_was_refused_for_now(
         self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
     ) -> None:

@@ -165,8 +165,8 @@ class TestTotal:
 
 
 EARLIER = {
-    "sqlite": "datetime(last_message_at, '-' || n || ' seconds')",
-    "postgresql": "last_message_at - n * interval '1 second'",
+    "sqlite": "datetime({column}, '-' || n || ' seconds')",
+    "postgresql": "{column} - n * interval '1 second'",
 }
 
 
@@ -179,7 +179,9 @@ def copies(row: Model, count: int, **unlike: str) -> None:
         "id": f"'{prefix}_000000000000000000' || {number}",
         "address": f"'copy-' || {number} || '@mailbot.localhost'",
         "number": f"{FIRST_NUMBER} + n",
-        "moment": EARLIER[connection.vendor],
+        "moment": EARLIER[connection.vendor].format(
+            column=next((c for c, how in unlike.items() if how == "moment"), "")
+        ),
     }
     pk = row._meta.pk.column or "id"
     unlike = {pk: "id", **unlike}
@@ -270,8 +272,9 @@ class TestDepth:
         self.assert_deep_is_as_cheap(alice, "/v1/events", cursor)
 
     def test_of_the_audit_log(self, alice: Caller, inbox: Inbox) -> None:
-        copies(AuditEntry.objects.filter(account_id=alice.account.pk)[0], DEPTH, id="number", public_id="id")
-        cursor = cursor_at(AuditEntry.objects.all(), ("-public_id",))
+        entry = AuditEntry.objects.filter(account_id=alice.account.pk)[0]
+        copies(entry, DEPTH, id="number", public_id="id", timestamp="moment")
+        cursor = cursor_at(AuditEntry.objects.all(), ("-timestamp", "-public_id"))
         self.assert_deep_is_as_cheap(alice, "/v1/audit-log", cursor)
 
 

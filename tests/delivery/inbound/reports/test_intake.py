@@ -81,7 +81,8 @@ class TestBounces:
         come_back(raw, return_path(sent))
         report = report_of(alice, inbox)
         assert (report["status"], report["thread_id"]) == ("report", sent["thread_id"])
-        assert (report["labels"], Message.objects.get(pk=report["id"]).flags) == (["report"], ["report"])
+        assert report["labels"] == ["report"]
+        assert Message.objects.get(pk=report["id"]).flags == ["sender_unverified", "automatic", "report"]
         path = f"/v1/inboxes/{inbox.pk}/messages/{report['id']}"
         assert alice.get(f"{path}/raw").content == raw
         told = alice.get(f"{path}/explain").json()["data"]
@@ -176,7 +177,7 @@ class TestMatching:
     def test_a_report_of_nothing_of_ours_is_mail_with_a_flag(self, alice: Caller, inbox: Inbox) -> None:
         come_back(bounce("who@example.org"), inbox)
         message = Message.objects.get(inbox=inbox)
-        assert (message.status, message.flags) == ("received", ["report"])
+        assert (message.status, message.flags) == ("received", ["automatic", "report"])
         assert len(alice.messages(inbox)) == 1
 
     def test_with_the_tag_it_need_not_be_readable(self, alice: Caller, inbox: Inbox, sent: dict[str, Any]) -> None:
