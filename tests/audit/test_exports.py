@@ -66,7 +66,7 @@ class TestBundle:
 
     def test_it_is_of_a_period(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
-        noon = timezone.now() + timedelta(hours=1)
+        noon = timezone.now().replace(microsecond=0) + timedelta(hours=1)
         with time_machine.travel(noon, tick=False):
             deliver(mail(Subject="now"), inbox)
         period = {"from": noon.isoformat(), "to": (noon + timedelta(seconds=1)).isoformat()}
@@ -207,19 +207,17 @@ class TestGoingOn:
     def test_whoever_is_killed_leaves_what_is_gone_on_with(
         self, alice: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As a kill does at any place: what was not said to be there is written again."""
+        """After each part of it another process goes on."""
         inbox = alice.create_inbox()
         for number in range(10):
             deliver(mail(Subject=f"Mail {number}"), inbox)
         export = ask(alice, include=["messages"])
-        number, cuts = 0, 0
+        number = 0
 
-        def killed(name: str, content: bytes = b"") -> None:
-            nonlocal number, cuts
-            cuts += name == "export.cut"
-            if cuts > number:
-                number, cuts = number + 1, 0
-                raise KeyboardInterrupt
+        def killed(name: str) -> None:
+            nonlocal number
+            number += 1
+            raise KeyboardInterrupt
 
         monkeypatch.setattr("audit.export_build.failpoint", killed)
         for hours in range(100):
