@@ -120,7 +120,7 @@ def _sent(method: str, url: str, body: dict[str, Any], headers: dict[str, str]) 
     client = CheckedClient(raise_request_exception=False)
     content = json.dumps(body) if method not in ("GET", "DELETE") else ""
     answer = client.generic(method, url, content, content_type="application/json", headers=headers)
-    sent = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    sent = b"".join(answer) if answer.streaming else answer.content
     return Answer(answer.status_code, sent, answer.headers)
 
 

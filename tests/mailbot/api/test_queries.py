@@ -30,7 +30,7 @@ QUERIES = {
     "GET /audit-log": 4,
     "GET /audit-log/verify": 14,
     "GET /audit-log/{entry_id}": 7,
-    "GET /audit-log/export": 2,
+    "GET /audit-log/export": 3,
     "GET /audit-log/exports": 3,
     "POST /audit-log/exports": 7,
     "GET /audit-log/exports/{export_id}": 2,
