@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection
 from django.utils import timezone
 
 from audit.actors import acting_as_system
@@ -93,13 +94,14 @@ class TestBundle:
 
     def test_cells_are_defused_and_whole(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
+        nasty = NASTY + ("" if connection.vendor == "postgresql" else "\0")  # which that cannot hold
         with acting_as_system("=1+1"):
-            record_many([Entry(Act.INBOX_PAUSED, None, alice.account.pk, inbox.pk, {"reason": NASTY + "\0"})])
+            record_many([Entry(Act.INBOX_PAUSED, None, alice.account.pk, inbox.pk, {"reason": nasty})])
         table = made(alice, inbox_id=inbox.pk).read("audit.csv").decode()
         rows = list(csv.DictReader(io.StringIO(table, newline="")))
         (row,) = [row for row in rows if row["action"] == "inbox.paused"]
         assert row["actor_name"] == "'=1+1"
-        assert json.loads(row["changes"]) == {"reason": NASTY + "\0"}
+        assert json.loads(row["changes"]) == {"reason": nasty}
 
 
 class TestMail:
