@@ -5,6 +5,7 @@ give the root of the signed head. Both are made line by line; kept in memory is 
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -33,12 +34,15 @@ class AuditPart:
     """Entries of an account as of its newest head. `entries` narrows them, None is all; what the trail says of itself is always among them.
 
     Seal first (audit.sealing.seal_all): what has no place yet is not in it. Then ask for the `lines`, the `proof_lines` and the `manifest`,
-    in this order: what is removed meanwhile is not in the lines, and the others go by them. Raises NothingSealed.
+    in this order: what is removed meanwhile is not in the lines, and the others go by them. `head`: as of an earlier one. Raises
+    NothingSealed.
     """
 
-    def __init__(self, account_id: str, entries: QuerySet[AuditEntry] | None = None) -> None:
+    def __init__(
+        self, account_id: str, entries: QuerySet[AuditEntry] | None = None, head: AuditHead | None = None
+    ) -> None:
         self.account_id, self.tree, self.is_complete = account_id, Tree(account_id), entries is None
-        head = self.tree.head()
+        head = head or self.tree.head()
         if head is None:
             raise NothingSealed(account_id)
         self.head: AuditHead = head
@@ -59,18 +63,23 @@ class AuditPart:
     def __len__(self) -> int:
         return len(self.seqs)
 
-    def lines(self) -> Iterator[bytes]:
-        """Of audit.jsonl, each with its line feed. An entry that was removed meanwhile is left out."""
-        self.written = array("q")
-        for at in range(0, len(self.seqs), READ):
+    def lines(self, behind: int = -1) -> Iterator[bytes]:
+        """Of audit.jsonl, each with its line feed. An entry that was removed meanwhile is left out. `behind` a place: the rest of them, by
+        whoever has put the places of the others into `written`."""
+        if behind < 0:
+            self.written = array("q")
+        for at in self._steps(behind):
             for one in self._read(at):
                 self.written.append(one[0])
                 yield line_of(*one)
 
-    def entries(self) -> Iterator[tuple[int, Told]]:
+    def entries(self, behind: int = -1) -> Iterator[tuple[int, Told]]:
         """The same as objects, for a CSV."""
-        for at in range(0, len(self.seqs), READ):
+        for at in self._steps(behind):
             yield from ((seq, told) for seq, _, told, _ in self._read(at))
+
+    def _steps(self, behind: int) -> range:
+        return range(bisect_right(self.seqs, behind), len(self.seqs), READ)
 
     def _read(self, at: int) -> Iterator[tuple[int, bytes, Told, Salts]]:
         keys = self.keys[at : at + READ].tolist()

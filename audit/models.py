@@ -12,6 +12,8 @@ from django.db import models
 from django.utils import timezone
 
 from audit.actors import current
+from audit.export_models import Export as Export
+from audit.export_models import ExportPart as ExportPart
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.scope import acting_for_everybody
 from mailbot.lib.tenants import TenantManager

@@ -90,6 +90,12 @@ class Act(StrEnum):
     TRAIL_REMOVED = "trail.removed"
     TRAIL_REPLACED = "trail.replaced"
     TRAIL_KEY_ROTATED = "trail.key_rotated"
+    TRAIL_STREAMED = "trail.streamed"
+    EXPORT_CREATED = "export.created"
+    EXPORT_FINISHED = "export.finished"
+    EXPORT_FAILED = "export.failed"
+    EXPORT_DOWNLOADED = "export.downloaded"
+    EXPORT_EXPIRED = "export.expired"
 
 
 @dataclass(frozen=True, slots=True)

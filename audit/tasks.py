@@ -4,13 +4,15 @@ import logging
 
 from celery import shared_task
 
-from audit import anchors, sealing
+from audit import anchors, exports, sealing
 from audit.actors import acting_as_system
 from audit.signing import KeyRefused
+from mailbot.lib import hints
 
 log = logging.getLogger(__name__)
 
 SEALS_FOR = 20.0  # seconds, then others have a turn
+EXPORTS_FOR = 20.0  # the same
 
 
 @shared_task
@@ -26,3 +28,18 @@ def seal_trail() -> None:
 def post_heads() -> None:
     with acting_as_system("sealer"):
         anchors.post_heads()
+
+
+@shared_task
+def make_exports() -> None:
+    """A turn; where there is more to do, others who wait for this worker have one first."""
+    with acting_as_system("exporter"):
+        has_more = exports.make_exports(EXPORTS_FOR)
+    if has_more:
+        hints.ring(exports.MAKE)
+
+
+@shared_task
+def expire_exports() -> None:
+    with acting_as_system("schedule"):
+        exports.expire_exports()

@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from delivery.suppression import MAX_REASON, NotSuppressible, Target, Wanted, record_import, suppress_many, suppressible
 from delivery.suppression_model import Cause, Suppression
 from mailbot.api.renderers import timestamp
+from mailbot.lib.csv_cells import csv_lines, undefused
 
 MOST = 10_000  # entries of one import
 MOST_NAMED = 100  # that are named
@@ -32,7 +33,6 @@ COLUMNS = (
     *("address", "scope", "inbox_id", "domain", "cause", "reason", "status_code", "message_id", "mode"),
     *("created_by", "created_at", "expires_at"),
 )
-_DEFUSED = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would calculate
 
 
 class TooMany(ValueError):
@@ -98,9 +98,9 @@ def _wanted(line: Line, usual: Wanted) -> Wanted:
         raise NotSuppressible(f"“{cause[:50]}” is no cause: {', '.join(Cause.values)}.")
     moment = told.get("expires_at", "")
     return Wanted(
-        address=suppressible(_undefused(line.address)),
+        address=suppressible(undefused(line.address)),
         cause=CAUSES[cause.lower()] if cause else usual.cause,
-        reason=_undefused(told.get("reason", ""))[:MAX_REASON].replace("\0", "") or usual.reason,
+        reason=undefused(told.get("reason", ""))[:MAX_REASON].replace("\0", "") or usual.reason,
         status_code=told.get("status_code", "")[:20].replace("\0", ""),
         expires_at=_moment(moment) if moment else usual.expires_at,
         ends_by_cause=usual.ends_by_cause and not moment,
@@ -204,12 +204,8 @@ def entry_lines(entries: Iterable[Any]) -> Iterator[Line]:
 
 
 def as_csv(entries: Iterable[Suppression]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")  # RFC 4180
-    writer.writerow(COLUMNS)
-    for entry in entries:
-        writer.writerow([defused(_cell(entry, name)) for name in COLUMNS])
-    return out.getvalue()
+    rows = ([_cell(entry, name) for name in COLUMNS] for entry in entries)
+    return csv_lines([COLUMNS, *rows])
 
 
 def _cell(entry: Suppression, name: str) -> str:
@@ -217,12 +213,3 @@ def _cell(entry: Suppression, name: str) -> str:
         return str(entry.created_by.get("name") or entry.created_by.get("id") or "")
     value = getattr(entry, name)
     return timestamp(value) if isinstance(value, datetime) else str(value or "")
-
-
-def defused(cell: str) -> str:
-    """So that a spreadsheet shows it and calculates nothing: an apostrophe before what would begin a formula."""
-    return f"'{cell}" if cell.startswith(_DEFUSED) else cell
-
-
-def _undefused(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_DEFUSED) else cell

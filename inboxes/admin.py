@@ -13,11 +13,12 @@ from django.urls import path
 from django.utils import timezone
 
 from audit.admin import AuditEntryAdmin as TrailAdmin
-from audit.models import AuditEntry
+from audit.models import AuditEntry, Export
 from audit.reads import record_read, record_trail_read
 from audit.record import Act
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, asked, choice_filter
 from inboxes.console_domains import DomainAdmin
+from inboxes.console_exports import ExportAdmin
 from inboxes.console_forms import ChooseProviderForm, CreateInboxForm, prefilled
 from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
@@ -48,6 +49,7 @@ admin.site.register(ApiKey, ApiKeyAdmin)
 admin.site.register(Membership, MembershipAdmin)
 admin.site.register(AddressRule, AddressRuleAdmin)
 admin.site.register(Domain, DomainAdmin)
+admin.site.register(Export, ExportAdmin)
 
 ModeFilter = choice_filter("mode", "mode", Mode.choices)
 

@@ -8,6 +8,7 @@ class InboxesConfig(AppConfig):
         """Configuration rows go into the trail by themselves; counters and secrets are left out by naming what goes in."""
         from auditlog.registry import auditlog  # needs the applications to be loaded
 
+        from audit.export_sources import register_inbox_ids
         from inboxes.models import Account, AddressRule, ApiKey, Domain, Inbox, Membership, Provider
 
         configured = [
@@ -35,3 +36,4 @@ class InboxesConfig(AppConfig):
         # What DNS says of it and its keys change by themselves: inboxes.domain_checks says what came of that.
         auditlog.register(Domain, include_fields=["domain", "provider", "inbox_subdomains"])
         auditlog.register(AddressRule, include_fields=["mode", "inbox", "direction", "effect", "pattern", "note"])
+        register_inbox_ids(lambda account_id, mode: Inbox.objects.filter(account_id=account_id, mode=mode).values("pk"))

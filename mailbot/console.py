@@ -39,6 +39,7 @@ NAVIGATION = (
     ("inboxes.Account", "Accounts"),
     ("inboxes.Membership", "Members"),
     ("audit.AuditEntry", "Audit trail"),
+    ("audit.Export", "Exports"),
     ("auth.User", "Users"),
 )
 

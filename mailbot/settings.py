@@ -180,6 +180,8 @@ CELERY_BEAT_SCHEDULE = {
         ("index-messages", "delivery.tasks.index_messages", 5.0),
         ("seal-trail", "audit.tasks.seal_trail", 5.0),
         ("post-heads", "audit.tasks.post_heads", 15.0),
+        ("make-exports", "audit.tasks.make_exports", 5.0),
+        ("expire-exports", "audit.tasks.expire_exports", 600.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
         ("forget-answers", "inboxes.tasks.forget_answers", 60.0),
@@ -335,6 +337,7 @@ AUDIT_ANCHOR_FILE = env.text("MAILBOT_AUDIT_ANCHOR_FILE", str(STATE_DIR / "audit
 AUDIT_ANCHOR_WEBHOOK = env.text("MAILBOT_AUDIT_ANCHOR_WEBHOOK")
 AUDIT_ANCHOR_MAIL = env.text("MAILBOT_AUDIT_ANCHOR_MAIL")
 AUDIT_ANCHOR_EVERY = env.number("MAILBOT_AUDIT_ANCHOR_EVERY", 600)  # seconds
+EXPORT_HOURS = env.number("MAILBOT_EXPORT_HOURS", 168, minimum=1)  # that a finished export can be downloaded
 
 # --- Language, time, log -----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

@@ -5,4 +5,8 @@ class ThreadsConfig(AppConfig):
     name = "threads"
 
     def ready(self) -> None:
+        from audit.export_sources import Part, register
         from threads import receivers  # noqa: F401  (importing connects them)
+        from threads.transcripts import Transcripts
+
+        register("threads", Part("Conversations, as pages", Transcripts()))

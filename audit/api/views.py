@@ -1,9 +1,12 @@
-"""GET /v1/audit-log, /v1/audit-log/{entry_id} and /v1/audit-log/verify"""
+"""GET /v1/audit-log, /v1/audit-log/{entry_id}, /v1/audit-log/verify and /v1/audit-log/export"""
 
+from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,12 +16,14 @@ from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, Verif
 from audit.findings import Verdict
 from audit.models import AuditEntry, AuditLeaf
 from audit.reads import record_read, record_trail_read
-from audit.record import Act
+from audit.record import Act, record
+from audit.streaming import CONTENT_TYPES, FORMATS, JSON_LINES
 from mailbot.api.errors import ApiError, Code, not_found
 from mailbot.api.fields import OneOf, StoredField
 from mailbot.api.pagination import PageQuery, paginated
 from mailbot.api.schema import described, shown_as
 from mailbot.api.shapes import RowSerializer
+from mailbot.api.streaming import streamed
 from mailbot.api.views import TenantView, data
 from mailbot.lib.shown_rows import read_rows
 from mailbot.lib.stray_keys import without_keys
@@ -26,7 +31,7 @@ from mailbot.lib.stray_keys import without_keys
 AUDIT_READ = "audit:read"
 
 
-class AuditQuery(PageQuery):
+class AuditFilter(serializers.Serializer[Any]):
     inbox_id = serializers.CharField(max_length=40, required=False)
     actor = serializers.CharField(max_length=150, required=False, help_text="id or name of the actor")
     to = serializers.DateTimeField(required=False)
@@ -34,6 +39,15 @@ class AuditQuery(PageQuery):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         action = OneOf(choices=names_of_acts(), required=False)  # known once all applications are
         return {**super().get_fields(), "action": action, "from": serializers.DateTimeField(required=False)}
+
+
+class AuditQuery(AuditFilter, PageQuery):
+    """Filters and a page."""
+
+
+class AuditStreamQuery(AuditFilter):
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {"format": OneOf(choices=sorted(FORMATS), default=JSON_LINES), **super().get_fields()}
 
 
 class AboutActor(TypedDict):
@@ -136,6 +150,12 @@ class AuditView(TenantView):
         entries: QuerySet[AuditEntry] = AuditEntry.objects.filter(account_id=self.key.account_id)
         return entries
 
+    def filtered(self, query: dict[str, Any]) -> QuerySet[AuditEntry]:
+        entries = self.entries().filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
+        if actor := query.get("actor"):
+            entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
+        return entries
+
 
 class AuditLogView(AuditView):
     """GET /audit-log?inbox_id&actor&action&from&to, newest first."""
@@ -145,10 +165,9 @@ class AuditLogView(AuditView):
         """Newest first: who did what, when, under which request. Entries hold no body of a mail and no secret. Without `inbox_id` also
         what concerns the account itself, unless the key is limited to one inbox."""
         query = self.query(AuditQuery)
-        entries = self.entries().filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
-        if actor := query.get("actor"):
-            entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
-        return paginated(entries, query, partial(self._shown, query), ORDER, partial(read_rows, columns=SHOWN))
+        return paginated(
+            self.filtered(query), query, partial(self._shown, query), ORDER, partial(read_rows, columns=SHOWN)
+        )
 
     def _shown(self, query: dict[str, Any], entries: list[AuditEntry]) -> Any:
         """Of an inbox that shows nothing nobody knows whether it is one of the key's."""
@@ -157,6 +176,26 @@ class AuditLogView(AuditView):
         inbox_id = query.get("inbox_id", "") if entries else ""
         record_trail_read(entries, account_id=self.key.account_id, inbox_id=inbox_id, **asked)
         return shown
+
+
+class AuditStreamView(AuditView):
+    """GET /audit-log/export"""
+
+    @described(
+        "Stream the audit log",
+        query=AuditStreamQuery,
+        media_type=tuple(CONTENT_TYPES.values()),
+        name="stream_audit_log",
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """All that the filters let through, oldest first, as JSON Lines or CSV, however many there are. What proves itself without this
+        server is made by `POST /audit-log/exports`."""
+        query = self.query(AuditStreamQuery)
+        how = query["format"]
+        entries = self.filtered(query).filter(timestamp__lt=timezone.now())  # up to now: without what is written here
+        record_stream(self.key.account_id, query if entries.exists() else {"format": how})
+        pieces = FORMATS[how](entries, represent_entries, SHOWN)
+        return streamed(request._request, pieces, CONTENT_TYPES[how], f"audit-log.{how}")
 
 
 class AuditEntryView(AuditView):
@@ -198,6 +237,12 @@ ORDER = ("-timestamp", "-public_id")
 
 def leaves_of(entries: list[AuditEntry]) -> dict[int, AuditLeaf]:
     return AuditLeaf.objects.in_bulk([entry.pk for entry in entries])
+
+
+def record_stream(account_id: str, query: dict[str, Any]) -> None:
+    """It is an act like any: who took the trail away, and which part of it. `query` names nothing that the key does not see."""
+    told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in query.items()}
+    record(Act.TRAIL_STREAMED, None, account_id=account_id, inbox_id=query.get("inbox_id", ""), changes=told)
 
 
 def represent_entries(entries: list[AuditEntry]) -> Any:

@@ -2,7 +2,7 @@
 
 from django.db.models import Q, QuerySet
 
-from audit.api.views import AuditEntryView, AuditLogView, AuditVerifyView, AuditView
+from audit.api.views import AuditEntryView, AuditLogView, AuditStreamView, AuditVerifyView, AuditView
 from audit.models import AuditEntry
 from inboxes.api.views import visible_inboxes
 
@@ -27,4 +27,8 @@ class InboxAuditEntryView(InboxAuditView, AuditEntryView):
 
 
 class InboxAuditVerifyView(InboxAuditView, AuditVerifyView):
+    pass
+
+
+class InboxAuditStreamView(InboxAuditView, AuditStreamView):
     pass

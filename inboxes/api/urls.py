@@ -1,7 +1,8 @@
 from django.urls import path
 
 from inboxes.api.api_keys import ApiKeysView, ApiKeyView
-from inboxes.api.audit_log import InboxAuditEntryView, InboxAuditLogView, InboxAuditVerifyView
+from inboxes.api.audit_exports import ExportDownloadView, ExportsView, ExportView
+from inboxes.api.audit_log import InboxAuditEntryView, InboxAuditLogView, InboxAuditStreamView, InboxAuditVerifyView
 from inboxes.api.domains import DomainsView, DomainView, RotateKeyView, VerifyDomainView, ZoneFileView
 from inboxes.api.lists import ListCheckView, ListEntryView, ListView
 from inboxes.api.usage import UsageView
@@ -10,6 +11,10 @@ from inboxes.api.views import InboxesView, InboxView, PauseView, ResumeView
 urlpatterns = [
     path("audit-log", InboxAuditLogView.as_view()),
     path("audit-log/verify", InboxAuditVerifyView.as_view()),
+    path("audit-log/export", InboxAuditStreamView.as_view()),
+    path("audit-log/exports", ExportsView.as_view()),
+    path("audit-log/exports/<str:export_id>", ExportView.as_view()),
+    path("audit-log/exports/<str:export_id>/download", ExportDownloadView.as_view()),
     path("audit-log/<str:entry_id>", InboxAuditEntryView.as_view()),
     path("inboxes", InboxesView.as_view()),
     path("inboxes/<str:inbox_id>", InboxView.as_view()),

@@ -30,6 +30,7 @@ POINTS = frozenset(
         "audit.taken",  # a sealer has taken entries out of the queue, and their leaves are not written
         "audit.appended",  # leaves and head are written, and the transaction is open
         "audit.sealed",  # the batch is committed, and nobody has been told
+        "export.cut",  # an object of a bundle is in the store, and so is the row that says so
         "send.committed",  # a mail is queued, and its author has no answer yet
     }
 )

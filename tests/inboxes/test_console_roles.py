@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from audit.models import AuditEntry
+from audit.models import AuditEntry, Export
 from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
 from delivery.storage_figures import count_storage
 from inboxes.models import (
@@ -24,6 +24,7 @@ from inboxes.models import (
     SendingDomain,
     SendingRecord,
 )
+from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
 from tests.dns_zone import PublishedZone, add_domain
@@ -65,6 +66,7 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     AddressRule: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_entries": OPERATORS},
     Suppression: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_suppressions": OPERATORS},
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
+    Export: {"view": MEMBERS, "add": MEMBERS, "change": NOBODY, "download": MEMBERS},
     Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "release": OPERATORS},
     Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "accept": OPERATORS},
     Event: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
@@ -142,6 +144,8 @@ class World:
         failed_event(Provider.objects.get(account=account))
         SendingDomain.objects.create(account=account, domain="example.com", warms_up_from="2026-01-01")
         deliver(mail(From="spammer@blocked.example"), inbox)
+        ask(caller)
+        make()
         return account
 
     def row(self, model: type[Model], account: Account) -> Any:

@@ -52,6 +52,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /v1/lists/{direction}/{effect}": {"entries": ["new.example"]},
     "POST /v1/suppressions": {"address": "new@shop.example"},
     "PUT /v1/suppressions": {"address": "new@shop.example"},
+    "POST /v1/audit-log/exports": {"reason": "because"},
     "POST /v1/suppressions/import": {"content": "new@shop.example"},
 }
 
@@ -75,6 +76,8 @@ class Answer:
         """Rows in `data`, or below the first line of CSV."""
         if "csv" in self.headers.get("Content-Type", ""):
             return self.content.count(b"\n") > 1
+        if "jsonl" in self.headers.get("Content-Type", ""):
+            return bool(self.content)
         return bool(self.json()["data"])
 
     def json(self) -> Any:
@@ -117,7 +120,8 @@ def _sent(method: str, url: str, body: dict[str, Any], headers: dict[str, str]) 
     client = CheckedClient(raise_request_exception=False)
     content = json.dumps(body) if method not in ("GET", "DELETE") else ""
     answer = client.generic(method, url, content, content_type="application/json", headers=headers)
-    return Answer(answer.status_code, answer.content, answer.headers)
+    sent = b"".join(answer) if answer.streaming else answer.content
+    return Answer(answer.status_code, sent, answer.headers)
 
 
 async def _waited(method: str, url: str, headers: dict[str, str]) -> Answer:

@@ -148,7 +148,7 @@ class Seen:
     @classmethod
     def of(cls, answer: Answer, sent: Collection[str]) -> "Seen":
         body: Any = _without(answer.content.decode(errors="replace"), sent)
-        if "json" in answer.headers.get("Content-Type", ""):
+        if answer.headers.get("Content-Type", "").partition(";")[0] == "application/json":
             body = json.loads(body)
             body.get("error", {}).pop("request_id", None)
         headers = {name: value for name, value in answer.headers.items() if name not in OF_EACH_REQUEST}

@@ -15,6 +15,8 @@ from delivery.models import OutboundMail, Suppression
 from inboxes.models import Account, AddressRule, Inbox, Provider
 from mailbot.api.pagination import encoded
 from mailbot.lib.ids import new_id
+from tests.audit.bundles import ask as ask_for_export
+from tests.audit.bundles import make as make_exports
 from tests.cast import Caller, run_workers
 from tests.dns_zone import add_domain
 from tests.isolation.asking import LIST, PATTERN, SUPPRESSED, ask
@@ -103,6 +105,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "suppression_id": Suppression.objects.get(inbox=inbox, address=SUPPRESSED).pk,
         "entry_id": AuditEntry.objects.filter(inbox_id=inbox.pk).order_by("pk")[0].public_id,
         "provider_id": providers[0],
+        "export_id": _exports(owner)[0],
         "domain_id": domains[0],
         "fallback_id": providers[1],
     }
@@ -133,6 +136,13 @@ def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
     owner.post("/v1/suppressions", {"address": SUPPRESSED})  # of the account: all its keys see that
     owner.post(path, {"pattern": PATTERN})  # of the account: all its keys see that
     owner.with_key(inbox=inbox)
+
+
+def _exports(owner: Caller) -> list[str]:
+    """Two, so that lists have two pages. No mark in the reason: all keys of the account that are not limited see them."""
+    made = [ask_for_export(owner)["id"] for _ in range(2)]
+    make_exports()
+    return made
 
 
 def _providers(owner: Caller, mark: str) -> list[str]:

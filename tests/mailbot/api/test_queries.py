@@ -14,9 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from audit.models import AuditEntry
+from audit.models import AuditEntry, Export
 from audit.sealing import seal_all
 from mailbot.api.renderers import dumps
+from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
 from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import mail, store
@@ -29,6 +30,11 @@ QUERIES = {
     "GET /audit-log": 5,
     "GET /audit-log/verify": 14,
     "GET /audit-log/{entry_id}": 8,
+    "GET /audit-log/export": 3,
+    "GET /audit-log/exports": 3,
+    "POST /audit-log/exports": 7,
+    "GET /audit-log/exports/{export_id}": 2,
+    "GET /audit-log/exports/{export_id}/download": 6,
     "POST /inboxes": 11,
     "GET /inboxes": 4,
     "GET /inboxes/{inbox_id}": 3,
@@ -108,6 +114,7 @@ COUNTED = {
     "GET /suppressions",
     "GET /providers",
     "GET /audit-log",
+    "GET /audit-log/exports",
     "GET /inboxes",
     "GET /inboxes/{inbox_id}/messages",
     "GET /inboxes/{inbox_id}/threads",
@@ -153,6 +160,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /lists/{direction}/{effect}": {"entries": ["another.example"]},
     "POST /suppressions": {"address": "another@shop.example"},
     "PUT /suppressions": {"address": "another@shop.example"},
+    "POST /audit-log/exports": {"reason": "because", "inbox_id": "{inbox_id}"},
     "POST /suppressions/import": {"content": "another@shop.example"},
 }
 # Likewise what stands behind the `?`.
@@ -198,8 +206,14 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     seal_all()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
     domains = [add_domain(alice, f"shop-{number}.example")["id"] for number in range(size)]
+    exports = [ask(alice)["id"]]
+    make()
+    Export.objects.bulk_create(
+        Export(account_id=alice.account.pk, mode="test", status="done", actor_kind="system") for _ in range(size - 1)
+    )
     return {
         "domain_id": domains[0],
+        "export_id": exports[0],
         "inbox_id": inbox.pk,
         "message_id": message.pk,
         "thread_id": message.thread_id,
