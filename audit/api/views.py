@@ -170,10 +170,11 @@ class AuditLogView(AuditView):
         )
 
     def _shown(self, query: dict[str, Any], entries: list[AuditEntry]) -> Any:
-        """Of an inbox that shows nothing nobody knows whether it is one of the key's."""
+        """Of filters that show nothing nobody knows whether they name what is the key's: then the entry names none."""
         shown = represent_entries(entries)
-        asked = {name: without_keys(str(query[name])) for name in ("action", "actor", "from", "to") if name in query}
-        inbox_id = query.get("inbox_id", "") if entries else ""
+        told = query if entries else {}
+        asked = {name: without_keys(str(told[name])) for name in ("action", "actor", "from", "to") if name in told}
+        inbox_id = told.get("inbox_id", "")
         record_trail_read(entries, account_id=self.key.account_id, inbox_id=inbox_id, **asked)
         return shown
 
