@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import DateTimeField, Field, JSONField, Model
 from django.db.models.base import ModelState
 
+from mailbot.lib import scope
 from mailbot.lib.tenants import TenantManager
 
 Row = TypeVar("Row", bound=Model)
@@ -53,7 +54,7 @@ def bulk_insert(rows: Sequence[Model], *, unless_there: bool = False) -> None:
     """
     if not rows:
         return
-    plan = _insert_plan(type(rows[0]))
+    plan = _insert_plan(type(rows[0]), scope.current().reach)
     values = _values(rows, plan.fields)
     unless = " ON CONFLICT DO NOTHING" if unless_there else ""
     if connection.vendor != "postgresql":
@@ -155,14 +156,15 @@ class _InsertPlan(NamedTuple):
 
 
 @cache
-def _insert_plan(model: type[Model]) -> _InsertPlan:
+def _insert_plan(model: type[Model], reach: scope.Reach) -> _InsertPlan:
     # An auto key is the database's to give.
     fields = [field for field in model._meta.concrete_fields if not field.db_returning]
     table, names = _quoted(model._meta.db_table), _list_of(_quoted(field.column) for field in fields)
     insert = f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608 (our names)
     if not isinstance(model._default_manager, TenantManager):
         return _InsertPlan(fields, [], f"COPY {table} ({names}) FROM STDIN", [], insert, places(len(fields)))
-    staged = _quoted(f"staged_{model._meta.db_table}")
+    # Each role has its own: what one has made in a session, no other may touch.
+    staged = _quoted(f"staged_{reach.value}_{model._meta.db_table}")
     # Without its constraints and defaults, which `table` has. It is emptied by each commit, or dead rows would pile up in it.
     make = f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"  # noqa: S608
     move = f"WITH moved AS (DELETE FROM {staged} RETURNING *) INSERT INTO {table} ({names}) SELECT {names} FROM moved"  # noqa: S608

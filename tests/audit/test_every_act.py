@@ -53,6 +53,7 @@ BOOKKEEPING = {
 READS = {
     "GET /audit-log": "audit.read",
     "GET /audit-log/{entry_id}": "audit.read",
+    "GET /audit-log/export": "trail.streamed",
     "GET /inboxes/{inbox_id}/messages": "message.listed",
     "GET /inboxes/{inbox_id}/messages/{message_id}": "message.read",
     "GET /inboxes/{inbox_id}/messages/{message_id}/explain": "message.read",
@@ -69,6 +70,8 @@ NO_MAIL = "It shows configuration or figures, and nothing that a mail says."
 NOTHING_HELD = "It answers what was asked about by name, and holds nothing that is not in the question."
 NOT_RECORDED = {
     "GET /audit-log/verify": "It shows hashes and findings, and no entry.",
+    "GET /audit-log/exports": "It shows which bundles were asked for; making and downloading one is recorded.",
+    "GET /audit-log/exports/{export_id}": "As the list.",
     "GET /events": "Events name messages, recipients and states; whoever wants the mail reads it, which is recorded.",
     "GET /inboxes/{inbox_id}/threads/{thread_id}/events": "As GET /events.",
     "GET /inboxes": NO_MAIL,
@@ -126,6 +129,8 @@ COMMANDS = {
 
 # That it leaves an entry is shown by the tests of its job: file, and the act that it asks for.
 SHOWN = {
+    "audit.tasks.make_exports": ("tests/audit/test_exports.py", "export.finished"),
+    "audit.tasks.expire_exports": ("tests/audit/test_exports.py", "export.expired"),
     "inboxes.tasks.expire_inboxes": ("tests/inboxes/test_expiry.py", "inbox.expired"),
     "inboxes.tasks.sweep_quotas": ("tests/inboxes/test_quotas.py", "account.full"),
     "inboxes.tasks.check_domains": ("tests/inboxes/api/test_verify_domain.py", "domain.degraded"),
@@ -170,6 +175,7 @@ FORMS = {
     "suppression": "tests/delivery/test_admin_suppressions.py",
     "domain": "tests/inboxes/test_admin_domains.py",
     "provider": "tests/delivery/test_admin_providers.py",
+    "export": "tests/audit/test_admin_exports.py",
 }
 
 # Pages of the console beyond lists and rows: what tells of what they do.

@@ -84,7 +84,7 @@ class TestInbox:
         told(inbox, sent=100, delivered=90, bounced=6)
         Inbox.objects.filter(pk=inbox.pk).update(status="tripped", trials_at=timezone.now())
         text = page(operator, page_of(inbox))
-        assert "24h: 100 sent, 90 delivered, 0 deferred, 6 bounced (6.00 %), 0 complained" in text
+        assert "24h: 100 sent, 90 delivered, 6 bounced (6.00 %), 0 complained" in text
         assert "trial sends from" in text
 
     def test_to_resume_it_a_reason_is_needed(self, live: Caller, operator: Any) -> None:
