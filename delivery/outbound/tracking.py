@@ -114,7 +114,6 @@ def tell_others(told: Sequence[Told]) -> None:
     that, and with the inboxes locked. Who has to know of it is called from here, with all of it, and asks the database by the batch."""
 
 
-@transaction.atomic
 def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
     """Record each report as an event, and move the recipients it names, and the message, forward."""
     apply_many([(mail, reports)])
