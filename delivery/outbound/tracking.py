@@ -119,7 +119,6 @@ def tell_others(told: Sequence[Told], inboxes: Mapping[str, Inbox]) -> None:
     suppress_reported([(each.mail, each.report) for each in told if each.recipient])
 
 
-@transaction.atomic
 def apply_reports(mail: OutboundMail, reports: Iterable[Report]) -> None:
     """Record each report as an event, and move the recipients it names, and the message, forward."""
     apply_many([(mail, reports)])
