@@ -31,11 +31,19 @@ EVENTS = (
     "thread.created message.queued message.sent message.delivered message.received"
     " message.queued message.sent message.delivered"
 ).split()
+READS = {
+    "message.read": "read a message",
+    "message.listed": "listed messages",
+    "thread.read": "read a thread",
+    "raw.read": "took a raw mail",
+    "wait.answered": "was told of a mail while waiting",
+}
 TRAIL = {
     "inbox.created": "made the inbox {inbox}",
     "message.queued": "wrote “{subject}” to {to}",
     "message.sent": "handed “{subject}” over",
     "message.received": "took in “{subject}” from {from}",
+    **READS,
     "inbox.deleted": "deleted the inbox",
 }
 
@@ -163,7 +171,7 @@ class Story:
             ["time", "who", "what"],
             [(clock(entry["occurred_at"]), who(entry), deed(entry, self.billing)) for entry in entries],
         )
-        acts = [entry["action"] for entry in entries]
+        acts = [entry["action"] for entry in entries if entry["action"] not in READS]
         expected = "inbox.created message.queued message.sent message.received message.queued message.sent".split()
         self.check(acts == expected, "every act has an entry, with its actor and request id", acts)
 

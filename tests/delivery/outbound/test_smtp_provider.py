@@ -10,6 +10,7 @@ from django.utils import timezone
 from delivery.esps import smtp
 from delivery.models import OutboundMail
 from inboxes.models import Inbox, OnUnknown
+from mailbot.lib.addresses import canonical
 from tests.cast import Caller, run_workers
 from tests.fake_esp.smtp import FakeSmartHost, fake_smart_host
 
@@ -54,7 +55,7 @@ def test_it_is_handed_the_octets_and_the_envelope(live: Caller, inbox: Inbox, ho
     run_workers()
     (taken,) = host.taken
     assert taken["content"] == live.get(f"/v1/inboxes/{inbox.pk}/messages/{sent['id']}/raw").content
-    assert (taken["sender"], taken["to"]) == (inbox.address, ["ann@example.com", "ben@example.com"])
+    assert (canonical(taken["sender"]).address, taken["to"]) == (inbox.address, ["ann@example.com", "ben@example.com"])
 
 
 @pytest.mark.parametrize(
