@@ -10,6 +10,11 @@ from tests.cast import Caller
 
 
 class TestErrors:
+    @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+    def test_a_path_that_is_not_there_is_that_by_any_method(self, method: str) -> None:
+        answer = getattr(Client(enforce_csrf_checks=True), method)("/v1/inboxes/threads/nope")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
     @pytest.mark.parametrize("path", ["/v1/", "/v1/nope", "/v1/inboxes/", "/v1/inboxes/x/nope"])
     def test_it_is_json_for_a_path_that_is_not_there(self, db: None, path: str) -> None:
         answer = Client().get(path)
