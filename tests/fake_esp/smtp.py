@@ -25,10 +25,9 @@ STEPS = {
     "drip": "taken, and an answer of one octet every n milliseconds (50)",
     "cut": "taken, and the line is cut instead of an answer",
     "lost": "not taken, and the line is cut",
-    "early": "the line is cut in the middle of the mail",
     "garbage": "taken, and the answer is no reply",
 }
-NOT_TAKEN = frozenset({"lost", "early"})
+NOT_TAKEN = frozenset({"lost"})
 _CODE = re.compile(r"[45]\d\d")
 
 

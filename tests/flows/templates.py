@@ -91,6 +91,7 @@ def _make() -> str:
     url = os.environ.get("DATABASE_URL", "")
     if url:
         with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{_name()}"'.encode())  # of one who was interrupted
             connection.execute(f'CREATE DATABASE "{_name()}"'.encode())
         url = urlsplit(url)._replace(path=f"/{_name()}").geturl()
     _manage(url, "migrate", "--verbosity", "0")

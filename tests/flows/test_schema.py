@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 CASES = os.environ.get("FUZZ_CASES", "")
 SEED = os.environ.get("FUZZ_SEED", "")
