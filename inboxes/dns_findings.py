@@ -39,7 +39,7 @@ def questions_of(records: Sequence[Record]) -> set[Question]:
     asked = {Question(record.asked, record.type) for record in records}
     for record in records:
         if record.purpose is Purpose.DMARC:
-            asked |= {Question(name, "TXT") for name in _dmarc_above(record.name)}
+            asked |= {Question(name, "TXT") for name in dmarc_above(record.name)}
     return asked
 
 
@@ -128,7 +128,7 @@ def _dkim(record: Record, texts: Sequence[str]) -> Finding:
 
 
 def _dmarc(record: Record, texts: Sequence[str], answers: Answers) -> Finding:
-    for name in (record.name, *_dmarc_above(record.name)):
+    for name in (record.name, *dmarc_above(record.name)):
         answer = texts if name == record.name else answers.get(Question(name, "TXT"), ())
         policies = [] if isinstance(answer, LookupFailed) else [text for text in answer if _is_dmarc(text)]
         if len(policies) > 1:
@@ -150,7 +150,7 @@ def _weak_spot(policy: str) -> str:
     return ""
 
 
-def _dmarc_above(name: str) -> list[str]:
+def dmarc_above(name: str) -> list[str]:
     """Where a policy of a parent would stand."""
     labels = name.split(".")[2:]
     return [".".join(["_dmarc", *labels[start:]]) for start in range(len(labels) - 1)]

@@ -5,21 +5,20 @@ DNS is asked a few times, each time for many records at once, and never longer t
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from time import monotonic
 
 from delivery.compliance.checks import Check, Standing
+from inboxes.dns_findings import dmarc_above, tags_of
 from inboxes.domains import is_of_server
 from mailbot.lib.dns import LookupFailed, NotFound, Question, lookup_all
 
-Answers = Mapping[Question, tuple[str, ...] | LookupFailed]
 MAX_LOOKUPS = 10  # RFC 7208 4.6.4: beyond, a receiver answers permerror
 MAX_ROUNDS = 10
 # What costs a look-up of its own (RFC 7208 4.6.4), with the name that it is made for, if it stands there.
 _TERM = re.compile(
     r"[+?~-]?(?P<name>include|a|mx|ptr|exists|redirect)(?:[:=](?P<domain>[^/\s]+))?(?:/\S*)?", re.IGNORECASE
 )
-_TAG = re.compile(r"\s*([a-z]+)\s*=\s*([^;]*?)\s*(?:;|$)", re.IGNORECASE)
 NOT_ADDED = "Add it under /v1/domains: then mail is signed with a key of its own. Or see whether its provider signs."
 OF_SERVER = "It is the server's own domain: let its smart host or ESP sign, or take an inbox on a domain of yours (/v1/domains)."
 ASK_AGAIN = "Ask again in a minute; if it stays, look whether the domain's name servers answer."
@@ -29,7 +28,7 @@ def check_records(domain: str, selectors: Collection[str], within: float) -> lis
     """spf, dkim, dmarc and mx of a canonical domain. `selectors`: of the DKIM keys that sign its mail; none: nobody knows them."""
     ends_at = monotonic() + within
     keys = [Question(f"{selector}._domainkey.{domain}", "TXT") for selector in selectors]
-    policies = [Question(f"_dmarc.{name}", "TXT") for name in _upwards(domain)]
+    policies = [Question(name, "TXT") for name in _policy_names(domain)]
     asked = [Question(domain, "TXT"), Question(domain, "MX"), *keys, *policies]
     answers = lookup_all(asked, within=within)
     return [
@@ -40,10 +39,10 @@ def check_records(domain: str, selectors: Collection[str], within: float) -> lis
     ]
 
 
-def _upwards(domain: str) -> list[str]:
-    """The domain and those above it, not the top level: a policy of theirs is for what is below, too (RFC 7489 6.6.3)."""
-    labels = domain.split(".")
-    return [".".join(labels[first:]) for first in range(max(1, len(labels) - 1))][:5]
+def _policy_names(domain: str) -> list[str]:
+    """Where its policy may stand: a policy of those above is for what is below, too (RFC 7489 6.6.3)."""
+    own = f"_dmarc.{domain}"
+    return [own, *dmarc_above(own)][:5]
 
 
 def _spf(domain: str, answer: tuple[str, ...] | LookupFailed, ends_at: float) -> Check:
@@ -102,7 +101,7 @@ def _dkim(keys: list[tuple[str, tuple[str, ...] | LookupFailed]], of_server: boo
         fix = OF_SERVER if of_server else NOT_ADDED
         return Check("dkim", Standing.UNKNOWN, "It is not known by which DKIM key its mail is signed.", fix)
     for name, answer in keys:
-        if isinstance(answer, tuple) and any(_tags(text).get("p") for text in answer):
+        if isinstance(answer, tuple) and any(tags_of(text).get("p") for text in answer):
             return Check("dkim", Standing.PASS, f"The public key stands at {name}.")
     name, answer = keys[0]
     if isinstance(answer, LookupFailed) and not isinstance(answer, NotFound):
@@ -124,7 +123,7 @@ def _dmarc(policies: list[tuple[str, tuple[str, ...] | LookupFailed]]) -> Check:
 
 
 def _dmarc_record(name: str, records: list[str]) -> Check:
-    policy = _tags(records[0]).get("p", "").lower()
+    policy = tags_of(records[0]).get("p", "").lower()
     if len(records) > 1 or policy not in ("none", "quarantine", "reject"):
         return Check(
             "dmarc",
@@ -155,7 +154,3 @@ def _beginning(version: str, texts: Collection[str]) -> list[str]:
     return [
         text for text in texts if text.lower() == version or text.lower().startswith((f"{version} ", f"{version};"))
     ]
-
-
-def _tags(text: str) -> dict[str, str]:
-    return {name.lower(): value for name, value in _TAG.findall(text)}
