@@ -45,13 +45,13 @@ def pg(program: str, *arguments: str) -> None:
 
 def let_a_minute_pass(server: Server) -> None:
     """As far as the outbox can tell: its number rises with the worker's next look, which is its first."""
+    server.kill("worker")  # first, or it looks in between, and the next look comes a minute later
+    before = server.manage("shell", "--no-imports", "--command", EPOCH)
     code = (
         "from delivery.models import OutboxState as S; from datetime import timedelta as t; "
         "row = S.objects.get(); row.advanced_at -= t(minutes=2); row.save()"
     )
     server.manage("shell", "--no-imports", "--command", code)
-    server.kill("worker")
-    before = server.manage("shell", "--no-imports", "--command", EPOCH)
     server.start("worker")
     until(lambda: server.manage("shell", "--no-imports", "--command", EPOCH) != before, "the number rises")
 
