@@ -50,6 +50,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """What `django_db_modify_db_settings` puts there on SQLite. On PostgreSQL a copy is made, and dropped."""
+    return connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """The database of the tests is a copy of one that is migrated: doing that in each process takes half a minute of the whole run."""
+    for_tests = connection.settings_dict["TEST"]
+    if connection.vendor == "sqlite":
+        templates.copy_migrated(Path(for_tests["NAME"]))
+    else:
+        for_tests["TEMPLATE"] = templates.migrated_template()
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """auditlog makes a table for its own entries even where another model takes their place, and Django does not know of it:
     on PostgreSQL its foreign keys would refuse the flush between tests.

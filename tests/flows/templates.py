@@ -1,5 +1,5 @@
-"""A database that is migrated and has an account with a key, made once a run and copied for each server: migrating takes as long as
-all that a server's processes do until they work.
+"""A database that is migrated, and the same with an account and a key, made once a run and copied for each server and for each process of
+tests: migrating takes as long as all that a server's processes do until they work.
 
 A server that has to migrate by itself still does: `make run`, and whoever has a PostgreSQL or a login of his own.
 """
@@ -36,7 +36,8 @@ def begin_run() -> Path | None:
 def end_run(folder: Path) -> None:
     if (folder / "lock").exists() and (url := os.environ.get("DATABASE_URL", "")):
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{_name()}"'.encode())
+            for name in (_name(), _bare_name()):
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}"'.encode())
     shutil.rmtree(folder)
     del os.environ[FOLDER]
 
@@ -52,11 +53,22 @@ def key_of(url: str, var: Path) -> str:
     return ""
 
 
+def migrated_template() -> str:
+    """The name of a database on PostgreSQL to make others from, migrated and empty."""
+    _key()
+    return _bare_name()
+
+
+def copy_migrated(to: Path) -> None:
+    """The same on SQLite."""
+    _key()
+    shutil.copyfile(_folder() / "no-account.sqlite3", to)
+
+
 def copy_without_account(var: Path) -> None:
     """What the first start of a server without accounts would have migrated; on SQLite."""
-    _key()
     var.mkdir()
-    shutil.copyfile(_folder() / "no-account.sqlite3", var / "mailbot.sqlite3")
+    copy_migrated(var / "mailbot.sqlite3")
 
 
 @contextlib.contextmanager
@@ -65,7 +77,7 @@ def postgres_copy(server: str, name: str) -> Iterator[str]:
     _key()
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{COPIES}{name}" TEMPLATE "{_name()}"'.encode())
-        yield urlsplit(server)._replace(path=f"/{COPIES}{name}").geturl()
+        yield _beside(server, f"{COPIES}{name}")
         connection.execute(f'DROP DATABASE "{COPIES}{name}" WITH (FORCE)'.encode())
 
 
@@ -75,6 +87,10 @@ def _folder() -> Path:
 
 def _name() -> str:
     return f"template_{_folder().name}"
+
+
+def _bare_name() -> str:
+    return f"bare_{_folder().name}"
 
 
 def _key() -> str:
@@ -88,15 +104,25 @@ def _key() -> str:
 
 
 def _make() -> str:
-    url = os.environ.get("DATABASE_URL", "")
-    if url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{_name()}"'.encode())  # of one who was interrupted
-            connection.execute(f'CREATE DATABASE "{_name()}"'.encode())
-        url = urlsplit(url)._replace(path=f"/{_name()}").geturl()
-    _manage(url, "migrate", "--verbosity", "0")
-    if not url:
+    server = os.environ.get("DATABASE_URL", "")
+    if not server:
+        _manage("", "migrate", "--verbosity", "0")
         shutil.copyfile(_folder() / "mailbot.sqlite3", _folder() / "no-account.sqlite3")
+        return _issue_key("")
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in (_name(), _bare_name()):
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}"'.encode())  # of one who was interrupted
+        connection.execute(f'CREATE DATABASE "{_bare_name()}"'.encode())
+        _manage(_beside(server, _bare_name()), "migrate", "--verbosity", "0")
+        connection.execute(f'CREATE DATABASE "{_name()}" TEMPLATE "{_bare_name()}"'.encode())
+    return _issue_key(_beside(server, _name()))
+
+
+def _beside(server: str, name: str) -> str:
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
+
+
+def _issue_key(url: str) -> str:
     return _manage(url, "issue_key", "--account", ACCOUNT, "--create", "--mode", "test")
 
 
