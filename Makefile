@@ -7,7 +7,8 @@ MAILBOT_VENV ?= .venv
 PYTHON ?=
 BIN = $(MAILBOT_VENV)/bin
 UV_VERSION = 0.13.9
-PYTEST = $(BIN)/python -m pytest
+# Who writes no bytecode reads all of the project's source again at each start of a process, and a run of the tests has some hundreds.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # Four for two cores, because tests with servers of their own mostly wait (tests/dealing.py).
 PARALLEL = -n 4 --dist worksteal
 DATABASE_FOR_TESTS = $(or $(DATABASE_URL),postgres://postgres@127.0.0.1:5432/postgres)
@@ -42,7 +43,7 @@ fuzz: installed-dev ## Call the API with all that its schema allows, and more (F
 	FUZZ_CASES=$(or $(FUZZ_CASES),300) FUZZ_SEED=$(FUZZ_SEED) $(PYTEST) -n 0 -s --timeout 0 tests/flows/test_schema.py
 
 test-browser: installed-dev ## The console in Chromium (CHROMIUM=/usr/bin/chromium)
-	unset DATABASE_URL REDIS_URL; $(PYTEST) -m browser || [ $$? -eq 5 ] # 5: there is no such test
+	unset DATABASE_URL REDIS_URL; $(PYTEST) -m browser tests/browser || [ $$? -eq 5 ] # 5: there is no such test
 
 lint: installed-dev ## Style and likely mistakes
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from mailbot.lib.scope import OWNER, acting_within
 from tests.cast import Caller
 from tests.mailing import deliver, mail
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 RAW = b"Subject: kept\r\n\r\n\x00\xff\r\n"
 
 

@@ -14,7 +14,8 @@ from inboxes.permissions import FULL
 from mailbot.lib.ids import new_id
 from tests.cast import Caller
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Migrations of long ago, which took the same steps on both profiles.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_profile, pytest.mark.timeout(180)]
 BEFORE = [("inboxes", "0002_fewer_indexes"), ("audit", "0002_fewer_indexes")]
 OLD_FULL = (
     "inboxes:create inboxes:read inboxes:write inboxes:delete messages:read messages:send messages:write"

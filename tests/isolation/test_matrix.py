@@ -18,6 +18,7 @@ from tests.isolation.summary import TOLD
 from tests.isolation.walls import share_idempotency_keys, take_out_the_managers, take_out_the_policies
 from tests.isolation.world import World, has, use_everything
 
+pytestmark = pytest.mark.timeout(180)
 on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row-level security")
 
 OPERATIONS = operations(document())

@@ -11,7 +11,8 @@ from inboxes.models import DailyUsage, Inbox
 from tests.cast import Caller
 from tests.mailing import deliver, mail
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Migrations of long ago, which took the same steps on both profiles.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.one_profile, pytest.mark.timeout(180)]
 COUNTED = ("inbox_id", "account_id", "mode", "day", "received", "sent", "recipients", "octets")
 HELD = ("pk", "message_octets", "attachment_octets")
 
