@@ -19,7 +19,7 @@ from audit.leaves import CHANGES, PERSONAL, PLAIN
 from mailbot.lib.postgresql_walls.roles import SYSTEM
 
 REMOVAL, FLUSH = "removal", "flush"
-VERSION = "1"  # of what is put up here; another one makes `put_up` do it again
+VERSION = "2"  # of what is put up here; another one makes `put_up` do it again
 ENTRIES, LEAVES, UNSEALED = "audit_auditentry", "audit_auditleaf", "audit_auditunsealed"
 _mode: ContextVar[str] = ContextVar("audit_mode", default="")
 
@@ -110,7 +110,8 @@ def _put_up_on_sqlite(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f'DROP TRIGGER "{name}"')
         for number, refusal in enumerate(refusals()):
             cursor.execute(_refusal_on_sqlite(f"mailbot_refusal_{number}", refusal))
-        cursor.execute(_REPLACE_ON_SQLITE)
+        for table in _UNIQUE:
+            cursor.execute(_replacing_on_sqlite(table))
         cursor.execute(_ENQUEUE_MISSING)
         cursor.execute(_QUEUE_ON_SQLITE.format(name=_last_name()))
 
@@ -122,12 +123,24 @@ def _refusal_on_sqlite(name: str, refusal: Refusal) -> str:
     return f"CREATE TRIGGER {name} BEFORE {refusal.event} ON {refusal.table} {when} BEGIN {raised}; END"
 
 
-# INSERT OR REPLACE removes a row without asking the triggers of DELETE.
-_REPLACE_ON_SQLITE = """
-CREATE TRIGGER mailbot_replacing BEFORE INSERT ON audit_auditentry
-WHEN EXISTS (SELECT 1 FROM audit_auditentry WHERE id = NEW.id OR public_id = NEW.public_id)
-BEGIN SELECT RAISE(ABORT, 'append-only: audit_auditentry'); END
-"""
+# What is unique in each table: its key, and the other columns.
+_UNIQUE: dict[str, tuple[tuple[str, ...], ...]] = {
+    ENTRIES: (("id",), ("public_id",)),
+    LEAVES: (("entry_id",), ("account_id", "seq")),
+    "audit_auditnode": (("id",), ("account_id", "level", "index")),
+    "audit_audithead": (("id",), ("account_id", "size", "key_id")),
+    "audit_auditkey": (("id",), ("key_id",)),
+}
+
+
+def _replacing_on_sqlite(table: str) -> str:
+    """INSERT OR REPLACE removes a row without asking the triggers of DELETE."""
+    rows = [" AND ".join(f'"{name}" = NEW."{name}"' for name in names) for names in _UNIQUE[table]]
+    there = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {row})" for row in rows)  # noqa: S608 (our names)
+    raised = f"SELECT RAISE(ABORT, 'append-only: {table}')"
+    return f"CREATE TRIGGER mailbot_replacing_{table} BEFORE INSERT ON {table} WHEN {there} BEGIN {raised}; END"
+
+
 _QUEUE_ON_SQLITE = """
 CREATE TRIGGER {name} AFTER INSERT ON audit_auditentry
 BEGIN INSERT INTO audit_auditunsealed (entry_id) VALUES (NEW.id); END

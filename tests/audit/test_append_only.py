@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
-from audit.append_only import FLUSH, REMOVAL, letting_through, put_up
+from audit.append_only import FLUSH, REMOVAL, VERSION, letting_through, put_up
 from audit.models import AuditEntry, AuditLeaf, AuditNode, AuditUnsealed
 from audit.verifying import verify
 from mailbot.lib import row_security
@@ -72,6 +72,21 @@ class TestTriggers:
         statement = f"{clause} INTO audit_auditentry ({names}) SELECT {names} FROM audit_auditentry{tail}"
         assert refused(statement, OWNER)
 
+    @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL has no such statement")
+    @pytest.mark.parametrize(
+        "table", ["audit_auditentry", "audit_auditleaf", "audit_auditnode", "audit_audithead", "audit_auditkey"]
+    )
+    def test_no_row_of_the_tree_is_written_over_either(self, db: None, table: str):
+        """SQLite removes what REPLACE finds in its way without asking the triggers of DELETE."""
+        sealed(2)
+        AuditNode.objects.create(account_id=ACCOUNT, level=8, index=0, hash=b"")
+        before = rows_of(table)
+        assert before
+        assert refused(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}", EVERYBODY)
+        # By another unique column than the key, under a key of its own.
+        assert refused(f"INSERT OR REPLACE INTO {table} SELECT {under_new_key(table)} FROM {table}", OWNER)
+        assert rows_of(table) == before
+
     def test_each_entry_is_written_down_for_the_sealer(self, db: None, alice: Any):
         alice.create_inbox()
         write(5)
@@ -82,13 +97,27 @@ class TestTriggers:
         """On SQLite a table that is altered loses them. What was written meanwhile is not forgotten."""
         with transaction.atomic(), acting_within(OWNER), connection.cursor() as cursor:
             table = " ON audit_auditentry" if connection.vendor == "postgresql" else ""
-            cursor.execute(f"DROP TRIGGER mailbot_queue_1{table}")
+            cursor.execute(f"DROP TRIGGER mailbot_queue_{VERSION}{table}")
             write(2)
             put_up(connection)
             put_up(connection)
         write(1)
         assert AuditUnsealed.objects.count() == 3
         assert refused("DELETE FROM audit_auditentry", OWNER)
+
+
+def rows_of(table: str) -> list[Any]:
+    with acting_within(OWNER), connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
+        return list(cursor.fetchall())
+
+
+def under_new_key(table: str) -> str:
+    """Its columns, the first of which is the key."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pragma_table_info(%s) ORDER BY cid", [table])
+        key, *others = [f'"{name}"' for (name,) in cursor.fetchall()]
+    return ", ".join([f"{key} + 1000", *others])
 
 
 def refused_in(mode: str, statement: str) -> bool:
