@@ -124,7 +124,6 @@ class TestOwnership:
         assert read(alice, mine)["status"] == "pending"
         assert acts()[-2:] == ["domain.lost", "domain.verified"]
 
-
     def test_it_does_not_change_hands_while_inboxes_are_on_its_subdomains(
         self, alice: Caller, charlie: Caller, dns: PublishedZone
     ) -> None:
