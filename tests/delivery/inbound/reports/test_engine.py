@@ -1,5 +1,6 @@
 """From raw bytes to what they report: many senders, no database."""
 
+import base64
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -170,6 +171,15 @@ class TestHostile:
         for small, large in pairwise(seconds):
             assert large < max(0.5, 25 * small)
         assert seconds[-1] < 5
+
+    def test_no_charset_of_a_part_takes_it_long(self) -> None:
+        """Python's own punycode takes seconds for this."""
+        part = "--x\nContent-Type: text/plain; charset=punycode\nContent-Transfer-Encoding: base64\n\n"
+        body = base64.b64encode(b"b9a" * 200_000).decode()
+        raw = (HEAD % ("failure notice", 'multipart/report; boundary="x"') + part + body + "\n--x--\n").encode()
+        began = perf_counter()
+        read_report(raw)
+        assert perf_counter() - began < 2
 
     def test_no_report_has_recipients_without_end(self) -> None:
         report = read_report((HEAD % HOSTILE["recipients"][:2] + "The mail system\n" + "".join(
