@@ -197,7 +197,7 @@ def _personal_columns() -> str:
 
 
 # Functions that run as the owner name their tables in full or say where to look: nobody can put others in their way. They let no one do
-# what leaves no entry: `record` is one that says it. (The mode is set
+# what leaves no entry: `record` is one that says it, of these very places in the tree. (The mode is set
 # inside: at the head of a function only a superuser may.)
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -220,8 +220,15 @@ BEGIN
         RAISE EXCEPTION 'no entry says that this is removed' USING ERRCODE = 'restrict_violation';
     END IF;
     PERFORM set_config('mailbot.audit_mode', 'removal', true);
+    WITH said AS MATERIALIZED (
+        SELECT (x->>0)::bigint AS first, (x->>1)::bigint AS last
+        FROM audit_auditentry r, jsonb_array_elements(r.changes->'removed') AS x WHERE r.public_id = record
+    )
     DELETE FROM audit_auditentry e WHERE e.id = ANY (keys) AND e.account_id = account AND e.act NOT LIKE 'trail.%'
-        AND EXISTS (SELECT FROM audit_auditleaf l WHERE l.entry_id = e.id);
+        AND EXISTS (
+            SELECT FROM audit_auditleaf l JOIN said ON l.seq BETWEEN said.first AND said.last
+            WHERE l.entry_id = e.id AND l.account_id = account
+        );
     GET DIAGNOSTICS gone = ROW_COUNT;
     PERFORM set_config('mailbot.audit_mode', '', true);
     RETURN gone;
@@ -237,7 +244,11 @@ BEGIN
     UPDATE audit_auditentry e SET ({personal}) = (
         SELECT {personal} FROM jsonb_to_record(given) AS r (actor_name text, actor_email text, remote_addr inet, object_repr text,
             serialized_data jsonb, additional_data jsonb, changes_text text, changes jsonb)
-    ) WHERE e.id = entry AND e.account_id = account AND e.act NOT LIKE 'trail.%';
+    ) WHERE e.id = entry AND e.account_id = account AND e.act NOT LIKE 'trail.%'
+        AND EXISTS (
+            SELECT FROM audit_auditentry r, jsonb_array_elements(r.changes->'replaced') AS x, audit_auditleaf l
+            WHERE r.public_id = record AND l.entry_id = e.id AND l.seq = (x->>0)::bigint
+        );
     GET DIAGNOSTICS touched = ROW_COUNT;
     UPDATE audit_auditleaf SET salt = NULL, kept = salts WHERE entry_id = entry AND touched = 1;
     PERFORM set_config('mailbot.audit_mode', '', true);

@@ -168,17 +168,19 @@ def remove_expired(limit: int = PIECE) -> int:
 def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True) -> tuple[list[Suppression], set[str]]:
     """The entries for these, and the ids of those that are new. Rows are written and locked in order of their digests, so that writers of
     the same addresses wait for each other and not in a circle."""
-    by_digest = {target.digest(item.address): (target, item) for target, item in wanted}
-    items = {digest: item for digest, (_, item) in by_digest.items()}
+    by_digest, targets = dict[str, Wanted](), dict[str, Target]()
+    for target, item in wanted:
+        digest = target.digest(item.address)
+        by_digest[digest], targets[digest] = item, target
     now, stored, added = timezone.now(), dict[str, Suppression](), set[str]()
     for piece in _pieces(sorted(by_digest)):
-        new = [_row(digest, *by_digest[digest], now) for digest in piece]
+        new = [_row(targets[digest], digest, by_digest[digest], now) for digest in piece]
         Suppression.objects.bulk_create(new, ignore_conflicts=True)
         mine = {row.pk for row in new}
         found = list(Suppression.objects.select_for_update(no_key=True).filter(digest__in=piece).order_by("digest"))
         added |= {row.pk for row in found if row.pk in mine}
         known = [row for row in found if row.pk not in mine]
-        added |= _strengthen(known, items, now) if strengthens else set()
+        added |= _strengthen(known, by_digest, now) if strengthens else set()
         stored |= {row.digest: row for row in found}
     return [stored[digest] for digest in by_digest], added
 
@@ -232,7 +234,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     return None if one is None or other is None else max(one, other)
 
 
-def _row(digest: str, target: Target, wanted: Wanted, now: datetime) -> Suppression:
+def _row(target: Target, digest: str, wanted: Wanted, now: datetime) -> Suppression:
     return Suppression(
         **target.columns,
         digest=digest,

@@ -8,6 +8,8 @@ from django.db import DatabaseError, connection, transaction
 
 from audit.append_only import FLUSH, REMOVAL, VERSION, letting_through, put_up
 from audit.models import AuditEntry, AuditLeaf, AuditNode, AuditUnsealed
+from audit.removal import remove_entries, replace_values
+from audit.sealing import seal_all
 from audit.verifying import verify
 from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, OWNER, Reach, Scope, acting_within
@@ -180,6 +182,20 @@ class TestRights:
         assert refused(
             f"SELECT mailbot_audit_remove('{ACCOUNT}', 'audit_none', ARRAY[{key}]::bigint[])", Scope(Reach.NOBODY)
         )
+
+    def test_an_entry_that_says_it_of_others_does_not_do(self, db: None):
+        sealed(4)
+        removed = remove_entries(ACCOUNT, [1], reason="retention")
+        replaced = replace_values(ACCOUNT, {2: {"changes.to": None}}, reason="erasure")
+        with acting_within(EVERYBODY), connection.cursor() as cursor:
+            cursor.execute("SELECT mailbot_audit_remove(%s, %s, %s)", [ACCOUNT, removed, [entry_at(0).pk]])
+            assert cursor.fetchone() == (0,)
+            given = [ACCOUNT, replaced, entry_at(3).pk, "{}", "{}"]
+            cursor.execute("SELECT mailbot_audit_replace(%s, %s, %s, %s::jsonb, %s::jsonb)", given)
+            assert cursor.fetchone() == (0,)
+        seal_all()
+        verdict = verify(ACCOUNT)
+        assert (verdict.holds, verdict.removed, verdict.replaced) == (True, 1, 1)
 
     def test_it_is_noticed_when_a_role_has_one(self, db: None):
         with acting_within(OWNER), connection.cursor() as cursor:
