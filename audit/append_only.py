@@ -112,6 +112,7 @@ def _put_up_on_sqlite(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(_refusal_on_sqlite(f"mailbot_refusal_{number}", refusal))
         for table in _UNIQUE:
             cursor.execute(_replacing_on_sqlite(table))
+            cursor.execute(_moving_on_sqlite(table))
         cursor.execute(_ENQUEUE_MISSING)
         cursor.execute(_QUEUE_ON_SQLITE.format(name=_last_name()))
 
@@ -139,6 +140,12 @@ def _replacing_on_sqlite(table: str) -> str:
     there = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {row})" for row in rows)  # noqa: S608 (our names)
     raised = f"SELECT RAISE(ABORT, 'append-only: {table}')"
     return f"CREATE TRIGGER mailbot_replacing_{table} BEFORE INSERT ON {table} WHEN {there} BEGIN {raised}; END"
+
+
+def _moving_on_sqlite(table: str) -> str:
+    """A trigger on UPDATE OF goes by names, and a key has others: rowid, oid, _rowid_."""
+    raised = f"SELECT RAISE(ABORT, 'append-only: {table}')"
+    return f"CREATE TRIGGER mailbot_moving_{table} BEFORE UPDATE ON {table} WHEN NEW.rowid <> OLD.rowid BEGIN {raised}; END"
 
 
 _QUEUE_ON_SQLITE = """

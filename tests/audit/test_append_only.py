@@ -89,6 +89,19 @@ class TestTriggers:
         assert refused(f"INSERT OR REPLACE INTO {table} SELECT {under_new_key(table)} FROM {table}", OWNER)
         assert rows_of(table) == before
 
+    @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL has no such column")
+    @pytest.mark.parametrize("name", ["rowid", "oid", "_rowid_"])
+    @pytest.mark.parametrize("table", ["audit_auditentry", "audit_auditleaf", "audit_auditnode"])
+    def test_nor_is_one_moved_by_another_name_of_its_key(self, db: None, table: str, name: str):
+        """A trigger on UPDATE OF a column goes by its name, and REPLACE removes what is at the other place."""
+        sealed(3)
+        AuditNode.objects.bulk_create(AuditNode(account_id=ACCOUNT, level=8, index=n, hash=b"") for n in range(3))
+        before = rows_of(table)
+        for statement in ("UPDATE", "UPDATE OR REPLACE"):
+            for scope in (EVERYBODY, OWNER):
+                assert refused(f"{statement} {table} SET {name} = {name} + 1", scope)
+        assert rows_of(table) == before
+
     def test_each_entry_is_written_down_for_the_sealer(self, db: None, alice: Any):
         alice.create_inbox()
         write(5)
