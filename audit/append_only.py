@@ -87,13 +87,14 @@ def put_up(connection: BaseDatabaseWrapper) -> None:
 
 
 def is_up(connection: BaseDatabaseWrapper) -> bool:
+    """All of it: on SQLite each table may have been made anew by itself."""
     name = _last_name()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT 1 FROM pg_trigger WHERE tgname = %s AND tgrelid = %s::regclass", [name, ENTRIES])
-        else:
-            cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = %s", [name])
-        return cursor.fetchone() is not None
+            return cursor.fetchone() is not None
+        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        return {name, *_guards_on_sqlite()} <= {found for (found,) in cursor.fetchall()}
 
 
 def _last_name() -> str:
@@ -108,13 +109,20 @@ def _put_up_on_sqlite(connection: BaseDatabaseWrapper) -> None:
         cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'mailbot_%%'")
         for (name,) in cursor.fetchall():
             cursor.execute(f'DROP TRIGGER "{name}"')
-        for number, refusal in enumerate(refusals()):
-            cursor.execute(_refusal_on_sqlite(f"mailbot_refusal_{number}", refusal))
-        for table in _UNIQUE:
-            cursor.execute(_replacing_on_sqlite(table))
-            cursor.execute(_moving_on_sqlite(table))
+        for statement in _guards_on_sqlite().values():
+            cursor.execute(statement)
         cursor.execute(_ENQUEUE_MISSING)
         cursor.execute(_QUEUE_ON_SQLITE.format(name=_last_name()))
+
+
+def _guards_on_sqlite() -> dict[str, str]:
+    """The statements that put them up, by name."""
+    named = {f"mailbot_refusal_{number}": refusal for number, refusal in enumerate(refusals())}
+    return {
+        **{name: _refusal_on_sqlite(name, refusal) for name, refusal in named.items()},
+        **{f"mailbot_replacing_{table}": _replacing_on_sqlite(table) for table in _UNIQUE},
+        **{f"mailbot_moving_{table}": _moving_on_sqlite(table) for table in _UNIQUE},
+    }
 
 
 def _refusal_on_sqlite(name: str, refusal: Refusal) -> str:

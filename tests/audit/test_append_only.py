@@ -120,6 +120,18 @@ class TestTriggers:
         assert AuditUnsealed.objects.count() == 3
         assert refused("DELETE FROM audit_auditentry", OWNER)
 
+    @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL alters a table in its place")
+    @pytest.mark.parametrize("table", ["audit_auditentry", "audit_auditleaf", "audit_audithead", "audit_auditkey"])
+    def test_they_are_put_up_again_on_whichever_table_is_made_anew(self, db: None, table: str):
+        sealed(1)
+        with acting_within(OWNER), connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table])
+            for (name,) in cursor.fetchall():
+                cursor.execute(f"DROP TRIGGER {name}")
+        put_up(connection)
+        assert refused(f"DELETE FROM {table}", OWNER)
+        assert refused(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}", OWNER)
+
 
 def rows_of(table: str) -> list[Any]:
     with acting_within(OWNER), connection.cursor() as cursor:
