@@ -187,6 +187,15 @@ class TestHostile:
         assert report is not None
         assert len(report.recipients) == 500
 
+    def test_nor_has_a_complaint(self) -> None:
+        many = "".join(f"Original-Rcpt-To: a{n}@b.example\r\n" for n in range(5000)).encode()
+        report = read_report(complaint().replace(b"Feedback-Type: abuse\r\n", b"Feedback-Type: abuse\r\n" + many))
+        assert report is not None
+        assert len(report.complained) == 500
+
+    def test_what_is_too_long_is_no_address(self) -> None:
+        assert read_report(bounce("a" * 100_000 + "@b.example")) is None
+
     def test_it_never_raises(self) -> None:
         for path in sorted(FIXTURES.glob("*.eml"))[::6]:
             raw = path.read_bytes()
