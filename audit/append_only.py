@@ -19,7 +19,7 @@ from audit.leaves import CHANGES, PERSONAL, PLAIN
 from mailbot.lib.postgresql_walls.roles import SYSTEM
 
 REMOVAL, FLUSH = "removal", "flush"
-VERSION = "1"  # of what is put up here; another one makes `put_up` do it again
+VERSION = "2"  # of what is put up here; another one makes `put_up` do it again
 ENTRIES, LEAVES, UNSEALED = "audit_auditentry", "audit_auditleaf", "audit_auditunsealed"
 _mode: ContextVar[str] = ContextVar("audit_mode", default="")
 
@@ -87,13 +87,14 @@ def put_up(connection: BaseDatabaseWrapper) -> None:
 
 
 def is_up(connection: BaseDatabaseWrapper) -> bool:
+    """All of it: on SQLite each table may have been made anew by itself."""
     name = _last_name()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT 1 FROM pg_trigger WHERE tgname = %s AND tgrelid = %s::regclass", [name, ENTRIES])
-        else:
-            cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = %s", [name])
-        return cursor.fetchone() is not None
+            return cursor.fetchone() is not None
+        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        return {name, *_guards_on_sqlite()} <= {found for (found,) in cursor.fetchall()}
 
 
 def _last_name() -> str:
@@ -108,11 +109,20 @@ def _put_up_on_sqlite(connection: BaseDatabaseWrapper) -> None:
         cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'mailbot_%%'")
         for (name,) in cursor.fetchall():
             cursor.execute(f'DROP TRIGGER "{name}"')
-        for number, refusal in enumerate(refusals()):
-            cursor.execute(_refusal_on_sqlite(f"mailbot_refusal_{number}", refusal))
-        cursor.execute(_REPLACE_ON_SQLITE)
+        for statement in _guards_on_sqlite().values():
+            cursor.execute(statement)
         cursor.execute(_ENQUEUE_MISSING)
         cursor.execute(_QUEUE_ON_SQLITE.format(name=_last_name()))
+
+
+def _guards_on_sqlite() -> dict[str, str]:
+    """The statements that put them up, by name."""
+    named = {f"mailbot_refusal_{number}": refusal for number, refusal in enumerate(refusals())}
+    return {
+        **{name: _refusal_on_sqlite(name, refusal) for name, refusal in named.items()},
+        **{f"mailbot_replacing_{table}": _replacing_on_sqlite(table) for table in _UNIQUE},
+        **{f"mailbot_moving_{table}": _moving_on_sqlite(table) for table in _UNIQUE},
+    }
 
 
 def _refusal_on_sqlite(name: str, refusal: Refusal) -> str:
@@ -122,12 +132,30 @@ def _refusal_on_sqlite(name: str, refusal: Refusal) -> str:
     return f"CREATE TRIGGER {name} BEFORE {refusal.event} ON {refusal.table} {when} BEGIN {raised}; END"
 
 
-# INSERT OR REPLACE removes a row without asking the triggers of DELETE.
-_REPLACE_ON_SQLITE = """
-CREATE TRIGGER mailbot_replacing BEFORE INSERT ON audit_auditentry
-WHEN EXISTS (SELECT 1 FROM audit_auditentry WHERE id = NEW.id OR public_id = NEW.public_id)
-BEGIN SELECT RAISE(ABORT, 'append-only: audit_auditentry'); END
-"""
+# What is unique in each table: its key, and the other columns.
+_UNIQUE: dict[str, tuple[tuple[str, ...], ...]] = {
+    ENTRIES: (("id",), ("public_id",)),
+    LEAVES: (("entry_id",), ("account_id", "seq")),
+    "audit_auditnode": (("id",), ("account_id", "level", "index")),
+    "audit_audithead": (("id",), ("account_id", "size", "key_id")),
+    "audit_auditkey": (("id",), ("key_id",)),
+}
+
+
+def _replacing_on_sqlite(table: str) -> str:
+    """INSERT OR REPLACE removes a row without asking the triggers of DELETE."""
+    rows = [" AND ".join(f'"{name}" = NEW."{name}"' for name in names) for names in _UNIQUE[table]]
+    there = " OR ".join(f"EXISTS (SELECT 1 FROM {table} WHERE {row})" for row in rows)  # noqa: S608 (our names)
+    raised = f"SELECT RAISE(ABORT, 'append-only: {table}')"
+    return f"CREATE TRIGGER mailbot_replacing_{table} BEFORE INSERT ON {table} WHEN {there} BEGIN {raised}; END"
+
+
+def _moving_on_sqlite(table: str) -> str:
+    """A trigger on UPDATE OF goes by names, and a key has others: rowid, oid, _rowid_."""
+    raised = f"SELECT RAISE(ABORT, 'append-only: {table}')"
+    return f"CREATE TRIGGER mailbot_moving_{table} BEFORE UPDATE ON {table} WHEN NEW.rowid <> OLD.rowid BEGIN {raised}; END"
+
+
 _QUEUE_ON_SQLITE = """
 CREATE TRIGGER {name} AFTER INSERT ON audit_auditentry
 BEGIN INSERT INTO audit_auditunsealed (entry_id) VALUES (NEW.id); END
@@ -184,7 +212,7 @@ def _personal_columns() -> str:
 
 
 # Functions that run as the owner name their tables in full or say where to look: nobody can put others in their way. They let no one do
-# what leaves no entry: `record` is one that says it. (The mode is set
+# what leaves no entry: `record` is one that says it, of these very places in the tree. (The mode is set
 # inside: at the head of a function only a superuser may.)
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -207,8 +235,15 @@ BEGIN
         RAISE EXCEPTION 'no entry says that this is removed' USING ERRCODE = 'restrict_violation';
     END IF;
     PERFORM set_config('mailbot.audit_mode', 'removal', true);
+    WITH said AS MATERIALIZED (
+        SELECT (x->>0)::bigint AS first, (x->>1)::bigint AS last
+        FROM audit_auditentry r, jsonb_array_elements(r.changes->'removed') AS x WHERE r.public_id = record
+    )
     DELETE FROM audit_auditentry e WHERE e.id = ANY (keys) AND e.account_id = account AND e.act NOT LIKE 'trail.%'
-        AND EXISTS (SELECT FROM audit_auditleaf l WHERE l.entry_id = e.id);
+        AND EXISTS (
+            SELECT FROM audit_auditleaf l JOIN said ON l.seq BETWEEN said.first AND said.last
+            WHERE l.entry_id = e.id AND l.account_id = account
+        );
     GET DIAGNOSTICS gone = ROW_COUNT;
     PERFORM set_config('mailbot.audit_mode', '', true);
     RETURN gone;
@@ -224,7 +259,11 @@ BEGIN
     UPDATE audit_auditentry e SET ({personal}) = (
         SELECT {personal} FROM jsonb_to_record(given) AS r (actor_name text, actor_email text, remote_addr inet, object_repr text,
             serialized_data jsonb, additional_data jsonb, changes_text text, changes jsonb)
-    ) WHERE e.id = entry AND e.account_id = account AND e.act NOT LIKE 'trail.%';
+    ) WHERE e.id = entry AND e.account_id = account AND e.act NOT LIKE 'trail.%'
+        AND EXISTS (
+            SELECT FROM audit_auditentry r, jsonb_array_elements(r.changes->'replaced') AS x, audit_auditleaf l
+            WHERE r.public_id = record AND l.entry_id = e.id AND l.seq = (x->>0)::bigint
+        );
     GET DIAGNOSTICS touched = ROW_COUNT;
     UPDATE audit_auditleaf SET salt = NULL, kept = salts WHERE entry_id = entry AND touched = 1;
     PERFORM set_config('mailbot.audit_mode', '', true);

@@ -188,8 +188,9 @@ def expire_exports() -> int:
     gone = 0
     for export in over.filter(status=Export.Status.DONE).order_by("expires_at")[:MOST_EXPIRED]:
         with transaction.atomic():  # first: nobody may begin to download what goes
-            gone += Export.objects.filter(pk=export.pk, status=Export.Status.DONE).update(status=Export.Status.EXPIRED)
-            _record(Act.EXPORT_EXPIRED, export, {})
+            if Export.objects.filter(pk=export.pk, status=Export.Status.DONE).update(status=Export.Status.EXPIRED):
+                gone += 1
+                _record(Act.EXPORT_EXPIRED, export, {})
     ended = ExportPart.objects.filter(export__status__in=[Export.Status.EXPIRED, Export.Status.FAILED])
     for pk in ended.order_by().values_list("export", flat=True).distinct()[:MOST_EXPIRED]:
         try:

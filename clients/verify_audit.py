@@ -17,6 +17,7 @@ import hmac
 import json
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,12 @@ class Export:
         self.path = Path(path)
         self.zip = None if self.path.is_dir() else zipfile.ZipFile(self.path)
 
+    def names(self) -> list[str]:
+        """Of all files that are in it, each as often as it is."""
+        if self.zip is not None:
+            return [one.filename for one in self.zip.infolist() if not one.is_dir()]
+        return [one.relative_to(self.path).as_posix() for one in self.path.rglob("*") if one.is_file()]
+
     def open(self, name: Any) -> Any:
         return (self.path / name).open("rb") if self.zip is None else self.zip.open(name)
 
@@ -299,6 +306,12 @@ class Verification:
         return self.findings
 
     def check_files(self) -> None:
+        """Those that the manifest names, each once, and no others: nobody may slip in what was never exported."""
+        names = self.export.names()
+        for name in sorted(set(names) - set(self.files) - {"manifest.json"}):
+            self.say("file", None, f"{name} is no file of the export: the manifest does not name it.")
+        for name in sorted(name for name, times in Counter(names).items() if times > 1):
+            self.say("file", None, f"{name} is in it more than once, and each program takes another of them.")
         for name, told in self.files.items():
             try:
                 if self.export.sha256(name) != told:

@@ -1,10 +1,12 @@
 """What people fill in to suppress addresses: one, or a file of them."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
-from delivery.suppression import NotSuppressible, Target, Wanted, canonical_scope_domain, suppress, suppressible
+from delivery.suppression import OVER, NotSuppressible, Target, Wanted, canonical_scope_domain, suppress, suppressible
 from delivery.suppression_import import Imported, TooMany, Unreadable, import_lines, lines_of
 from delivery.suppression_model import Cause, Suppression
 from inboxes.console_forms import ModeForm, find_inbox_of
@@ -74,6 +76,12 @@ class SuppressForm(ScopeForm):
         except NotSuppressible as error:
             raise forms.ValidationError(str(error)) from error
 
+    def clean_expires_at(self) -> datetime | None:
+        ends: datetime | None = self.cleaned_data["expires_at"]
+        if ends is not None and ends <= timezone.now():
+            raise forms.ValidationError(OVER)
+        return ends
+
     def add(self) -> tuple[Suppression, bool]:
         given = self.cleaned_data
         ends = given["expires_at"]
@@ -85,7 +93,7 @@ class ImportForm(ScopeForm):
     file = forms.FileField(
         help_text=(
             "CSV with a column “address” (and “cause”, “reason”, “expires_at” if you like), JSON, or one address a line; UTF-8, at most "
-            "10,000 entries."
+            "10,000 entries. For the whole account, lines of our own export keep their inbox or domain."
         )
     )
     reason = forms.CharField(

@@ -20,6 +20,7 @@ from delivery.claims import new_token
 from delivery.models import SlowTurn
 from mailbot.lib.clock import database_now, is_over
 
+WAIT_TASK = "delivery.tasks.wait_for_others"  # which does it
 SECONDS = 30.0  # then the worker does something else for a moment
 LEASE = timedelta(seconds=30)
 RENEWED_EVERY = 5.0  # seconds

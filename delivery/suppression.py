@@ -4,7 +4,7 @@ An entry is unique by whose mail it stops and by the address. Of two causes the 
 earlier for one that comes.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit.actors import current
-from audit.record import Act, Entry, record, record_many
+from audit.record import Act, Entry, record_many
 from delivery.suppression_model import Cause, Scope, Suppression, digest_of
 from inboxes.models import Account, Inbox
 from mailbot.lib.addresses import AddressError, canonical, canonical_domain, comparable
@@ -28,6 +28,7 @@ STRENGTH: dict[str, int] = {cause: number for number, cause in enumerate(
 )}  # fmt: skip
 PIECE = 500  # rows a statement
 MAX_REASON = 500
+OVER = "This moment is past: the entry would stop nothing."
 
 
 class NotSuppressible(ValueError):
@@ -104,26 +105,26 @@ def canonical_scope_domain(text: str) -> str:
 @transaction.atomic
 def suppress(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     """`(entry, False)` is one that was there before, strengthened where `wanted` is the stronger cause. Its trail is written."""
-    (entry,), added = _store(target, [wanted])
+    (entry,), added = _store([(target, wanted)])
     if entry.pk in added:
         _record(Act.SUPPRESSION_ADDED, entry)
     return entry, entry.pk in added
 
 
 @transaction.atomic
-def suppress_many(target: Target, wanted: Sequence[Wanted]) -> set[str]:
-    """The same for several addresses, without the trail, which the caller writes; the comparable addresses that were added."""
-    entries, added = _store(target, wanted)
-    return {entry.address for entry in entries if entry.pk in added}
+def suppress_many(wanted: Sequence[tuple[Target, Wanted]]) -> list[Suppression]:
+    """The same for several, without the trail, which the caller writes; the entries that were added."""
+    entries, added = _store(wanted)
+    return [entry for entry in entries if entry.pk in added]
 
 
 @transaction.atomic
 def set_suppression(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     """Make the entry exactly this, whatever it was; whether it is new. Safe to repeat: what is so already stays, and writes no trail."""
-    (entry,), added = _store(target, [wanted], strengthens=False)
+    (entry,), added = _store([(target, wanted)], strengthens=False)
     if entry.is_over(timezone.now()):  # it stopped nothing any more, so it begins anew
         entry.delete()
-        (entry,), added = _store(target, [wanted])
+        (entry,), added = _store([(target, wanted)])
     is_new = entry.pk in added
     exactly = {
         "cause": wanted.cause,
@@ -164,13 +165,16 @@ def remove_expired(limit: int = PIECE) -> int:
     return len(entries)
 
 
-def _store(target: Target, wanted: Sequence[Wanted], *, strengthens: bool = True) -> tuple[list[Suppression], set[str]]:
+def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True) -> tuple[list[Suppression], set[str]]:
     """The entries for these, and the ids of those that are new. Rows are written and locked in order of their digests, so that writers of
     the same addresses wait for each other and not in a circle."""
-    by_digest = {target.digest(item.address): item for item in wanted}
+    by_digest, targets = dict[str, Wanted](), dict[str, Target]()
+    for target, item in wanted:
+        digest = target.digest(item.address)
+        by_digest[digest], targets[digest] = item, target
     now, stored, added = timezone.now(), dict[str, Suppression](), set[str]()
     for piece in _pieces(sorted(by_digest)):
-        new = [_row(target, digest, by_digest[digest], now) for digest in piece]
+        new = [_row(targets[digest], digest, by_digest[digest], now) for digest in piece]
         Suppression.objects.bulk_create(new, ignore_conflicts=True)
         mine = {row.pk for row in new}
         found = list(Suppression.objects.select_for_update(no_key=True).filter(digest__in=piece).order_by("digest"))
@@ -260,12 +264,16 @@ def _entry(act: Act, entry: Suppression, **more: Any) -> Entry:
     return Entry(act, entry, entry.account_id, entry.inbox_id or "", {n: v for n, v in told.items() if v != ""})
 
 
-def record_import(target: Target, source: str, numbers: dict[str, int]) -> None:
-    """One entry in the trail for the whole of it."""
+def record_import(source: str, numbers: Mapping[Target, Mapping[str, int]]) -> None:
+    """One entry in the trail for each whose mail the import stops."""
+    record_many([_imported(target, source, those) for target, those in numbers.items()])
+
+
+def _imported(target: Target, source: str, numbers: Mapping[str, int]) -> Entry:
     told = {"scope": scope_of(target).value, "domain": target.domain, "mode": target.mode, "source": source, **numbers}
     subject = target.inbox or Account.objects.get(pk=target.account_id)
     inbox_id = target.inbox.pk if target.inbox else ""
-    record(Act.SUPPRESSION_IMPORTED, subject, account_id=target.account_id, inbox_id=inbox_id, changes=told)
+    return Entry(Act.SUPPRESSION_IMPORTED, subject, target.account_id, inbox_id, told)
 
 
 def scope_of(target: Target) -> Scope:

@@ -2,19 +2,35 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import orjson
 from django.db import transaction
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from delivery.suppression import MAX_REASON, NotSuppressible, Target, Wanted, record_import, suppress_many, suppressible
-from delivery.suppression_model import Cause, Suppression
+from delivery.suppression import (
+    MAX_REASON,
+    OVER,
+    NotSuppressible,
+    Target,
+    Wanted,
+    canonical_scope_domain,
+    record_import,
+    scope_of,
+    suppress_many,
+    suppressible,
+)
+from delivery.suppression_model import Cause, Scope, Suppression
+from inboxes.models import Inbox
 from mailbot.api.renderers import timestamp
 from mailbot.lib.csv_cells import csv_lines, undefused
+from mailbot.lib.ids import is_id
 
 MOST = 10_000  # entries of one import
 MOST_NAMED = 100  # that are named
@@ -71,33 +87,83 @@ class Imported:
 def import_lines(target: Target, lines: Iterable[Line], source: str, usual: Wanted) -> Imported:
     """Suppress all that can be; the others are named. All of it or nothing, when something goes wrong. Safe to repeat.
 
+    `target`: whose mail is stopped. Is that the whole account, a line that says a narrower scope, as our own exports do, keeps it.
     `usual`: cause, reason and end of lines that say none. Raises TooMany, Unreadable.
     """
-    told, wanted = Imported(), dict[str, Wanted]()
-    for line in lines:
+    told, now = Imported(), timezone.now()
+    given = list(islice(lines, MOST + 1))
+    if len(given) > MOST:
+        raise TooMany(f"These are more than {MOST:,} entries. Import them in several calls.")
+    scopes = _Scopes(target, given)
+    wanted: dict[tuple[Target, str], Wanted] = {}
+    for line in given:
         told.total += 1
-        if told.total > MOST:
-            raise TooMany(f"These are more than {MOST:,} entries. Import them in several calls.")
         try:
-            entry = _wanted(line, usual)
+            whose, entry = scopes.of(line), _wanted(line, usual, now)
         except NotSuppressible as error:
             told.refuse(line, str(error))
         else:
-            wanted.setdefault(entry.address, entry)
+            wanted.setdefault((whose, entry.address), entry)
     with transaction.atomic():
-        told.added = len(suppress_many(target, list(wanted.values())))
+        added = suppress_many([(whose, entry) for (whose, _), entry in wanted.items()])
+        told.added = len(added)
         told.known = told.total - told.invalid - told.added
-        record_import(target, source, {name: getattr(told, name) for name in ("total", "added", "known", "invalid")})
+        record_import(source, _numbers(target, told, [whose for whose, _ in wanted], added))
     return told
 
 
-def _wanted(line: Line, usual: Wanted) -> Wanted:
+def _numbers(
+    target: Target, told: Imported, whose: Iterable[Target], added: Iterable[Suppression]
+) -> dict[Target, dict[str, int]]:
+    """For the trail: of the whole import, and of each narrower scope in it."""
+    new = Counter((entry.inbox_id or "", entry.domain) for entry in added)
+    whole = {name: getattr(told, name) for name in ("total", "added", "known", "invalid")}
+    narrower = {
+        one: {"total": total, "added": new[one.inbox.pk if one.inbox else "", one.domain]}
+        for one, total in Counter(whose).items()
+        if one != target
+    }
+    return {target: whole, **narrower}
+
+
+class _Scopes:
+    """Whose mail each line stops."""
+
+    def __init__(self, target: Target, lines: Iterable[Line]) -> None:
+        self._target = target
+        self._is_open = scope_of(target) is Scope.ACCOUNT
+        named = {_cell_of(line, "inbox_id") for line in lines if _cell_of(line, "scope")} if self._is_open else set()
+        mine = Inbox.objects.filter(
+            account_id=target.account_id, mode=target.mode, pk__in=[pk for pk in named if is_id(pk, "inbox")]
+        )
+        self._inboxes = mine.exclude(status=Inbox.Status.DELETED).in_bulk() if named else {}
+
+    def of(self, line: Line) -> Target:
+        """Raises NotSuppressible."""
+        scope = _cell_of(line, "scope").lower()
+        if not self._is_open or scope in ("", Scope.ACCOUNT):
+            return self._target
+        if scope == Scope.INBOX:
+            inbox = self._inboxes.get(_cell_of(line, "inbox_id"))
+            if inbox is None:
+                raise NotSuppressible(f"Its inbox is deleted, or none of this account in {self._target.mode} mode.")
+            return replace(self._target, inbox=inbox)
+        if scope == Scope.DOMAIN:
+            return replace(self._target, domain=canonical_scope_domain(_cell_of(line, "domain")))
+        raise NotSuppressible(f"“{scope[:50]}” is no scope: {', '.join(Scope.values)}.")
+
+
+def _cell_of(line: Line, name: str) -> str:
+    return str(line.columns.get(name) or "").strip()
+
+
+def _wanted(line: Line, usual: Wanted, now: datetime) -> Wanted:
     told = {name: str(value or "").strip() for name, value in line.columns.items()}
     cause = told.get("cause", "")
     if cause and cause.lower() not in CAUSES:
         raise NotSuppressible(f"“{cause[:50]}” is no cause: {', '.join(Cause.values)}.")
     moment = told.get("expires_at", "")
-    return Wanted(
+    entry = Wanted(
         address=suppressible(undefused(line.address)),
         cause=CAUSES[cause.lower()] if cause else usual.cause,
         reason=undefused(told.get("reason", ""))[:MAX_REASON].replace("\0", "") or usual.reason,
@@ -105,6 +171,9 @@ def _wanted(line: Line, usual: Wanted) -> Wanted:
         expires_at=_moment(moment) if moment else usual.expires_at,
         ends_by_cause=usual.ends_by_cause and not moment,
     )
+    if entry.expires_at is not None and entry.expires_at <= now:
+        raise NotSuppressible(OVER)
+    return entry
 
 
 def _moment(text: str) -> datetime:

@@ -11,7 +11,6 @@ from delivery.outbound.outcomes import Report
 from delivery.suppression import Target, Wanted, is_simulated, suppress
 from delivery.suppression_model import Cause
 from inboxes.models import BounceScope
-from mailbot.lib.addresses import comparable
 from threads.events import EventType
 
 CAUSES: dict[EventType, Cause] = {
@@ -24,9 +23,12 @@ CAUSES: dict[EventType, Cause] = {
 def suppress_reported(told: Iterable[tuple[OutboundMail, Report]]) -> None:
     """To be called in the transaction of the reports, with the inboxes locked; each is of somebody to whom the mail went: who tells of a
     mail says nothing about others. Addresses of the simulator stay usable."""
-    telling = [(mail, report) for mail, report in told if _suppresses(report)]
-    for mail, report in sorted(telling, key=lambda pair: comparable(pair[1].recipient)):  # nobody waits in a circle
-        suppress(_target(mail, CAUSES[report.event]), _wanted(mail, report))
+    telling = [
+        (_target(mail, CAUSES[report.event]), _wanted(mail, report)) for mail, report in told if _suppresses(report)
+    ]
+    # In the order in which an import locks them too: nobody waits in a circle.
+    for target, wanted in sorted(telling, key=lambda pair: pair[0].digest(pair[1].address)):
+        suppress(target, wanted)
 
 
 def _suppresses(report: Report) -> bool:

@@ -95,11 +95,10 @@ def unsubscribe_headers(inbox: Inbox, message: Message, given: Mapping[str, str]
 
 def unsubscribe(link: Link, by: str) -> bool:
     """Nothing goes from that inbox to that address any more. Whether that is new; safe to repeat. `by`: how it was asked for."""
-    inbox = Inbox.objects.filter(pk=link.inbox_id).first()
-    if inbox is None:
-        return False
     with transaction.atomic():
-        return _unsubscribe(inbox, link, by)
+        # The lock comes first, as for all that is heard of mail: of two that ask at once, one is the first.
+        inbox = Inbox.objects.select_for_update(no_key=True).filter(pk=link.inbox_id).first()
+        return inbox is not None and _unsubscribe(inbox, link, by)
 
 
 def is_unsubscribed(link: Link) -> bool:

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from inboxes.dns_records import Purpose, Record
 from mailbot.lib.dns import LookupFailed, NotFound, Question
+from mailbot.lib.registered_domains import organisational_domain
 
 MOST_SHOWN = 10  # of what was found at a name
 LONGEST_SHOWN = 1000
@@ -50,8 +51,13 @@ def finding(record: Record, answers: Answers) -> Finding:
         return Finding(RecordStatus.UNKNOWN, note=f"{answer} What is shown is from before.")
     texts = () if isinstance(answer, LookupFailed) else answer
     found = _read(record, texts, answers)
-    shown = tuple(text[:LONGEST_SHOWN] for text in (found.found or texts)[:MOST_SHOWN])
-    return Finding(found.status, shown, found.note)
+    shown = tuple(_storable(text[:LONGEST_SHOWN]) for text in (found.found or texts)[:MOST_SHOWN])
+    return Finding(found.status, shown, _storable(found.note))
+
+
+def _storable(text: str) -> str:
+    """Whoever has the domain writes what stands there, and PostgreSQL holds no NUL."""
+    return text.replace("\0", "\ufffd")
 
 
 def _read(record: Record, texts: tuple[str, ...], answers: Answers) -> Finding:
@@ -151,6 +157,8 @@ def _weak_spot(policy: str) -> str:
 
 
 def dmarc_above(name: str) -> list[str]:
-    """Where a policy of a parent would stand."""
-    labels = name.split(".")[2:]
-    return [".".join(["_dmarc", *labels[start:]]) for start in range(len(labels) - 1)]
+    """Where else the policy of `_dmarc.<domain>` may stand: at the registered domain that it belongs to, and nowhere between
+    (RFC 7489 6.6.3)."""
+    domain = name.partition(".")[2]
+    above = organisational_domain(domain)
+    return [f"_dmarc.{above}"] if above != domain else []

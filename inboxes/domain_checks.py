@@ -146,7 +146,8 @@ def _take_from_others(row: Domain) -> None:
     with acting_for_everybody("who has the domain"):
         others = Domain.objects.select_for_update(no_key=True).filter(domain=row.domain)
         other = others.exclude(pk=row.pk).exclude(status=DomainStatus.PENDING).first()
-        living = Inbox.objects.filter(domain=row.domain).exclude(Inbox.ended(timezone.now()))
+        on_it = Q(domain=row.domain) | Q(own_domain__domain=row.domain)  # on a subdomain of it, too
+        living = Inbox.objects.filter(on_it).exclude(Inbox.ended(timezone.now()))
         if (other and other.status != DomainStatus.FAILING) or living.exclude(account=row.account_id).exists():
             raise DomainTaken(row.domain)
         if other:

@@ -54,8 +54,9 @@ def read_tag(text: str, inbox_id: str) -> tuple[Tag, str] | None:
     if digest is None:
         return None
     tag = Tag(kind)
+    signed = token[-_SIGNED:].encode()  # of text compare_digest takes ASCII only, and a stranger writes what he likes
     is_ours = any(
-        hmac.compare_digest(_signature(tag, inbox_id, digest, secret), token[-_SIGNED:]) for secret in _secrets()
+        hmac.compare_digest(_signature(tag, inbox_id, digest, secret).encode(), signed) for secret in _secrets()
     )
     return (tag, digest) if is_ours else None
 

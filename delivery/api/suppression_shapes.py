@@ -1,11 +1,13 @@
 """Shapes of /v1/suppressions."""
 
+from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from delivery.api import examples
-from delivery.suppression import MAX_REASON, NotSuppressible, canonical_scope_domain, suppressible
+from delivery.suppression import MAX_REASON, OVER, NotSuppressible, canonical_scope_domain, suppressible
 from delivery.suppression_import import MOST
 from delivery.suppression_model import Cause, Scope, Suppression
 from inboxes.api.lists_shapes import Author
@@ -60,6 +62,11 @@ def not_both(attrs: dict[str, Any]) -> dict[str, Any]:
     return attrs
 
 
+def ahead(moment: datetime) -> None:
+    if moment <= timezone.now():
+        raise serializers.ValidationError(OVER)
+
+
 class ScopeBody(StrictSerializer):
     """Whose mail: `inbox_id`, `domain` of the sending inboxes, or neither for the whole account."""
 
@@ -67,7 +74,7 @@ class ScopeBody(StrictSerializer):
     domain = ScopeDomainField(required=False, allow_null=True, default=None)
     reason = serializers.CharField(max_length=MAX_REASON, required=False, allow_blank=True, default="")
     expires_at = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="null: never; left out: by the cause"
+        required=False, allow_null=True, validators=[ahead], help_text="null: never; left out: by the cause"
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -40,9 +40,9 @@ def check_records(domain: str, selectors: Collection[str], within: float) -> lis
 
 
 def _policy_names(domain: str) -> list[str]:
-    """Where its policy may stand: a policy of those above is for what is below, too (RFC 7489 6.6.3)."""
+    """Where its policy may stand: that of the registered domain is for what is below, too (RFC 7489 6.6.3)."""
     own = f"_dmarc.{domain}"
-    return [own, *dmarc_above(own)][:5]
+    return [own, *dmarc_above(own)]
 
 
 def _spf(domain: str, answer: tuple[str, ...] | LookupFailed, ends_at: float) -> Check:

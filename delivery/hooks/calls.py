@@ -26,6 +26,7 @@ from delivery.inbound.receive import (
 )
 from delivery.models import ProviderEvent
 from delivery.provider_rows import webhook_urls
+from delivery.slow_work import WAIT_TASK
 from inboxes.models import Provider
 from inboxes.routing import find_inboxes
 from mailbot.lib.addresses import AddressError, CanonicalAddress, canonical
@@ -36,7 +37,6 @@ from mailbot.lib.hints import ring_on_commit
 warnings.filterwarnings("ignore", category=AnymailInsecureWebhookWarning)
 
 NEWS_TASK = "delivery.tasks.process_provider_events"
-FETCH_TASK = "delivery.tasks.wait_for_others"
 INBOUND = "inbound"  # as Anymail calls the one event that is none of ours
 UNROUTED = "No inbox here has this address."
 
@@ -104,7 +104,7 @@ def _store_events(rows: Sequence[ProviderEvent]) -> Taken:
 
 def ring_for(kinds: Iterable[str]) -> None:
     """Once the transaction is committed, for whoever works on events of these kinds."""
-    for task in {NEWS_TASK if kind == ProviderEvent.Kind.TRACKING else FETCH_TASK for kind in kinds}:
+    for task in {NEWS_TASK if kind == ProviderEvent.Kind.TRACKING else WAIT_TASK for kind in kinds}:
         ring_on_commit(task)
 
 

@@ -21,6 +21,7 @@ from delivery.outbound.return_addresses import reply_to, return_path
 from delivery.outbound.states import State
 from delivery.outbound.suppressed import REASON, blocked_reports, reason_of, told
 from delivery.outbound.tracking import news_of
+from delivery.slow_work import WAIT_TASK
 from delivery.suppression_lookup import suppressed_among
 from delivery.unsubscribing import unsubscribe_headers
 from inboxes.models import Account, Inbox, Provider
@@ -39,7 +40,6 @@ from threads.models import Message
 from threads.reading import MailContent, content_of, message_id_digest
 
 SEND_TASK = "delivery.tasks.send_outbound"
-FETCH_TASK = "delivery.tasks.wait_for_others"
 SMALL = 1024 * 1024  # octets: what an account that is full may still send
 
 
@@ -163,7 +163,7 @@ def queue_mail(
         record_events(news_of(mail, report) for report in blocked_reports(left_out))
         if once:
             once.keep(message)
-        ring_on_commit(FETCH_TASK if to_fetch else SEND_TASK)
+        ring_on_commit(WAIT_TASK if to_fetch else SEND_TASK)
     failpoint("send.committed")
     return message
 

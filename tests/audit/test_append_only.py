@@ -6,8 +6,10 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
-from audit.append_only import FLUSH, REMOVAL, letting_through, put_up
+from audit.append_only import FLUSH, REMOVAL, VERSION, letting_through, put_up
 from audit.models import AuditEntry, AuditLeaf, AuditNode, AuditUnsealed
+from audit.removal import remove_entries, replace_values
+from audit.sealing import seal_all
 from audit.verifying import verify
 from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, OWNER, Reach, Scope, acting_within
@@ -72,6 +74,34 @@ class TestTriggers:
         statement = f"{clause} INTO audit_auditentry ({names}) SELECT {names} FROM audit_auditentry{tail}"
         assert refused(statement, OWNER)
 
+    @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL has no such statement")
+    @pytest.mark.parametrize(
+        "table", ["audit_auditentry", "audit_auditleaf", "audit_auditnode", "audit_audithead", "audit_auditkey"]
+    )
+    def test_no_row_of_the_tree_is_written_over_either(self, db: None, table: str):
+        """SQLite removes what REPLACE finds in its way without asking the triggers of DELETE."""
+        sealed(2)
+        AuditNode.objects.create(account_id=ACCOUNT, level=8, index=0, hash=b"")
+        before = rows_of(table)
+        assert before
+        assert refused(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}", EVERYBODY)
+        # By another unique column than the key, under a key of its own.
+        assert refused(f"INSERT OR REPLACE INTO {table} SELECT {under_new_key(table)} FROM {table}", OWNER)
+        assert rows_of(table) == before
+
+    @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL has no such column")
+    @pytest.mark.parametrize("name", ["rowid", "oid", "_rowid_"])
+    @pytest.mark.parametrize("table", ["audit_auditentry", "audit_auditleaf", "audit_auditnode"])
+    def test_nor_is_one_moved_by_another_name_of_its_key(self, db: None, table: str, name: str):
+        """A trigger on UPDATE OF a column goes by its name, and REPLACE removes what is at the other place."""
+        sealed(3)
+        AuditNode.objects.bulk_create(AuditNode(account_id=ACCOUNT, level=8, index=n, hash=b"") for n in range(3))
+        before = rows_of(table)
+        for statement in ("UPDATE", "UPDATE OR REPLACE"):
+            for scope in (EVERYBODY, OWNER):
+                assert refused(f"{statement} {table} SET {name} = {name} + 1", scope)
+        assert rows_of(table) == before
+
     def test_each_entry_is_written_down_for_the_sealer(self, db: None, alice: Any):
         alice.create_inbox()
         write(5)
@@ -82,13 +112,39 @@ class TestTriggers:
         """On SQLite a table that is altered loses them. What was written meanwhile is not forgotten."""
         with transaction.atomic(), acting_within(OWNER), connection.cursor() as cursor:
             table = " ON audit_auditentry" if connection.vendor == "postgresql" else ""
-            cursor.execute(f"DROP TRIGGER mailbot_queue_1{table}")
+            cursor.execute(f"DROP TRIGGER mailbot_queue_{VERSION}{table}")
             write(2)
             put_up(connection)
             put_up(connection)
         write(1)
         assert AuditUnsealed.objects.count() == 3
         assert refused("DELETE FROM audit_auditentry", OWNER)
+
+    @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="PostgreSQL alters a table in its place")
+    @pytest.mark.parametrize("table", ["audit_auditentry", "audit_auditleaf", "audit_audithead", "audit_auditkey"])
+    def test_they_are_put_up_again_on_whichever_table_is_made_anew(self, db: None, table: str):
+        sealed(1)
+        with acting_within(OWNER), connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table])
+            for (name,) in cursor.fetchall():
+                cursor.execute(f"DROP TRIGGER {name}")
+        put_up(connection)
+        assert refused(f"DELETE FROM {table}", OWNER)
+        assert refused(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}", OWNER)
+
+
+def rows_of(table: str) -> list[Any]:
+    with acting_within(OWNER), connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
+        return list(cursor.fetchall())
+
+
+def under_new_key(table: str) -> str:
+    """Its columns, the first of which is the key."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pragma_table_info(%s) ORDER BY cid", [table])
+        key, *others = [f'"{name}"' for (name,) in cursor.fetchall()]
+    return ", ".join([f"{key} + 1000", *others])
 
 
 def refused_in(mode: str, statement: str) -> bool:
@@ -151,6 +207,20 @@ class TestRights:
         assert refused(
             f"SELECT mailbot_audit_remove('{ACCOUNT}', 'audit_none', ARRAY[{key}]::bigint[])", Scope(Reach.NOBODY)
         )
+
+    def test_an_entry_that_says_it_of_others_does_not_do(self, db: None):
+        sealed(4)
+        removed = remove_entries(ACCOUNT, [1], reason="retention")
+        replaced = replace_values(ACCOUNT, {2: {"changes.to": None}}, reason="erasure")
+        with acting_within(EVERYBODY), connection.cursor() as cursor:
+            cursor.execute("SELECT mailbot_audit_remove(%s, %s, %s)", [ACCOUNT, removed, [entry_at(0).pk]])
+            assert cursor.fetchone() == (0,)
+            given = [ACCOUNT, replaced, entry_at(3).pk, "{}", "{}"]
+            cursor.execute("SELECT mailbot_audit_replace(%s, %s, %s, %s::jsonb, %s::jsonb)", given)
+            assert cursor.fetchone() == (0,)
+        seal_all()
+        verdict = verify(ACCOUNT)
+        assert (verdict.holds, verdict.removed, verdict.replaced) == (True, 1, 1)
 
     def test_it_is_noticed_when_a_role_has_one(self, db: None):
         with acting_within(OWNER), connection.cursor() as cursor:

@@ -214,6 +214,26 @@ class TestTampering:
         with pytest.raises(verify_audit.Unreadable):
             bundle.findings()
 
+    def test_a_file_that_was_never_exported_is_found(self, bundle: Bundle, tmp_path: Path):
+        """Mail that somebody slips into the zip, or a second file of a name, which another program than this one shows."""
+        sealed(1)
+        bundle.write(whole())
+        export = tmp_path / "export.zip"
+        with zipfile.ZipFile(export, "w") as zipped:
+            zipped.writestr("messages/inbox_1/msg_1.eml", "From: mallory@example.com")
+            zipped.writestr(ENTRIES_FILE, "{}")
+            zipped.write(bundle.folder / PROOF_FILE, PROOF_FILE)
+            zipped.write(bundle.folder / "manifest.json", "manifest.json")
+            with pytest.warns(UserWarning, match="Duplicate name"):
+                zipped.write(bundle.folder / ENTRIES_FILE, ENTRIES_FILE)
+        findings = verify_audit.Verification(verify_audit.Export(export)).run()
+        assert [(one["kind"], one["what"].partition(" ")[0]) for one in findings] == [
+            ("file", "messages/inbox_1/msg_1.eml"),
+            ("file", ENTRIES_FILE),
+        ]
+        (bundle.folder / "audit.csv").write_text("seq,id\n")
+        assert bundle.findings()[0]["what"].startswith("audit.csv is no file of the export")
+
     def test_it_agrees_with_the_server(self, bundle: Bundle):
         sealed(10)
         for seq in (7, 2):

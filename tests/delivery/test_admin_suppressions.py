@@ -53,6 +53,7 @@ class TestAdding:
         [
             {"address": "x"},
             {"reason": ""},
+            {"expires_at": "2020-01-01T00:00"},
             {"inbox": "no@such.example"},
             {"inbox": "a@b.example", "domain": "b.example"},
         ],

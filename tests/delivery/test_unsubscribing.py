@@ -2,11 +2,13 @@
 
 import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes, policy
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.db import connections
 from django.test import Client
 
 from audit.models import AuditEntry
@@ -124,6 +126,20 @@ class TestOneClick:
     def test_it_counts_once(self, message: dict[str, Any], path: str, browser: Client) -> None:
         assert [browser.post(path, ONE_CLICK).status_code for _ in range(3)] == [200] * 3
         assert Event.objects.filter(type="message.unsubscribed").count() == 1
+
+    @pytest.mark.django_db(transaction=True)
+    def test_of_eight_at_once_one_counts(self, path: str) -> None:
+        def click(_: int) -> int:
+            try:
+                return Client().post(path, ONE_CLICK).status_code
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(click, range(8))) == {200}
+        assert Suppression.objects.count() == 1
+        assert Event.objects.filter(type="message.unsubscribed").count() == 1
+        assert AuditEntry.objects.filter(act="suppression.added").count() == 1
 
     def test_it_works_when_the_message_is_purged(self, alice: Caller, inbox: Inbox, path: str, browser: Client) -> None:
         run_workers()

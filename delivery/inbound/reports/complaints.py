@@ -6,7 +6,7 @@ from delivery.inbound.reports.addresses import find_address, is_address
 from delivery.inbound.reports.text import Mail, aligned
 
 _MICROSOFT = ("staff@hotmail.com", "complaints@email-abuse.amazonses.com")
-MAX_ADDRESSES = 1000
+MAX_ADDRESSES = 500
 
 
 @dataclass(slots=True)
@@ -79,5 +79,6 @@ def _hear_field(complaint: Complaint, line: str) -> None:
 
 def _add(complaint: Complaint, text: str) -> None:
     address = find_address(text)
-    if is_address(address) and address not in complaint.recipients[:MAX_ADDRESSES]:
-        complaint.recipients.append(address)
+    told = complaint.recipients
+    if is_address(address) and len(told) < MAX_ADDRESSES and address not in told:
+        told.append(address)

@@ -33,6 +33,7 @@ from delivery.inbound.reports.text import (
 )
 
 MAX_IDS = 10
+MAX_ADDRESS = 320  # characters: 64 of a local part, @, and 255 of a domain
 _EMBEDDED = ("Content-Type: message/rfc822", "Content-Type: text/rfc822-headers")
 _FORWARDED = ("fwd:", "fw:")
 _MESSAGE_ID = re.compile(r"^[ >]*(?:X-)?(?:Original-)?Message-ID:\s*(<[^<>\s]{1,998}>)", re.IGNORECASE | re.MULTILINE)
@@ -124,7 +125,7 @@ def _of_reading(mail: Mail, reading: Reading, dialect: str) -> Report | None:
 
 def _recipient(mail: Mail, entry: Entry) -> Recipient | None:
     address = whole_address(entry.recipient.strip())
-    if len(address) < 5:
+    if not 5 <= len(address) <= MAX_ADDRESS:
         return None
     _choose_codes(entry)
     case = _case(mail, entry, address)

@@ -9,7 +9,7 @@ from delivery.inbound.reports.report import Kind, Recipient, Report
 from delivery.models import OutboundMail
 from delivery.outbound.bounce_kind import BOUNCE_TYPE, HARD, SOFT
 from delivery.outbound.outcomes import Report as News
-from delivery.outbound.tracking import apply_reports
+from delivery.outbound.tracking import apply_many
 from delivery.outbound.unknown import settle_by_news
 from mailbot.lib.addresses import comparable
 from threads.conversation import Reporting
@@ -53,7 +53,7 @@ def apply_matched(
             news[found.mail.pk] += told
     for pk in sorted(mails):
         settle_by_news(mails[pk], "", "A report came back for it.")
-        apply_reports(mails[pk], news[pk])
+    apply_many([(mails[pk], news[pk]) for pk in sorted(mails)])
 
 
 def _news(each: Arrived, matched: Matched, report_id: str = "") -> Iterator[News]:

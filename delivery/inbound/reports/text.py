@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from email.header import decode_header, make_header
 
+from threads.mime_charsets import codec_for, safe_text
+
 MAX_OCTETS = 1_000_000  # what is read of a report; the returned mail is at its end
 MAX_LINES = 20_000
 MAX_PARTS = 200
@@ -57,8 +59,9 @@ class Mail:
 
 
 def decoded(raw: bytes) -> str:
-    """UTF-8 with unix line ends. What is neither is a question mark each: addresses and codes are ASCII."""
-    return raw[:MAX_OCTETS].decode("utf-8", "replace").replace("\ufffd", "?").replace("\r\n", "\n")
+    """UTF-8 with unix line ends. What is neither, or NUL, is a question mark each: addresses and codes are ASCII."""
+    text = raw[:MAX_OCTETS].decode("utf-8", "replace").replace("\ufffd", "?")
+    return text.replace("\0", "?").replace("\r\n", "\n")
 
 
 def split_mail(text: str) -> tuple[str, str] | None:
@@ -119,7 +122,7 @@ def decoded_words(value: str) -> str:
     if len(value) > MAX_WORDS or "=?" not in value or not _ENCODED.search(value):
         return value
     try:
-        return str(make_header(decode_header(value.replace('"', ""))))
+        return safe_text(str(make_header(decode_header(value.replace('"', "")))))
     except (LookupError, ValueError, UnicodeError):
         return value
 
@@ -216,7 +219,7 @@ def flat_body(mail_type: str, encoding: str, body: str) -> str:
             body = plain(body, always=True)
     elif kind.startswith("multipart/"):
         body = _flattened(mail_type, body) or body
-    body = body.replace("\ufffd", "?").replace("\r", "").replace("\t", " ")
+    body = body.replace("\ufffd", "?").replace("\0", "?").replace("\r", "").replace("\t", " ")
     return body if body.count("\n") <= MAX_LINES else "\n".join(body.split("\n", MAX_LINES)[:MAX_LINES]) + "\n"
 
 
@@ -304,11 +307,12 @@ def _decoded_part(part: _Part, kind: str) -> str:
 
 
 def _in_charset(octets: bytes, charset: str) -> str:
+    """By a charset that mail may use: there are codecs that take quadratic time, and some that execute escapes."""
     try:
-        text = octets.decode(charset or "utf-8", "replace")
+        text = octets.decode(codec_for(charset) or "utf-8", "replace")
     except (LookupError, ValueError):
         text = octets.decode("utf-8", "replace")
-    return text.replace("\r\n", "\n").replace("\ufffd", "?") + "\n\n"
+    return safe_text(text).replace("\r\n", "\n").replace("\ufffd", "?") + "\n\n"
 
 
 def _from_base64(text: str) -> bytes:

@@ -55,6 +55,11 @@ def _by_name(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 class TestDomains:
+    def test_a_deep_one_goes_by_the_policy_of_its_registered_domain(self, alice: Caller) -> None:
+        told = checked(alice, "a.b.c.d.e.f.shop.example")
+        assert told["dmarc"] == "pass"
+        assert "_dmarc.shop.example" in told["dmarc check"]["reason"]
+
     def test_a_domain_in_order(self, alice: Caller) -> None:
         told = checked(alice)
         assert (told["spf"], told["dmarc"], told["mx check"]["status"]) == ("pass", "pass", "pass")

@@ -1,9 +1,12 @@
 """Recipients who get no more mail: POST …/messages and what is queued already."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.core import mail as outbox
+from django.utils import timezone
 
 from delivery.models import OutboundMail, Suppression
 from delivery.outbound.send import send_outbound_mail
@@ -77,8 +80,11 @@ class TestAllSuppressed:
         assert call(live, inbox, to="ann@shop.example").status_code == 202
 
     def test_one_whose_time_is_over_stops_nothing(self, live: Caller, inbox: Inbox) -> None:
-        suppress(live, "ann@shop.example", expires_at="2020-01-01T00:00:00Z")
-        assert call(live, inbox, to="ann@shop.example").status_code == 202
+        ends_at = timezone.now() + timedelta(minutes=5)
+        suppress(live, "ann@shop.example", expires_at=ends_at.isoformat())
+        assert call(live, inbox, to="ann@shop.example").status_code == 422
+        with time_machine.travel(ends_at + timedelta(seconds=1)):
+            assert call(live, inbox, to="ann@shop.example").status_code == 202
 
 
 class TestSomeSuppressed:

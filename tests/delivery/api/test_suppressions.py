@@ -61,6 +61,7 @@ class TestAdding:
             ({"address": "ann@shop.example", "domain": "a b"}, "domain"),
             ({"address": "ann@shop.example", "cause": "whim"}, "cause"),
             ({"address": "ann@shop.example", "expires_at": "soon"}, "expires_at"),
+            ({"address": "ann@shop.example", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
             ({"address": "ann@shop.example", "adress": "x"}, "adress"),
         ],
     )
@@ -69,6 +70,7 @@ class TestAdding:
         answer = alice.post(PATH, body)
         assert answer.status_code == 400
         assert field in answer.json()["error"]["fields"]
+        assert field in alice.put(PATH, body).json()["error"]["fields"]
         assert not Suppression.objects.exists()
 
     def test_a_deleted_inbox_sends_nothing_anyway(self, alice: Caller, inbox: Inbox) -> None:
@@ -237,11 +239,67 @@ class TestImporting:
             {"entries": "ann@shop.example"},
             {"entries": ["a@b.example"] * 10_001},
             {"content": "a@b.example\n" * 10_001},
+            {"content": "a@b.example", "expires_at": "2020-01-01T00:00:00Z"},
         ],
     )
     def test_it_refuses_what_it_cannot_read(self, alice: Caller, body: dict[str, Any]) -> None:
         assert alice.post(f"{PATH}/import", body).status_code == 400
         assert not Suppression.objects.exists()
+
+    def test_it_names_lines_whose_time_is_over(self, alice: Caller) -> None:
+        told = self.run(alice, entries=[{"address": "ann@shop.example", "expires_at": "2020-01-01T00:00:00Z"}])
+        assert (told["added"], told["invalid"]) == (0, 1)
+        assert "past" in told["refused"][0]["error"]
+
+    def test_what_stands_in_it_is_told_whatever_it_is(self, alice: Caller) -> None:
+        """Also to who asks again with the same Idempotency-Key: answers are kept."""
+        body = {"entries": ["a\0b@shop.example", "=1+1", {"address": ["x"], "scope": {}, "reason": "\0"}, 7, None]}
+        first = alice.post(f"{PATH}/import", body, headers={"Idempotency-Key": "one"})
+        again = alice.post(f"{PATH}/import", body, headers={"Idempotency-Key": "one"})
+        assert (first.status_code, first.json()["data"]["invalid"]) == (200, 5)
+        assert again.json() == first.json()
+
+    def test_a_line_of_an_export_keeps_its_scope(self, alice: Caller, inbox: Inbox) -> None:
+        add(alice, "inbox@shop.example", inbox_id=inbox.pk, cause="complaint")
+        add(alice, "domain@shop.example", domain=inbox.domain)
+        add(alice, "account@shop.example")
+        add(alice, "inbox@shop.example")  # the same address for the account, too
+        exported = alice.get(f"{PATH}/export").content.decode()
+        before = self.scopes()
+        Suppression.objects.all().delete()
+        told = self.run(alice, content=exported)
+        assert (told["total"], told["added"], told["invalid"]) == (4, 4, 0)
+        assert self.scopes() == before
+        trail = AuditEntry.objects.filter(act="suppression.imported")
+        assert {(entry.inbox_id, entry.changes["scope"], entry.changes["added"]) for entry in trail} == {
+            ("", "account", 4),
+            ("", "domain", 1),
+            (inbox.pk, "inbox", 1),
+        }
+
+    def test_an_import_that_says_its_scope_goes_by_that(self, alice: Caller, inbox: Inbox) -> None:
+        add(alice, "ann@shop.example")
+        exported = alice.get(f"{PATH}/export").content.decode()
+        Suppression.objects.all().delete()
+        self.run(alice, content=exported, inbox_id=inbox.pk)
+        assert self.scopes() == {("ann@shop.example", inbox.pk, "", "manual")}
+
+    def test_no_line_reaches_an_inbox_that_is_not_the_keys(self, alice: Caller, charlie: Caller, inbox: Inbox) -> None:
+        lines = [
+            {"address": "a@shop.example", "scope": "inbox", "inbox_id": pk}
+            for pk in (charlie.create_inbox().pk, alice.with_key(mode="live").create_inbox().pk, "inbox_\0", "", "%s")
+        ]
+        lines += [{"address": "a@shop.example", "scope": "domain", "domain": "a b"}]
+        lines += [{"address": "a@shop.example", "scope": "everybody"}]
+        told = self.run(alice, entries=lines)
+        assert (told["added"], told["invalid"]) == (0, len(lines))
+        limited = alice.with_key(inbox=inbox)
+        answer = limited.post(f"{PATH}/import", {"entries": [{**lines[0], "inbox_id": inbox.pk}]})
+        assert answer.status_code == 403
+        assert not Suppression.objects.exists()
+
+    def scopes(self) -> set[tuple[str, str, str, str]]:
+        return {(row.address, row.inbox_id or "", row.domain, row.cause) for row in Suppression.objects.all()}
 
     def test_it_takes_ten_thousand(self, alice: Caller) -> None:
         content = "".join(f"person{number}@shop.example\n" for number in range(10_000))

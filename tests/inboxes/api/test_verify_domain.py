@@ -69,6 +69,18 @@ class TestVerifying:
     def test_it_is_404_for_a_stranger(self, alice: Caller, charlie: Caller, dns: PublishedZone) -> None:
         assert charlie.post(f"{PATH}/{add_domain(alice)['id']}/verify").status_code == 404
 
+    def test_what_stands_in_dns_may_hold_any_octet(self, alice: Caller, dns: PublishedZone) -> None:
+        """Whoever has the domain writes it, and PostgreSQL holds no NUL."""
+        domain = add_domain(alice)
+        dns.publish(domain["dns_records"])
+        dns.put("shop.example", "TXT", '"v=spf1 \\000\\255 ~all"', '"\\000"')
+        answer = verify(alice, domain)
+        assert answer["data"]["status"] == "verified"
+        (spf,) = [one for one in answer["data"]["dns_records"] if one["purpose"] == "spf"]
+        assert spf["status"] == "mismatch"
+        assert spf["found"] == ["v=spf1 \ufffd\ufffd ~all"]
+        assert "\0" not in str(answer)
+
     def test_a_repeated_call_gets_the_first_answer(self, alice: Caller, dns: PublishedZone) -> None:
         domain, key = add_domain(alice), {"Idempotency-Key": "one"}
         first = alice.post(f"{PATH}/{domain['id']}/verify", headers=key)
@@ -111,6 +123,22 @@ class TestOwnership:
             assert verify(charlie, theirs)["data"]["status"] == "verified"
         assert read(alice, mine)["status"] == "pending"
         assert acts()[-2:] == ["domain.lost", "domain.verified"]
+
+    def test_it_does_not_change_hands_while_inboxes_are_on_its_subdomains(
+        self, alice: Caller, charlie: Caller, dns: PublishedZone
+    ) -> None:
+        """A wildcard of its new owner would bring their mail to Alice."""
+        mine = verified_domain(alice, dns, inbox_subdomains=True)
+        inbox = alice.create_inbox(username="support", domain="shop.example")
+        assert inbox.address == "support@support.shop.example"
+        theirs = add_domain(charlie)
+        dns.publish(theirs["dns_records"])
+        verify(alice, mine)
+        with time_machine.travel(timezone.now() + timedelta(days=4)):
+            assert verify(alice, mine)["data"]["status"] == "failing"
+            assert charlie.post(f"{PATH}/{theirs['id']}/verify").status_code == 409
+            alice.delete(f"/v1/inboxes/{inbox.pk}")
+            assert verify(charlie, theirs)["data"]["status"] == "verified"
 
 
 class TestRecords:
@@ -215,6 +243,14 @@ def server(settings: Any) -> Iterator[FakeDNS]:
 class TestTrouble:
     def zone_of(self, caller: Caller, domain: dict[str, Any]) -> str:
         return str(caller.get(f"{PATH}/{domain['id']}/zone-file").content.decode())
+
+    def test_a_deep_name_costs_no_more_questions_than_another(self, alice: Caller, server: FakeDNS) -> None:
+        """A policy of those above stands at the registered domain (RFC 7489 6.6.3), and not at each name on the way."""
+        domain = add_domain(alice, ".".join(["a"] * 100) + ".shop.org")
+        server.publish('_dmarc.shop.org. 300 TXT "v=DMARC1; p=reject"')
+        (dmarc,) = [one for one in verify(alice, domain)["data"]["dns_records"] if one["purpose"] == "dmarc"]
+        assert (dmarc["status"], dmarc["note"]) == ("verified", "As _dmarc.shop.org says for all its subdomains.")
+        assert len(server.asked) <= len(domain["dns_records"]) + 1
 
     def test_it_answers_in_time_when_dns_hangs(self, alice: Caller, server: FakeDNS) -> None:
         domain, server.manner = add_domain(alice), "hangs"

@@ -1,5 +1,6 @@
 """From raw bytes to what they report: many senders, no database."""
 
+import base64
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -171,11 +172,29 @@ class TestHostile:
             assert large < max(0.5, 25 * small)
         assert seconds[-1] < 5
 
+    def test_no_charset_of_a_part_takes_it_long(self) -> None:
+        """Python's own punycode takes seconds for this."""
+        part = "--x\nContent-Type: text/plain; charset=punycode\nContent-Transfer-Encoding: base64\n\n"
+        body = base64.b64encode(b"b9a" * 200_000).decode()
+        raw = (HEAD % ("failure notice", 'multipart/report; boundary="x"') + part + body + "\n--x--\n").encode()
+        began = perf_counter()
+        read_report(raw)
+        assert perf_counter() - began < 2
+
     def test_no_report_has_recipients_without_end(self) -> None:
         report = read_report((HEAD % HOSTILE["recipients"][:2] + "The mail system\n" + "".join(
             f"Final-Recipient: rfc822; a{n}@b.example\n" for n in range(5000))).encode())  # fmt: skip
         assert report is not None
         assert len(report.recipients) == 500
+
+    def test_nor_has_a_complaint(self) -> None:
+        many = "".join(f"Original-Rcpt-To: a{n}@b.example\r\n" for n in range(5000)).encode()
+        report = read_report(complaint().replace(b"Feedback-Type: abuse\r\n", b"Feedback-Type: abuse\r\n" + many))
+        assert report is not None
+        assert len(report.complained) == 500
+
+    def test_what_is_too_long_is_no_address(self) -> None:
+        assert read_report(bounce("a" * 100_000 + "@b.example")) is None
 
     def test_it_never_raises(self) -> None:
         for path in sorted(FIXTURES.glob("*.eml"))[::6]:

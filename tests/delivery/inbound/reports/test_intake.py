@@ -1,5 +1,6 @@
 """A report becomes an event of the thread that it speaks of, and no conversation; a forged one becomes nothing."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -229,11 +230,69 @@ class TestForgeries:
         come_back(bounce("who@example.org"), f"{name}+{spoil(tag)}@{domain}")
         assert events(alice, sent, "message.bounced") == []
 
+    @pytest.mark.parametrize(
+        "tag", ["b.aaaaaaaaaaaaaaaaaaaaaaaaé", "r.aaaaaaaaaaaaéaaaaaaaaaaaa", "b.éaaaaaaaaaaaaaaaaaaaaaaa"]
+    )
+    def test_a_tag_may_be_of_any_letters(self, alice: Caller, tag: str) -> None:
+        inbox = alice.create_inbox(username="news")
+        come_back(bounce("who@example.org"), f"news+{tag}@{inbox.domain}")
+        assert unfiled() == []
+        assert Message.objects.get(inbox=inbox).status == "received"
+
     def test_what_a_person_sends_is_no_report(self, alice: Caller, inbox: Inbox, sent: dict[str, Any]) -> None:
         raw = words(ANN).replace(DAEMON.encode(), b"Eve <eve@example.org>")
         deliver(raw, inbox, envelope_sender="eve@example.org")
         message = Message.objects.get(inbox=inbox, direction="inbound")
         assert (message.status, message.flags) == ("received", [])
+
+
+class TestOctets:
+    """A stranger writes them, and PostgreSQL holds no NUL: mail that we took must be filed all the same."""
+
+    @pytest.mark.parametrize(
+        ("named", "spoilt"),
+        [
+            (b"rfc822; ann@", b"rfc822; an\0n@"),
+            (b"user unknown", b"user\0unknown"),
+            (b"dns; mx.example.net", b"dns; mx.example.net\0"),
+            (b"Status: 5.1.1", b"Status: 5.1.1\0"),
+            (b"Message-ID: <", b"Message-ID: <\0"),
+            (b"Undelivered", b"=?utf-8?q?Undelivered=00?="),
+            (b"user unknown", b"user unknown \xed\xa0\x80"),
+        ],
+    )
+    def test_no_octet_keeps_a_bounce_from_being_filed(
+        self, alice: Caller, inbox: Inbox, sent: dict[str, Any], named: bytes, spoilt: bytes
+    ) -> None:
+        raw = bounce(ANN, message_id=sent["message_id_header"])
+        assert named in raw
+        come_back(raw.replace(named, spoilt), return_path(sent))
+        assert unfiled() == []
+        assert now(alice, sent)["status"] == "bounced"
+
+    @pytest.mark.parametrize("charset", ["utf-7", "unicode_escape"])
+    def test_nor_does_one_behind_an_encoding(
+        self, alice: Caller, inbox: Inbox, sent: dict[str, Any], charset: str
+    ) -> None:
+        words_of_it = b"Your mail could not be delivered."
+        raw = bounce(ANN).replace(
+            b"Content-Type: text/plain\r\n\r\n" + words_of_it,
+            f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
+            + base64.b64encode(b"<ann@example.org>: 550 5.1.1 \\ud800 \\x00 +2AA- +AAA- \0"),
+        )
+        come_back(raw, return_path(sent))
+        assert unfiled() == []
+        assert now(alice, sent)["status"] == "bounced"
+
+    def test_nor_one_of_a_complaint(self, alice: Caller, inbox: Inbox, sent: dict[str, Any]) -> None:
+        raw = complaint(ANN, message_id=sent["message_id_header"])
+        come_back(raw.replace(b"Feedback-Type: abuse", b"Feedback-Type: ab\0use"), inbox)
+        assert unfiled() == []
+        assert now(alice, sent)["status"] == "complained"
+
+
+def unfiled() -> list[tuple[str, str]]:
+    return list(InboundMail.objects.exclude(state="processed").values_list("state", "error"))
 
 
 @pytest.mark.one_profile
