@@ -5,6 +5,7 @@ The inbox that sent the mail sends nothing more there; a bounce for good may sto
 
 from collections.abc import Iterable
 
+from audit.actors import acting_as
 from delivery.models import OutboundMail
 from delivery.outbound.bounce_kind import is_hard, status_code_of
 from delivery.outbound.outcomes import Report
@@ -26,7 +27,8 @@ def suppress_reported(told: Iterable[tuple[OutboundMail, Report]]) -> None:
     mail says nothing about others. Addresses of the simulator stay usable."""
     telling = [(mail, report) for mail, report in told if _suppresses(report)]
     for mail, report in sorted(telling, key=lambda pair: comparable(pair[1].recipient)):  # nobody waits in a circle
-        suppress(_target(mail, CAUSES[report.event]), _wanted(mail, report))
+        with acting_as(report.told_by):
+            suppress(_target(mail, CAUSES[report.event]), _wanted(mail, report))
 
 
 def _suppresses(report: Report) -> bool:
