@@ -51,7 +51,9 @@ def tell(manage: Path, kept: Path) -> int:
             page.say(f"API {server.url} · SMTP {server.smtp_host}:{server.smtp_port} ({started})")
             Story(server, page).tell()
             if not is_ours:
-                page.say(f"The three inboxes are still there: look at them at {server.url}/admin/. The keys end in an hour.")
+                page.say(
+                    f"The three inboxes are still there: look at them at {server.url}/admin/. The keys end in an hour."
+                )
     except (Mismatch, Refused, NoServer) as error:
         page.failed(str(error))
         return 1
