@@ -6,7 +6,10 @@ from mailbot.lib.pdf_text import PagesFull, TextPdf
 from threads.models import Message, Thread
 from threads.transcripts import facts_of, messages_of
 
-MOST_PAGES = 500  # of a conversation
+MOST_PAGES = (
+    200  # of a conversation: half a minute at the worst, of the two that the worker has before it must give a sign
+)
+MOST_OF_A_TITLE = 1_000
 MOST_CHARACTERS, MOST_LINES = 100_000, 2_000  # of a message
 _CUT = "[Cut here: this message has {all} characters. Its .eml has all of it.]"
 _FULL = (
@@ -16,7 +19,7 @@ _FOOTER = "{thread} · {export} · For reading. What a font lacks is \ufffd; the
 
 
 def transcript_pdf(thread: Thread, inbox: Inbox, export_id: str) -> bytes:
-    title = thread.subject or "(no subject)"
+    title = thread.subject[:MOST_OF_A_TITLE] or "(no subject)"
     footer = _FOOTER.format(thread=thread.pk, export=export_id)
     pdf = TextPdf(title, footer, MOST_PAGES)
     pdf.heading(title)

@@ -5,15 +5,13 @@ seen, and joined by HarfBuzz where a script needs that. The fonts are Kurinto Sa
 of Chinese, Japanese and Korean. What they lack, such as most emoji, is drawn as U+FFFD.
 """
 
-import copy
 import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
 
 from bidi import get_base_level
 from bidi.algorithm import get_display  # which mirrors brackets; the quicker one in Rust does not
@@ -23,6 +21,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 TAB = "    "
 LACKING = "\ufffd"
+_PRIVATE = (0xE000, 0xF8FF)
 LONGEST = 400  # characters of a line: there are some without a width
 _FOLDER = "static/weblate_fonts/kurinto/ttf/KurintoSans{}-Rg.ttf"
 _MAIN, _CHINESE, _OLD_CHINESE, _JAPANESE, _KOREAN = "", "SC", "TC", "JP", "KR"
@@ -53,20 +52,52 @@ class Line(NamedTuple):
     to_the_left: bool
 
 
+class _Font(TTFont):
+    """The library gives letters that were joined numbers for private use, as they come. Here each document begins anew, so that it does
+    not depend on those that were made before it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"Text{kind}", str(files("weblate_fonts") / _FOLDER.format(kind)))
+        self._joined: dict[int, int] = {}  # glyph → number
+
+    def hbFont(self, fontSize: float = 10) -> Any:  # noqa: N802, N803 (the library's)
+        font = super().hbFont(fontSize)
+        self.hbAddPrivate = self._number_of
+        return font
+
+    def _number_of(self, _: str, glyph: int, width: float) -> int:
+        number = self._joined.get(glyph)
+        if number is None:
+            number = max(self._joined.values(), default=_PRIVATE[0] - 1) + 1
+            while number in self.face.charToGlyph:
+                number += 1
+            self._joined[glyph] = number
+            face: Any = self.face
+            face.charToGlyph[number], face.charWidths[number], face.glyphToChar[glyph] = glyph, width, [number]
+        return number
+
+    def forget(self) -> None:
+        face: Any = self.face
+        for glyph, number in self._joined.items():
+            del face.charToGlyph[number], face.charWidths[number], face.glyphToChar[glyph]
+        self._joined.clear()
+
+
 @cache
-def _read(kind: str) -> TTFont:
+def _read(kind: str) -> _Font:
     """Half a second each, once a process."""
-    return TTFont(f"Text{kind}", str(files("weblate_fonts") / _FOLDER.format(kind)))
+    font = _Font(kind)
+    pdfmetrics.registerFont(font)
+    return font
 
 
 class Fonts:
-    """Of one document. Joined letters are entered into a font, by the order in which they come: each document has copies of its own,
-    so that it does not depend on those that were made before it."""
+    """Of one document: another one is begun when this one is written."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, TTFont] = {}
+        self._kinds: dict[str, _Font] = {}
         self._order: tuple[str, ...] = ()
-        self._of: dict[str, TTFont] = {}
+        self._of: dict[str, _Font] = {}
         self.prefer("")
 
     def prefer(self, text: str) -> None:
@@ -80,7 +111,7 @@ class Fonts:
         if order != self._order:
             self._order, self._of = order, {}
 
-    def of(self, char: str) -> TTFont | None:
+    def of(self, char: str) -> _Font | None:
         try:
             return self._of[char]
         except KeyError:
@@ -90,25 +121,16 @@ class Fonts:
             self._of[char] = found
         return found
 
-    def _having(self, code: int) -> TTFont | None:
-        if 0xE000 <= code <= 0xF8FF:  # for private use, by the joined letters
+    def _having(self, code: int) -> _Font | None:
+        if _PRIVATE[0] <= code <= _PRIVATE[1]:  # joined letters have these
             return None
-        for kind in self._order:
-            if code in (self._kinds.get(kind) or _read(kind)).face.charToGlyph:
-                return self._font(kind)
-        return None
+        return next((font for font in map(self._font, self._order) if code in font.face.charToGlyph), None)
 
-    def _font(self, kind: str) -> TTFont:
-        font = self._kinds.get(kind)
-        if font is None:
-            font = self._kinds[kind] = copy.copy(_read(kind))
-            face = font.face = copy.copy(font.face)
-            for name in ("charToGlyph", "glyphToChar", "charWidths"):
-                setattr(face, name, dict(getattr(face, name)))
-            font.state = WeakKeyDictionary()
-            font.unregister()
-            pdfmetrics.registerFont(font)
-        return font
+    def _font(self, kind: str) -> _Font:
+        if kind not in self._kinds:
+            self._kinds[kind] = _read(kind)
+            self._kinds[kind].forget()
+        return self._kinds[kind]
 
     def width(self, char: str, size: float) -> float:
         font = self.of(char)
@@ -162,12 +184,12 @@ class Fonts:
         canvas.drawText(out)
         canvas.addLiteral("EMC")
 
-    def _in_fonts(self, text: str) -> Iterator[tuple[TTFont, str]]:
+    def _in_fonts(self, text: str) -> Iterator[tuple[_Font, str]]:
         for font, chars in groupby(text, key=self.of):
             if font is not None:
                 yield font, "".join(chars)
 
-    def _ordered(self, text: str, to_the_left: bool, size: float) -> Iterator[tuple[TTFont, str]]:
+    def _ordered(self, text: str, to_the_left: bool, size: float) -> Iterator[tuple[_Font, str]]:
         for piece in _PIECES.finditer(_UNSEEN.sub("", _as_seen(text, to_the_left))):
             is_from_the_right = piece["right"] is not None
             for font, run in self._in_fonts(piece[0]):
@@ -185,7 +207,7 @@ def _as_seen(text: str, to_the_left: bool) -> str:
     return str(get_display(held, base_dir="R" if to_the_left else "L")).translate(_GIVEN_BACK)
 
 
-def _width(font: TTFont, run: str, size: float) -> float:
+def _width(font: _Font, run: str, size: float) -> float:
     shape = getattr(run, "__shapeData__", None)
     if shape is not None:
         return float(sum(one.x_advance for one in shape)) * size / 1000
