@@ -5,7 +5,7 @@
 `an entry` is one that is written alone in a transaction with an update beside it, with the queue of the sealer and without (its trigger
 taken down); `entries by 50` the same as the worker writes them. Sealing and verification are of one account. For the pages the trail is
 filled by the database to each size, with 1,000 inboxes and a year; a page is 50 entries through the view, the median of forty of different
-inboxes. Ten million take some 8 GB and ten minutes.
+inboxes. Ten million take some 10 GB and ten minutes.
 """
 
 import json
