@@ -74,6 +74,13 @@ def acting_for_request(request_id: str) -> Iterator[None]:
 
 
 @contextmanager
+def acting_as(actor: Actor | None) -> Iterator[None]:
+    """For what somebody else than who does the work is the cause of; None: nobody else."""
+    with acting_in(replace(current(), actor=actor) if actor else current()):
+        yield
+
+
+@contextmanager
 def acting_as_system(name: str) -> Iterator[ActContext]:
     """For tasks, commands and servers, which act for all accounts: `with acting_as_system("inbound worker"):`."""
     with acting_for_everybody(name), acting_in(ActContext(actor=Actor(ActorKind.SYSTEM, name, name))) as context:

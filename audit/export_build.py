@@ -130,6 +130,7 @@ class Build:
             size += len(octets)
             sum_.update(octets)
             self.hold()
+        failpoint("export.read-back")
         return size, sum_.hexdigest()
 
     # --- Going on ---

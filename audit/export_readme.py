@@ -48,6 +48,8 @@ left out cannot be told from it. An export of the whole account tells that too.
 _MORE = {
     "messages": "messages/           mail as it was received or composed, byte for byte (RFC 5322), and messages/index.csv.\n",
     "threads": "threads/            conversations as pages for a browser, made out of the same messages.\n",
+    "threads_pdf": "threads/            conversations as PDF, to be printed: bounded in length, and what its fonts lack is a mark.\n"
+    "                    The pages and the .eml files count.\n",
 }
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from audit.export_models import Export, ExportPart
 from mailbot.lib import object_store
+from mailbot.lib.failpoints import failpoint
 from mailbot.lib.zip_stream import Member, ZipStream, header_length
 
 PART = 4 * 1024 * 1024  # octets, from which on an object is cut off
@@ -85,8 +86,9 @@ class BundleWriter:
         """Put what there is into the store, and then say so. `columns` of the export change in the same transaction."""
         self._buffer += self.zip.pause()
         octets = bytes(self._buffer)
-        name = f"exports/{self.export.pk}/{self.number:06}"
+        name = f"{_folder_of(self.export)}/{self.number:06}"
         object_store.write(name, octets)
+        failpoint("export.stored")
         state = {"files": self._finished, "open": asdict(self.zip.open) if self.zip.open else None, "place": place}
         with transaction.atomic():
             ExportPart.objects.create(
@@ -130,6 +132,10 @@ class BundleWriter:
             yield octets_of(part)
 
 
+def _folder_of(export: Export) -> str:
+    return f"exports/{export.pk}"
+
+
 def octets_of(part: ExportPart) -> bytes:
     """Raises Damaged, and StoreUnavailable."""
     try:
@@ -142,7 +148,10 @@ def octets_of(part: ExportPart) -> bytes:
 
 
 def forget_parts(export: Export) -> None:
-    """The octets go first: a row whose object is gone is found, an object without a row is not. Raises StoreUnavailable."""
-    for name in list(ExportPart.objects.filter(export=export).values_list("name", flat=True)):
+    """The octets go first: a row whose object is gone is found, an object without a row is not. What somebody wrote who was killed
+    before there was a row goes, too. Raises StoreUnavailable."""
+    for name in object_store.names_in(_folder_of(export)):
         object_store.delete(name)
+        failpoint("export.removing")
+    object_store.delete(_folder_of(export))  # where the store has folders
     ExportPart.objects.filter(export=export).delete()

@@ -52,6 +52,10 @@ SCRIPTS = {
     "search": Script("search", "--runs 1 --sizes 1000,20000 --seconds 2"),
     "outbound": Script("outbound", "--runs 1 --mails 500 --events 300"),
     "start": Script("first_answer", "--runs 1", True),
+    "reads": Script("reads", "--runs 1 --seconds 0.5"),
+    "embedded-reads": Script("reads", "--runs 1 --seconds 0.5", True),
+    "trail": Script("audit_trail", "--runs 1 --entries 2000 --sizes 10000,100000"),
+    "export": Script("audit_export", "--entries 20000 --small 1000"),
 }
 
 
@@ -97,6 +101,46 @@ API_ROWS = [
     Row("– search", f"search, {MOST}", "", "", "api"),
     Row("– create an inbox", f"create an inbox, {MOST}", "", "", "api"),
     Row("– send, until it is queued", f"send, {MOST}", "", "", "api"),
+]
+ENTRY = "with the entry against without"
+NEWEST, MONTH, DAY = (
+    "page, newest of an inbox",
+    "page, of an inbox, a month of half a year ago",
+    "page, of the account, a day of half a year ago",
+)
+MANY = "export, many entries"
+TRAIL_ROWS = [
+    Row(
+        "reads with their entry in the trail against without: a message",
+        f"message.read, {ENTRY}",
+        "0.85 ×",
+        "",
+        "reads",
+    ),
+    Row("– 50 messages", f"message.listed, {ENTRY}", "0.85 ×", "", "reads"),
+    Row("– a thread", f"thread.read, {ENTRY}", "0.85 ×", "", "reads"),
+    Row("– raw mail", f"raw.read, {ENTRY}", "0.85 ×", "", "reads"),
+    Row("– search", f"search.done, {ENTRY}", "0.85 ×", "", "reads"),
+    Row("a send with its entry against without", f"message.queued, {ENTRY}", "", "", "reads"),
+    Row("– CPU", "message.queued, CPU with against without", "", "", "reads"),
+    Row("the same, embedded: a message", f"message.read, {ENTRY}", "0.85 ×", "", "embedded-reads"),
+    Row("– 50 messages", f"message.listed, {ENTRY}", "0.85 ×", "", "embedded-reads"),
+    Row("– a send", f"message.queued, {ENTRY}", "", "", "embedded-reads"),
+    Row("an entry alone in a transaction with an update", "an entry alone", "", "", "trail"),
+    Row("– that transaction without the entry", "the transaction without an entry", "", "", "trail"),
+    Row("– entries by 50, each", "entries by 50, each", "", "", "trail"),
+    Row("entries sealed", "sealed", "", "", "trail"),
+    Row("entries verified", "verified", "", "", "trail"),
+    *(
+        Row(f"a page of the trail: {what}, {size} entries", f"{figure}, {size} entries", "", "", "trail")
+        for what, figure in (("newest of an inbox", NEWEST), ("an inbox, a month", MONTH), ("the account, a day", DAY))
+        for size in ("10,000", "1,000,000", "10,000,000")
+    ),
+    Row("an export of 1,000,000 entries", MANY, "", "", "export"),
+    Row("– memory beyond that of the process", f"{MANY}, memory beyond that of the process", "", "", "export"),
+    Row("– the same of 10,000 entries", "export, few entries, memory beyond that of the process", "", "", "export"),
+    Row("– size", f"{MANY}, size", "", "", "export"),
+    Row("– verified by the client, without the server", f"{MANY}, verified without the server", "", "", "export"),
 ]
 ROWS = [
     Row("accepted and durable, against a bare aiosmtpd", "durable against bare", "1.0 ×", "1.8 ×", "intake"),
@@ -148,6 +192,7 @@ ROWS = [
     Row("webhooks of an ESP accepted", "webhooks accepted", "", "", "outbound"),
     Row("– processed", "webhooks processed", "", "", "outbound"),
     Row("– Celery tasks that do nothing, in the same run", "Celery tasks that do nothing", "", "", "outbound"),
+    *TRAIL_ROWS,
     Row("`make run`, installed, to first answer", "make run to the first answer", "4 s", "2 s", "start"),
 ]
 

@@ -1,4 +1,4 @@
-"""mailbot's web process without the entries of reads, for `benchmarks.reads` to compare with."""
+"""mailbot's web process without the entries of reads and of sends, for `benchmarks.reads` to compare with."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,4 +10,5 @@ application = import_module("mailbot.asgi").application  # first: it loads the a
 def nothing(_: Sequence[Any]) -> None: ...
 
 
+import_module("threads.conversation").record_many = nothing  # type: ignore[attr-defined]
 import_module("audit.reads").write_reads = nothing  # type: ignore[attr-defined]

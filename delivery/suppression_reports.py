@@ -5,6 +5,7 @@ The inbox that sent the mail sends nothing more there; a bounce for good may sto
 
 from collections.abc import Iterable
 
+from audit.actors import acting_as
 from delivery.models import OutboundMail
 from delivery.outbound.bounce_kind import is_hard, status_code_of
 from delivery.outbound.outcomes import Report
@@ -24,11 +25,14 @@ def suppress_reported(told: Iterable[tuple[OutboundMail, Report]]) -> None:
     """To be called in the transaction of the reports, with the inboxes locked; each is of somebody to whom the mail went: who tells of a
     mail says nothing about others. Addresses of the simulator stay usable."""
     telling = [
-        (_target(mail, CAUSES[report.event]), _wanted(mail, report)) for mail, report in told if _suppresses(report)
+        (_target(mail, CAUSES[report.event]), _wanted(mail, report), report)
+        for mail, report in told
+        if _suppresses(report)
     ]
     # In the order in which an import locks them too: nobody waits in a circle.
-    for target, wanted in sorted(telling, key=lambda pair: pair[0].digest(pair[1].address)):
-        suppress(target, wanted)
+    for target, wanted, report in sorted(telling, key=lambda one: one[0].digest(one[1].address)):
+        with acting_as(report.told_by):
+            suppress(target, wanted)
 
 
 def _suppresses(report: Report) -> bool:

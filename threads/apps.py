@@ -7,6 +7,7 @@ class ThreadsConfig(AppConfig):
     def ready(self) -> None:
         from audit.export_sources import Part, register
         from threads import receivers  # noqa: F401  (importing connects them)
-        from threads.transcripts import Transcripts
+        from threads.transcripts import PdfTranscripts, Transcripts
 
         register("threads", Part("Conversations, as pages", Transcripts()))
+        register("threads_pdf", Part("Conversations, as PDF", PdfTranscripts()))

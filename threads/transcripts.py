@@ -44,9 +44,26 @@ class Transcripts:
             behind = last if inbox.pk == at else ""
             while found := list(_of_period(export, inbox).filter(pk__gt=behind).order_by("pk")[:READ]):
                 for thread in found:
-                    content = partial(transcript, thread, inbox, export.pk)
-                    yield File(f"threads/{inbox.pk}/{thread.pk}.html", f"{inbox.pk} {thread.pk}", content)
+                    yield self.file(export, inbox, thread)
                 behind = found[-1].pk
+
+    def file(self, export: Export, inbox: Inbox, thread: Thread) -> File:
+        content = partial(transcript, thread, inbox, export.pk)
+        return File(f"threads/{inbox.pk}/{thread.pk}.html", f"{inbox.pk} {thread.pk}", content)
+
+
+class PdfTranscripts(Transcripts):
+    """threads/<inbox>/<thread>.pdf, of the same."""
+
+    def file(self, export: Export, inbox: Inbox, thread: Thread) -> File:
+        content = partial(_as_pdf, thread, inbox, export.pk)
+        return File(f"threads/{inbox.pk}/{thread.pk}.pdf", f"{inbox.pk} {thread.pk}", content)
+
+
+def _as_pdf(thread: Thread, inbox: Inbox, export_id: str) -> list[bytes]:
+    from threads.transcripts_pdf import transcript_pdf  # half a second of fonts and drawing, for who makes one
+
+    return [transcript_pdf(thread, inbox, export_id)]
 
 
 def _of_period(export: Export, inbox: Inbox) -> QuerySet[Thread]:
@@ -65,15 +82,21 @@ def transcript(thread: Thread, inbox: Inbox, export_id: str) -> Iterator[bytes]:
     title = thread.subject or "(no subject)"
     head = format_html(_HEAD, title=title, id=thread.pk, address=inbox.address, export=export_id)
     yield head.encode("utf-8", "backslashreplace")
-    rows = Message.objects.filter(thread=thread).order_by("sequence").only(*_FIELDS)
-    at = 0
-    while found := list(rows.filter(sequence__gt=at)[:READ]):
-        yield "".join(map(_message, found)).encode("utf-8", "backslashreplace")
-        at = found[-1].sequence
+    for message in messages_of(thread):
+        yield _message(message).encode("utf-8", "backslashreplace")
     yield b"</body></html>\n"
 
 
-def _message(message: Message) -> SafeString:
+def messages_of(thread: Thread) -> Iterator[Message]:
+    rows = Message.objects.filter(thread=thread).order_by("sequence").only(*_FIELDS)
+    at = 0
+    while found := list(rows.filter(sequence__gt=at)[:READ]):
+        yield from found
+        at = found[-1].sequence
+
+
+def facts_of(message: Message) -> list[tuple[str, str]]:
+    """What stands above the text of a message; what it lacks is left out."""
     facts = [
         ("From", f"{message.from_name} <{message.from_address}>" if message.from_name else message.from_address),
         ("To", _people(message.to)),
@@ -83,7 +106,11 @@ def _message(message: Message) -> SafeString:
         ("Attachments", str(message.attachment_count or "")),
         ("Message", f"{message.pk} {message.message_id_header}"),
     ]
-    shown = format_html_join("", "<dt>{}</dt><dd><bdi>{}</bdi></dd>", (fact for fact in facts if fact[1]))
+    return [fact for fact in facts if fact[1]]
+
+
+def _message(message: Message) -> SafeString:
+    shown = format_html_join("", "<dt>{}</dt><dd><bdi>{}</bdi></dd>", facts_of(message))
     return format_html(_MESSAGE, id=message.pk, facts=shown, body=message.body_text)
 
 

@@ -51,7 +51,7 @@ SUPPRESSION = {
     "reason": "550 5.1.1 no such user",
     "status_code": "5.1.1",
     "message_id": "msg_01m86p3x5tf0vb8fyaw6t5m1cd",
-    "created_by": {"kind": "system", "id": "provider events", "name": "provider events"},
+    "created_by": {"kind": "provider", "id": PROVIDER_ID, "name": "Postmark"},
     "created_at": "2026-11-24T10:15:00.123Z",
     "updated_at": "2026-11-24T10:15:00.123Z",
     "expires_at": "2027-02-22T10:15:00.123Z",

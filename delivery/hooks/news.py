@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
+from audit.actors import Actor, ActorKind, acting_as
 from delivery.claims import new_token
 from delivery.engagement.machines import machine_signs, told_of
 from delivery.models import OutboundMail, ProviderEvent, Recipient
@@ -177,11 +178,12 @@ def _apply_alone(each: Heard) -> None:
     elif _finish([each]):
         _note_final_ids([each])
         meaning, said = MEANINGS.get(event.type, UNKNOWN), f"{event.provider.name} says: {event.type}."
-        if meaning.is_taken:
-            settle_by_news(mail, event.provider_message_id, said)
-        _move([each])
-        if meaning.event is EventType.MESSAGE_FAILED:
-            settle_by_refusal(mail, said)
+        with acting_as(_actor(event.provider)):
+            if meaning.is_taken:
+                settle_by_news(mail, event.provider_message_id, said)
+            _move([each])
+            if meaning.event is EventType.MESSAGE_FAILED:
+                settle_by_refusal(mail, said)
 
 
 def _lock(mail_ids: Collection[str]) -> dict[str, str]:
@@ -219,7 +221,13 @@ def _report(event: ProviderEvent, mail: OutboundMail, known: Sequence[Recipient]
     if meaning.is_told_once and (recipient is None or recipient.status not in FOLLOWS[STATUS_OF[meaning.event]]):
         return None
     address = recipient.address if recipient else event.recipient
-    return Report(meaning.event, address, event.reason[:500], event.occurred_at, _data(event, mail, meaning))
+    data, actor = _data(event, mail, meaning), _actor(event.provider)
+    return Report(meaning.event, address, event.reason[:500], event.occurred_at, data, actor)
+
+
+def _actor(provider: Provider) -> Actor:
+    """Named for what follows from its news, as it is called now."""
+    return Actor(ActorKind.PROVIDER, provider.pk, provider.name)
 
 
 def _data(event: ProviderEvent, mail: OutboundMail, meaning: Meaning) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from audit.actors import Actor
 from threads.events import EventType
 
 
@@ -26,6 +27,7 @@ class Report:
     reason: str = ""
     occurred_at: datetime | None = None  # None: now
     data: Mapping[str, Any] = field(default_factory=dict)
+    told_by: Actor | None = None  # who is to be named for what follows from it; None: who acts
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import smtplib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default as modern_policy
@@ -11,6 +12,8 @@ from email.utils import formatdate, make_msgid
 from typing import Any
 
 import httpx
+
+from mailbot.demo.trail import Did
 
 TIMEOUT = 30.0  # seconds; a wait is answered after 25 s at most
 
@@ -38,10 +41,13 @@ class Inbox:
 
 
 class Agent:
-    """A client of /v1 with an API key. Every call returns what is in `data`."""
+    """A client of /v1 with an API key. Every call returns what is in `data`. `did`: each call that was answered with success, in
+    order."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, name: str = "") -> None:
         headers = {"Authorization": f"Bearer {server.api_key}"}
+        self.name, self.key_id, self.did = name, "", list[Did]()
+        self._server = server
         self._http = httpx.Client(base_url=server.url, headers=headers, timeout=TIMEOUT)
 
     def close(self) -> None:
@@ -50,6 +56,14 @@ class Agent:
     def create_inbox(self, **body: Any) -> Inbox:
         made = self.post("/v1/inboxes", **body)
         return Inbox(made["id"], made["address"])
+
+    def hire(self, name: str, inbox: Inbox, until: datetime) -> "Agent":
+        """Another one, with a key of its own that opens this inbox only."""
+        body = {"name": name, "preset": "agent", "inbox_id": inbox.id, "expires_at": until.isoformat()}
+        key = self.post("/v1/api-keys", **body)
+        agent = Agent(replace(self._server, api_key=key["secret"]), name)
+        agent.key_id = key["id"]
+        return agent
 
     def wait_for_message(self, inbox: Inbox, **query: Any) -> dict[str, Any]:
         """The next message that comes in and fits the query. Raises Refused (408) when none comes in time."""
@@ -72,6 +86,7 @@ class Agent:
         response = self._http.request(method, path, **options)
         if response.is_error:
             raise Refused(f"{method} {path} answered {response.status_code}: {_reason(response)}")
+        self.did.append(Did(method, path, *_ids_in(response)))
         return response
 
 
@@ -110,6 +125,13 @@ def _reason(response: httpx.Response) -> str:
         return f"{error['message']} {error['fix']}".strip()
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
+
+
+def _ids_in(response: httpx.Response) -> tuple[str, str]:
+    """Of what came back, and of its inbox; empty for a list and for octets."""
+    is_json = response.headers.get("content-type", "").startswith("application/json")
+    data = response.json()["data"] if is_json else None
+    return (str(data.get("id") or ""), str(data.get("inbox_id") or "")) if isinstance(data, dict) else ("", "")
 
 
 class Correspondent:

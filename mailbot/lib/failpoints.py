@@ -30,7 +30,10 @@ POINTS = frozenset(
         "audit.taken",  # a sealer has taken entries out of the queue, and their leaves are not written
         "audit.appended",  # leaves and head are written, and the transaction is open
         "audit.sealed",  # the batch is committed, and nobody has been told
+        "export.stored",  # a part of an export is in the store, and no row says so
         "export.cut",  # an object of a bundle is in the store, and so is the row that says so
+        "export.read-back",  # all of a bundle is there, and nobody has said that it is finished
+        "export.removing",  # an object of an expired bundle is gone, and its row is not
         "send.committed",  # a mail is queued, and its author has no answer yet
     }
 )

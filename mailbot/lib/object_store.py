@@ -62,6 +62,16 @@ def delete(name: str) -> None:
         default_storage.delete(name)
 
 
+def names_in(folder: str) -> list[str]:
+    """Of the objects there, drafts of writers who were killed among them; not of folders in it. Raises StoreUnavailable."""
+    with _its_errors():
+        try:
+            _, files = default_storage.listdir(folder)
+        except FileNotFoundError:  # nothing was ever put there, or it went meanwhile
+            return []
+        return [f"{folder}/{file}" for file in sorted(files) if file]
+
+
 @contextmanager
 def _its_errors() -> Iterator[None]:
     try:
