@@ -27,7 +27,8 @@ def erase_content(inbox: Inbox) -> None:
     Attachment.objects.filter(message__inbox=inbox).delete()
     Message.objects.filter(inbox=inbox).delete()
     Thread.objects.filter(inbox=inbox).delete()
-    nothing = dict.fromkeys(("message_count", "thread_count", "message_octets", "attachment_octets"), 0)
+    counters = ("message_count", "messages_removed", "thread_count", "message_octets", "attachment_octets")
+    nothing = dict.fromkeys(counters, 0)
     Inbox.objects.filter(pk=inbox.pk).update(**nothing)
     for name, number in nothing.items():
         setattr(inbox, name, number)
