@@ -16,6 +16,8 @@ from django.utils import timezone
 
 from audit.models import AuditEntry, Export
 from audit.sealing import seal_all
+from inboxes.holds import place
+from inboxes.retention_classes import make_class
 from mailbot.api.renderers import dumps
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
@@ -93,6 +95,16 @@ QUERIES = {
     "POST /simulate/late": 15,
     "POST /simulate/doubled": 10,
     "POST /simulate/{event}": 25,
+    "POST /holds": 7,
+    "GET /holds": 2,
+    "GET /holds/{hold_id}": 2,
+    "POST /holds/{hold_id}/release": 7,
+    "POST /retention-classes": 7,
+    "GET /retention-classes": 2,
+    "GET /retention-classes/{retention_class_id}": 2,
+    "PUT /retention-classes/{retention_class_id}": 7,
+    "PATCH /retention-classes/{retention_class_id}": 7,
+    "DELETE /retention-classes/{retention_class_id}": 7,
     "POST /domains": 16,
     "GET /domains": 5,
     "GET /domains/{domain_id}": 4,
@@ -110,6 +122,8 @@ QUERIES = {
 }
 # Lists that are counted only where they do not fit on a page.
 COUNTED = {
+    "GET /holds",
+    "GET /retention-classes",
     "GET /domains",
     "GET /suppressions",
     "GET /providers",
@@ -140,6 +154,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /simulate/late": {"message_id": "{sent_id}", "event": "delivered"},
     "POST /simulate/doubled": {"message_id": "{message_id}"},
     "POST /simulate/{event}": {"message_id": "{sent_id}"},
+    "POST /holds": {"inbox_id": "{inbox_id}", "matter": "Smith v. Shop", "reason": "A claim"},
+    "POST /holds/{hold_id}/release": {"reason": "Settled"},
+    "POST /retention-classes": {"name": "Long", "content_days": 3650},
+    "PUT /retention-classes/{retention_class_id}": {"name": "Longer", "content_days": 7300},
+    "PATCH /retention-classes/{retention_class_id}": {"raw_days": 90},
     "POST /inboxes": {"username": "support", "client_id": "support-1"},
     "PATCH /inboxes/{inbox_id}": {"display_name": "Support"},
     "POST /inboxes/{inbox_id}/messages": {"to": ["a@example.com", "b@example.com"], "subject": "Hello"},
@@ -206,12 +225,17 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     seal_all()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
     domains = [add_domain(alice, f"shop-{number}.example")["id"] for number in range(size)]
+    held = alice.create_inbox()
+    holds = [place(alice.account, inbox=held, matter=f"Case {number}", reason="A claim") for number in range(size)]
+    classes = [make_class(alice.account, {"name": f"Class {number}"}) for number in range(size)]
     exports = [ask(alice)["id"]]
     make()
     Export.objects.bulk_create(
         Export(account_id=alice.account.pk, mode="test", status="done", actor_kind="system") for _ in range(size - 1)
     )
     return {
+        "hold_id": holds[0].pk,
+        "retention_class_id": classes[0].pk,
         "domain_id": domains[0],
         "export_id": exports[0],
         "inbox_id": inbox.pk,
