@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inboxes.api.holds_shapes import HoldBody, HoldQuery, HoldSerializer, ReleaseBody
+from inboxes.api.holds_shapes import HoldBody, HoldQuery, HoldReleaseBody, HoldSerializer
 from inboxes.api.views import InboxScopedView, visible_inboxes
 from inboxes.holds import place, release
 from inboxes.models import Account, LegalHold, Mode
@@ -85,14 +85,14 @@ class ReleaseHoldView(HoldScopedView):
 
     needs = HOLDS_WRITE
 
-    @described("Release a legal hold", body=ReleaseBody, answer=HoldSerializer, name="release_hold")
+    @described("Release a legal hold", body=HoldReleaseBody, answer=HoldSerializer, name="release_hold")
     def post(self, request: Request, hold_id: str) -> Response:
         """What it kept may go from now on, unless another hold is there: what is over goes with the next sweep. The hold stays in the
         list. Safe to repeat: one that is released already is answered as it is."""
         hold = self.get_hold(hold_id)
         if not hold.inbox_id:
             self.refuse_unless_of_account()
-        return data(represent(release(hold, reason=self.body(ReleaseBody, request)["reason"])))
+        return data(represent(release(hold, reason=self.body(HoldReleaseBody, request)["reason"])))
 
 
 def represent(holds: LegalHold | list[LegalHold]) -> Any:
