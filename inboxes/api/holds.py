@@ -58,7 +58,7 @@ class HoldsView(HoldScopedView):
         hold = place(account, inbox=inbox, matter=body["matter"], reason=body["reason"])
         return data(represent(hold), status=201)
 
-    @described("List legal holds", query=HoldQuery, answer=HoldSerializer, many=True)
+    @described("List legal holds", query=HoldQuery, answer=HoldSerializer, many=True, errors=(Code.NOT_FOUND,))
     def get(self, request: Request) -> Response:
         """Newest first, released ones too. With `inbox_id` those that bind this inbox: on it, and on the whole account."""
         query = self.query(HoldQuery)
