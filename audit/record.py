@@ -96,6 +96,11 @@ class Act(StrEnum):
     EXPORT_FAILED = "export.failed"
     EXPORT_DOWNLOADED = "export.downloaded"
     EXPORT_EXPIRED = "export.expired"
+    HOLD_PLACED = "hold.placed"
+    HOLD_RELEASED = "hold.released"
+    HOLD_ENFORCED = "hold.enforced"
+    CONTENT_REMOVED = "content.removed"
+    EVENTS_REMOVED = "events.removed"
 
 
 @dataclass(frozen=True, slots=True)

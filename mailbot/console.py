@@ -40,6 +40,8 @@ NAVIGATION = (
     ("inboxes.Membership", "Members"),
     ("audit.AuditEntry", "Audit trail"),
     ("audit.Export", "Exports"),
+    ("inboxes.LegalHold", "Legal holds"),
+    ("inboxes.RetentionClass", "Retention"),
     ("auth.User", "Users"),
 )
 
