@@ -91,11 +91,14 @@ class Act(StrEnum):
     TRAIL_REPLACED = "trail.replaced"
     TRAIL_KEY_ROTATED = "trail.key_rotated"
     TRAIL_STREAMED = "trail.streamed"
+    TRAIL_VERIFIED = "trail.verified"
     EXPORT_CREATED = "export.created"
     EXPORT_FINISHED = "export.finished"
     EXPORT_FAILED = "export.failed"
     EXPORT_DOWNLOADED = "export.downloaded"
     EXPORT_EXPIRED = "export.expired"
+    REVIEW_STARTED = "review.started"
+    REVIEW_ENDED = "review.ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from inboxes.domain_models import Domain, DomainKey, DomainStatus
+from inboxes.review_models import ContentReview
 from mailbot.lib.crypto import decrypted, encrypted
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.json_columns import JSONColumn
@@ -573,6 +574,7 @@ __all__ = [
     "Account",
     "AddressRule",
     "ApiKey",
+    "ContentReview",
     "DailyUsage",
     "Domain",
     "DomainKey",
