@@ -99,6 +99,11 @@ class Act(StrEnum):
     EXPORT_EXPIRED = "export.expired"
     REVIEW_STARTED = "review.started"
     REVIEW_ENDED = "review.ended"
+    HOLD_PLACED = "hold.placed"
+    HOLD_RELEASED = "hold.released"
+    HOLD_ENFORCED = "hold.enforced"
+    CONTENT_REMOVED = "content.removed"
+    EVENTS_REMOVED = "events.removed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,12 @@ SENTENCES: dict[Group, dict[str, str]] = {
         "raw.removed": "{who} removed the raw octets of {mails} mails, kept for {days} days",
         "hold.placed": "{who} placed a legal hold[ for “{matter}”]" + _WHY,
         "hold.released": "{who} released a legal hold[ for “{matter}”]" + _WHY,
-        "hold.enforced": "A legal hold stood against it: {who} was refused[ {what}]",
+        "hold.enforced": "A legal hold stood against what {who} asked for[: {refused}]",
+        "content.removed": "{who} removed content whose time was over[: {messages} messages]",
+        "events.removed": "{who} removed events whose time was over[: {events}]",
+        "retention.class_created": "{who} made the retention class {object}[: {changed}]",
+        "retention.class_changed": "{who} changed the retention class {object}[: {changed}]",
+        "retention.class_deleted": "{who} deleted the retention class {object}",
     },
     Group.EVIDENCE: {
         "audit.read": "{who} looked at {entry.shown} of this trail" + _ASKED,
