@@ -4,7 +4,6 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("audit", "0007_exports"),
-        ("contenttypes", "0002_remove_content_type_name"),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inboxes", "0016_tracking"),
+        ("inboxes", "0019_hold_rights"),
     ]
 
     operations = [
