@@ -218,7 +218,7 @@ class Fact:
         """By `name`, of a pair the new one; `name.old` and `name.new` are those of a pair."""
         plain, _, which = name.partition(".")
         changes = self.entry.changes if isinstance(self.entry.changes, dict) else {}
-        value = changes.get(plain)
+        value: Any = changes.get(plain)
         if not self.is_pair(plain, value):
             return None if which == "old" else value
         return value[0] if which == "old" else value[1]
@@ -304,7 +304,8 @@ def _parsed(template: str) -> list[Part]:
     open_ = [whole]
     for word in filter(None, _TOKEN.split(template)):
         if word == "[":
-            open_[-1].append(inner := [])
+            inner: list[Part] = []
+            open_[-1].append(inner)
             open_.append(inner)
         elif word == "]":
             open_.pop()
