@@ -200,11 +200,12 @@ class Piece(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One value of an entry; `old` is None where it says only what is so."""
+    """One value of an entry; where it is no pair it says only what is so, in `new`."""
 
     name: str
     old: Any
     new: Any
+    is_pair: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +251,10 @@ def acts_of(chosen: Sequence[str]) -> list[str]:
 def sentence(entry: AuditEntry, names: Mapping[str, str]) -> list[Piece]:
     """`names`: what is called how, by id (subjects of messages, addresses of inboxes)."""
     fact = Fact(entry, names)
-    pieces = _filled(_parsed(templates().get(entry.act, UNKNOWN)), fact)
-    return [*(pieces or []), Piece(".")]
+    first, *rest = _filled(_parsed(templates().get(entry.act, UNKNOWN)), fact)
+    if first.text.startswith(("the ", "somebody ")):
+        first = first._replace(text=first.text[0].upper() + first.text[1:])
+    return [first, *rest, Piece(".")]
 
 
 def as_text(pieces: Sequence[Piece]) -> str:
@@ -263,10 +266,15 @@ def changes_of(entry: AuditEntry) -> list[Change]:
     fact, told = Fact(entry, {}), entry.changes if isinstance(entry.changes, dict) else {}
     found = []
     for name, value in told.items():
-        old, new = value if fact.is_pair(name, value) else (None, value)
-        if old not in (None, "", [], {}) or new not in (None, "", [], {}):
-            found.append(Change(name, old, new))
+        is_pair = fact.is_pair(name, value)
+        old, new = value if is_pair else (None, value)
+        if not (_is_empty(old) and _is_empty(new)):
+            found.append(Change(name, old, new, is_pair))
     return found
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ("", [], {})
 
 
 def called(kind: str, id_: str, name: str) -> list[Piece]:
@@ -276,10 +284,10 @@ def called(kind: str, id_: str, name: str) -> list[Piece]:
     if kind == ActorKind.USER:
         return [Piece(name or f"User {id_}", "who"), Piece(" (console)")]
     if kind == ActorKind.SYSTEM:
-        return [Piece(f"The {name or id_ or 'server'}", "who"), Piece(" (system)")]
+        return [Piece(f"the {name or id_ or 'server'}", "who"), Piece(" (system)")]
     if kind == ActorKind.PROVIDER:
         return [Piece(name or id_ or "A provider", "who"), Piece(" (provider)")]
-    return [Piece("Somebody without a key", "who")]
+    return [Piece("somebody who is not known", "who")]
 
 
 def short(id_: str) -> str:

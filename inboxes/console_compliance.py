@@ -208,6 +208,7 @@ class Line:
         self.entry, self.leaf = entry, leaf
         self.sentence = sentence(entry, names)
         self.changes = changes_of(entry)
+        self.has_pairs = any(change.is_pair for change in self.changes)
         self.kind = groups().get(entry.act, "")
         self.hash = bytes(leaf.hash).hex() if leaf else ""
         self.of_account = not entry.inbox_id

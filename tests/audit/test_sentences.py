@@ -67,13 +67,14 @@ class TestSentences:
                 {},
             ),
             (
-                "Billing agent (key key_…a1a1) sent “(no subject)” to a@x.example, b@x.example, c@x.example and 2 more; it waits in the queue.",
+                "Billing agent (key key_…a1a1) sent “(no subject)” to a@x.example, b@x.example, c@x.example and 2 more;"
+                " it waits in the queue.",
                 "message.queued",
                 {"to": [f"{c}@x.example" for c in "abcde"], "subject": ""},
                 {},
             ),
             (
-                "“Hello” came in from ada@example.com, filed by The inbound worker (system).",
+                "“Hello” came in from ada@example.com, filed by the inbound worker (system).",
                 "message.received",
                 {"from": "ada@example.com", "subject": "Hello"},
                 {"actor_kind": "system", "actor_id": "inbound worker", "actor_name": "inbound worker"},
@@ -172,12 +173,12 @@ class TestChanges:
         changes = changes_of(
             entry("inbox.updated", {"display_name": ["A", "B"], "metadata": [{}, None]}, saved="updated")
         )
-        assert [tuple(change) for change in changes] == [("display_name", "A", "B")]
+        assert [tuple(change) for change in changes] == [("display_name", "A", "B", True)]
 
     def test_of_acts_two_recipients_are_no_old_and_new(self) -> None:
         (change,) = changes_of(entry("message.sent", {"recipients": ["a@x.example", "b@x.example"]}))
-        assert tuple(change) == ("recipients", None, ["a@x.example", "b@x.example"])
+        assert tuple(change) == ("recipients", None, ["a@x.example", "b@x.example"], False)
 
     def test_of_acts_that_change_something_they_are(self) -> None:
         (change,) = changes_of(entry("message.labelled", {"labels": [["new"], ["new", "urgent"]]}))
-        assert tuple(change) == ("labels", ["new"], ["new", "urgent"])
+        assert tuple(change) == ("labels", ["new"], ["new", "urgent"], True)

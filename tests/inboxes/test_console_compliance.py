@@ -22,7 +22,6 @@ from inboxes.provisioning import delete_inbox
 from tests.audit.trail import tamper
 from tests.cast import Caller, run_workers
 from tests.console import HOSTILE, console, person, queries_for
-from tests.mailing import deliver, mail
 
 CHOOSE = reverse("admin:inboxes_compliance")
 
