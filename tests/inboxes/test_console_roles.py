@@ -549,6 +549,6 @@ class TestReview:
         exports = reverse("admin:audit_export_changelist")
         answer = browser.post(exports, download)
         assert answer["Content-Type"] == "application/zip"
-        assert b"".join(answer.streaming_content)[:2] == b"PK"
+        assert answer.getvalue()[:2] == b"PK"
         browser.post(reverse("admin:inboxes_compliance_end", args=[inbox.pk, ContentReview.objects.get().pk]))
         assert browser.post(exports, download).get("Content-Type") != "application/zip"
