@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.actors import acting_as_system
+from delivery import retention_sweep
 from delivery.heartbeat import note_heartbeat
 from delivery.hooks import news
 from delivery.hooks.fetched import KEPT_BY_ESPS
@@ -105,6 +106,12 @@ def sweep_storage() -> None:
             pass
         remove_leaving()
         count_storage()
+
+
+@shared_task
+def sweep_retention() -> None:
+    with acting_as_system("retention"):
+        retention_sweep.sweep()
 
 
 @shared_task

@@ -43,6 +43,8 @@ NAVIGATION = (
     (COMPLIANCE, "Compliance"),
     ("audit.AuditEntry", "Audit trail"),
     ("audit.Export", "Exports"),
+    ("inboxes.LegalHold", "Legal holds"),
+    ("inboxes.RetentionClass", "Retention"),
     ("auth.User", "Users"),
 )
 
