@@ -152,7 +152,7 @@ SENTENCES: dict[Group, dict[str, str]] = {
         "hold.released": "{who} released a legal hold[ for “{matter}”]" + _WHY,
         "hold.enforced": "A legal hold stood against what {who} asked for[: {refused}]",
         "content.removed": "{who} removed content whose time was over[: {messages} messages]",
-        "events.removed": "{who} removed events whose time was over[: {events}]",
+        "events.removed": "{who} removed {events} events whose time was over",
         "retention.class_created": "{who} made the retention class {object}[: {changed}]",
         "retention.class_changed": "{who} changed the retention class {object}[: {changed}]",
         "retention.class_deleted": "{who} deleted the retention class {object}",
