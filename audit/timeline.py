@@ -20,7 +20,7 @@ from mailbot.api.pagination import behind, decoded, encoded
 
 ORDER = ("-timestamp", "-public_id")
 PAGE = 50
-MOST_LOOKED_THROUGH = 20_000  # entries for a page, where only some are wanted
+MOST_LOOKED_THROUGH = 100_000  # entries for a page, where only some are wanted
 MOST_COUNTED = 50_000  # entries for the figures
 # Entries that say what a message is called, and are there for each.
 NAMING = ["message.received", "message.queued", "message.rejected", "message.report_received"]
