@@ -7,7 +7,7 @@ queued → running → done → expired
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,8 +54,9 @@ def ask_for_export(
     until: datetime | None,
     include: list[str],
     reason: str,
+    told: Mapping[str, str] | None = None,
 ) -> Export:
-    """Have one made, for whoever acts now. Raises TooManyExports."""
+    """Have one made, for whoever acts now. `told` is what its entry says beside. Raises TooManyExports."""
     context = current()
     with transaction.atomic():
         if Export.objects.filter(account_id=account_id, status__in=UNFINISHED).count() >= MOST_UNFINISHED:
@@ -74,8 +75,8 @@ def ask_for_export(
             request_id=context.request_id,
         )
         changes = {"from": since, "to": until, "include": export.included, "reason": reason}
-        told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in changes.items()}
-        _record(Act.EXPORT_CREATED, export, told)
+        plain = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in changes.items()}
+        _record(Act.EXPORT_CREATED, export, {**plain, **(told or {})})
         ring_on_commit(MAKE)
     return export
 
@@ -200,14 +201,14 @@ def expire_exports() -> int:
     return gone
 
 
-def begin_download(export: Export) -> None:
-    """Write down that whoever acts now gets it. Raises NotThere."""
+def begin_download(export: Export, told: Mapping[str, str] | None = None) -> None:
+    """Write down that whoever acts now gets it, and what else is `told`. Raises NotThere."""
     now = timezone.now()
     there = Export.objects.filter(pk=export.pk, status=Export.Status.DONE, expires_at__gt=now)
     with transaction.atomic():
         if not there.update(downloads=F("downloads") + 1):
             raise NotThere
-        _record(Act.EXPORT_DOWNLOADED, export, {"size": export.size, "sha256": export.sha256})
+        _record(Act.EXPORT_DOWNLOADED, export, {"size": export.size, "sha256": export.sha256, **(told or {})})
 
 
 def octets_of_export(export: Export) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from audit.actors import current
 from audit.export_models import Export as Export
 from audit.export_models import ExportPart as ExportPart
+from audit.verification_models import Verification as Verification
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.scope import acting_for_everybody
 from mailbot.lib.tenants import TenantManager
@@ -39,6 +40,13 @@ ACT_NAMES = {
 def name_of_save(object_type: str, verb: str) -> str:
     """What the trail calls it that a registered row was `created`, `updated` or `deleted`."""
     return ACT_NAMES.get((object_type, verb), f"{object_type}.{verb}")
+
+
+# What changes who may read and write the mail of an account.
+ACCESS_ACTS = [
+    *("key.issued", "key.updated", "key.revoked", "key.deleted"),
+    *("membership.created", "membership.updated", "membership.deleted", "member.role_changed", "member.removed"),
+]
 
 
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
@@ -129,6 +137,12 @@ class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
                 fields=["account_id"],
                 name="audit_records",
                 condition=models.Q(act__in=["trail.removed", "trail.replaced"]),
+            ),
+            # Who had access when (inboxes.access_history): few entries, which would have to be sought among all the others.
+            models.Index(
+                fields=["account_id", "-timestamp", "-public_id"],
+                name="audit_access",
+                condition=models.Q(act__in=ACCESS_ACTS),
             ),
         ]
 

@@ -16,7 +16,7 @@ from delivery.models import IN_TROUBLE, ProviderEvent, held_by_nobody
 from delivery.outbound.states import State
 from delivery.raw import RawGone, raw_of
 from inboxes.console import choice_filter
-from inboxes.console_roles import Can, visible
+from inboxes.console_reviews import readable, told_of_read
 from mailbot.lib.object_store import StoreUnavailable
 from threads.models import Message
 
@@ -104,9 +104,7 @@ def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
 
     404 when they are gone, or not the user's to read; 503 when they are kept and the object store does not give them now.
     """
-    rows = visible(
-        request, Message.objects.only("id", "direction", "source_id", "account_id", "inbox_id"), what=Can.READ
-    )
+    rows = readable(request, Message.objects.only("id", "direction", "source_id", "account_id", "inbox_id"))
     message = rows.filter(pk=message_id.replace("\0", "")).first()
     try:
         raw = raw_of(message) if message else b""
@@ -118,7 +116,7 @@ def raw_message(request: HttpRequest, message_id: str) -> HttpResponse:
     if message is None:
         raise Http404("There are no raw bytes of this message.")
     place = {"account_id": message.account_id, "inbox_id": message.inbox_id}
-    record_read(Act.RAW_READ, "message", message.pk, **place)
+    record_read(Act.RAW_READ, "message", message.pk, **place, **told_of_read(request, **place))
     response = HttpResponse(raw, content_type="application/octet-stream")
     response["Content-Disposition"] = f'attachment; filename="{message.pk}.eml"'
     response["X-Content-Type-Options"] = "nosniff"

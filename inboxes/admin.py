@@ -18,6 +18,7 @@ from audit.models import AuditEntry, Export
 from audit.reads import record_read, record_trail_read
 from audit.record import Act
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, asked, choice_filter
+from inboxes.console_compliance import CompliancePages
 from inboxes.console_domains import DomainAdmin
 from inboxes.console_exports import ExportAdmin
 from inboxes.console_forms import ChooseProviderForm, CreateInboxForm, prefilled
@@ -228,7 +229,7 @@ def retention(inbox: Inbox) -> Any:
 
 
 @admin.register(Inbox)
-class InboxAdmin(ConsoleAdmin):
+class InboxAdmin(CompliancePages):
     list_display = [
         "address",
         text_column("display_name", "name", 30),
@@ -285,9 +286,11 @@ class InboxAdmin(ConsoleAdmin):
     actions = ["pause_inboxes", "resume_inboxes", "delete_inboxes"]
 
     def details(self, request: HttpRequest, row: Inbox) -> dict[str, Any]:
-        rights = {f"may_{what}": may_in(request, what, row.account_id) for what in (Can.MANAGE, Can.SEE_KEYS)}
+        asked = (Can.MANAGE, Can.SEE_KEYS, Can.REVIEW)
+        rights = {f"may_{what}": may_in(request, what, row.account_id) for what in asked}
         domain = row.own_domain
         is_broken = domain is not None and domain.status in (DomainStatus.DEGRADED, DomainStatus.FAILING)
+        rights["may_review"] &= not is_superuser(request)
         shown = {"rules": rules_over(row), "holds": binding(row)}
         return {**rights, **shown, "broken_domain": domain if is_broken else None}
 

@@ -9,6 +9,7 @@ class InboxesConfig(AppConfig):
         from auditlog.registry import auditlog  # needs the applications to be loaded
 
         from audit.export_sources import register_inbox_ids
+        from inboxes import receivers  # noqa: F401  (connects them)
         from inboxes.models import Account, AddressRule, ApiKey, Domain, Inbox, Membership, Provider, RetentionClass
 
         configured = [

@@ -24,7 +24,8 @@ from audit.exports import (
 from audit.models import Export
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, choice_filter
 from inboxes.console_forms import AccountForm, prefilled
-from inboxes.console_roles import Can, Rows, may_in, visible
+from inboxes.console_reviews import may_read, readable, review_in
+from inboxes.console_roles import Can, Rows, visible
 from inboxes.models import Account, Inbox
 from mailbot.api.streaming import streamed
 from mailbot.lib.console_cells import (
@@ -82,8 +83,10 @@ class ExportForm(AccountForm):
         account, wanted = given.get("account"), given.get("inbox", "").strip()
         if account and wanted:
             given["inbox_id"] = self._inbox_id(account, wanted)
-        if account and given.get("include") and not may_in(self.request, Can.READ, account.pk):
-            self.add_error("include", "Your role in this account does not read what mail says.")
+        if account and given.get("include") and not may_read(self.request, account.pk, given.get("inbox_id") or ""):
+            self.add_error(
+                "include", "You may read this mail only in a review of its inbox, which has to be named above."
+            )
         if given.get("since") and given.get("until") and given["since"] >= given["until"]:
             self.add_error("until", "This is not after the first moment.")
         return given
@@ -107,10 +110,16 @@ class ExportForm(AccountForm):
                 until=given["until"],
                 include=given["include"],
                 reason=given["reason"],
+                told=self._review(given),
             )
         except TooManyExports:
             self.add_error(None, f"This account waits for {MOST_UNFINISHED} exports already.")
             return None
+
+    def _review(self, given: dict[str, Any]) -> dict[str, str]:
+        """With mail in it, by a reviewer: in which review he asks."""
+        review = review_in(self.request, given.get("inbox_id") or "") if given["include"] else None
+        return {"review": review.entry_id} if review else {}
 
 
 @admin.display(description="account")
@@ -182,7 +191,7 @@ class ExportAdmin(ConsoleAdmin):
 
     def changeable(self, request: HttpRequest, rows: Rows) -> Rows:
         """What can be downloaded by this user."""
-        return visible(request, rows, what=Can.READ) | visible(request, rows.filter(include=""))
+        return readable(request, rows) | visible(request, rows.filter(include=""))
 
     def offers(self, action: str, row: Export) -> bool:
         return row.status == Export.Status.DONE
@@ -200,7 +209,7 @@ class ExportAdmin(ConsoleAdmin):
         if not self.has_add_permission(request):
             raise Http404
         accounts = visible(request, Account.objects.order_by("name"), "pk", Can.SEE)
-        initial = prefilled(request, inbox_field="inbox")
+        initial = prefilled(request, "since", "until", inbox_field="inbox")
         form = ExportForm(request.POST or None, request=request, accounts=accounts, initial=initial)
         if form.is_valid() and (export := form.ask()):
             self.message_user(request, "It is made now. This page shows how far it is.")
@@ -212,7 +221,8 @@ class ExportAdmin(ConsoleAdmin):
         export = self.changeable(request, queryset).first() if queryset.count() == 1 else None
         try:
             if export is not None:
-                begin_download(export)
+                review = review_in(request, export.inbox_id) if export.include else None
+                begin_download(export, {"review": review.entry_id} if review else {})
                 return streamed(request, octets_of_export(export), "application/zip", filename_of(export))
         except NotThere:
             pass

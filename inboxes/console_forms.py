@@ -43,7 +43,10 @@ def prefilled(request: HttpRequest, *also: str, inbox_field: str = "inboxes") ->
     names = ("account", "mode", *also)
     given: dict[str, Any] = {name: request.GET[name] for name in names if name in request.GET}
     if inbox := visible(request, Inbox.objects.filter(pk=request.GET.get("inbox", "")[:40].replace("\0", ""))).first():
-        given |= {"account": inbox.account_id, "mode": inbox.mode, inbox_field: inbox.address}
+        named = (
+            inbox.pk if inbox.status == Inbox.Status.DELETED else inbox.address
+        )  # its address may be another's by now
+        given |= {"account": inbox.account_id, "mode": inbox.mode, inbox_field: named}
     return given
 
 

@@ -25,12 +25,13 @@ class Can(StrEnum):
     OPERATE = "operate"  # make, pause and delete inboxes; settle mail that is stuck
     SEE_KEYS = "see_keys"
     MANAGE = "manage"  # keys, members, legal holds and retention
+    REVIEW = "review"  # read what mail says for a while and for a reason, in one inbox (inboxes.console_reviews)
 
 
 ROLES: dict[str, frozenset[Can]] = {
-    Role.OWNER: frozenset(Can),
+    Role.OWNER: frozenset(Can) - {Can.REVIEW},  # who reads anyway has no use for it
     Role.OPERATOR: frozenset({Can.SEE, Can.READ, Can.OPERATE, Can.SEE_KEYS}),
-    Role.REVIEWER: frozenset({Can.SEE}),
+    Role.REVIEWER: frozenset({Can.SEE, Can.REVIEW}),
 }
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from inboxes.domain_models import Domain, DomainKey, DomainStatus
 from inboxes.hold_models import LegalHold
 from inboxes.retention_models import RetentionClass
+from inboxes.review_models import ContentReview
 from mailbot.lib.crypto import decrypted, encrypted
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.json_columns import JSONColumn
@@ -600,6 +601,7 @@ __all__ = [
     "Account",
     "AddressRule",
     "ApiKey",
+    "ContentReview",
     "DailyUsage",
     "Domain",
     "DomainKey",

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Min, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, PROVIDER_EVENT_NEEDS
@@ -20,6 +21,7 @@ from mailbot.lib.console_cells import age, list_url
 Rows = QuerySet[Any]
 
 MOST_COUNTED = 1_000  # beyond that a number tells an operator nothing new, and costs time
+COMPLIANCE = "compliance"  # no list of rows
 NAVIGATION = (
     ("inboxes.Inbox", "Inboxes"),
     ("threads.Thread", "Threads"),
@@ -38,6 +40,7 @@ NAVIGATION = (
     ("inboxes.ApiKey", "API keys"),
     ("inboxes.Account", "Accounts"),
     ("inboxes.Membership", "Members"),
+    (COMPLIANCE, "Compliance"),
     ("audit.AuditEntry", "Audit trail"),
     ("audit.Export", "Exports"),
     ("inboxes.LegalHold", "Legal holds"),
@@ -56,8 +59,14 @@ class Place:
 def navigation(apps: Iterable[Any], path: str) -> list[Place]:
     """The lists that the user may see, in our order. `apps` is what the admin site says of them."""
     urls = {f"{app['app_label']}.{model['object_name']}": model["admin_url"] for app in apps for model in app["models"]}
-    named = [(label, urls[name]) for name, label in NAVIGATION if urls.get(name)]
-    return [Place(label, url, path.startswith(url)) for label, url in named]
+    if urls.get("inboxes.Inbox"):
+        urls[COMPLIANCE] = reverse("admin:inboxes_compliance")
+    named = [(name, label, urls[name]) for name, label in NAVIGATION if urls.get(name)]
+    is_compliance = "/compliance/" in path  # its pages are below those of inboxes
+    return [
+        Place(label, url, is_compliance if name == COMPLIANCE else path.startswith(url) and not is_compliance)
+        for name, label, url in named
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,6 +282,7 @@ STORAGES = {
 RAW_MOVE_AFTER = env.number("MAILBOT_RAW_MOVE_AFTER", 3600)  # seconds
 RAW_RETENTION_DAYS = env.number("MAILBOT_RAW_RETENTION_DAYS", 0)  # 0: for ever, since raw mail is evidence
 INBOUND_RETENTION_DAYS = env.number("MAILBOT_INBOUND_RETENTION_DAYS", 30)  # 0: for ever
+REVIEW_MINUTES = env.number("MAILBOT_REVIEW_MINUTES", 60)  # for which a reviewer may read the mail of one inbox
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 40 * 1024 * 1024  # a send with 28 MiB of attachments in base64

@@ -6,12 +6,14 @@ from django.contrib import admin
 from django.db.models import Case, F, Prefetch, Value, When
 from django.db.models.functions import Substr
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from django.utils import timezone
 
 from audit.reads import named
 from audit.record import Act
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
-from inboxes.console_roles import Can, Rows, may_in
+from inboxes.console_reviews import may_read, told_of_read
+from inboxes.console_roles import Rows
 from mailbot.lib.console_cells import (
     NOTHING,
     badge_column,
@@ -25,6 +27,7 @@ from mailbot.lib.console_cells import (
     time_column,
 )
 from mailbot.lib.ids import is_id
+from threads.console_files import attachment
 from threads.conversation import accept_rejected
 from threads.events import EventType
 from threads.leases import owner_of, take_away
@@ -132,8 +135,8 @@ class ThreadAdmin(ConsoleAdmin):
         return owner_of(row, timezone.now()) is not None
 
     def details(self, request: HttpRequest, row: Thread) -> dict[str, Any]:
-        may_read = may_in(request, Can.READ, row.account_id)
-        return {"conversation": conversation(row), "most": MOST_MESSAGES, "may_read": may_read}
+        reads = may_read(request, row.account_id, row.inbox_id)
+        return {"conversation": conversation(row), "most": MOST_MESSAGES, "may_read": reads}
 
     def parts_shown(self, request: HttpRequest, row: Thread) -> dict[str, Any]:
         ids = list(row.messages.order_by("sequence").values_list("pk", flat=True)[:MOST_MESSAGES])
@@ -141,8 +144,8 @@ class ThreadAdmin(ConsoleAdmin):
 
 
 def words_shown(request: HttpRequest, row: Any) -> dict[str, Any]:
-    """A reviewer's page has subject and addresses, and not what the mail says."""
-    return {} if may_in(request, Can.READ, row.account_id) else {"without": "words"}
+    """A reviewer's page has subject and addresses, and what the mail says only in a review of its inbox."""
+    return told_of_read(request, row.account_id, row.inbox_id)
 
 
 def conversation(thread: Thread) -> Rows:
@@ -260,6 +263,10 @@ class MessageAdmin(ConsoleAdmin):
             return rows.select_related("inbox").only(*columns)
         return rows.select_related("inbox", "thread")
 
+    def get_urls(self) -> list[Any]:
+        page = self.admin_site.admin_view(attachment)
+        return [path("file/<str:attachment_id>/", page, name="threads_attachment"), *super().get_urls()]
+
     @admin.action(description="Accept…", permissions=["operate"])
     def accept(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         return self.ask_first(request, queryset.filter(status=Message.Status.REJECTED), ACCEPT, accept_rejected)
@@ -274,7 +281,7 @@ class MessageAdmin(ConsoleAdmin):
         people = [("To", row.to), ("Cc", row.cc), ("Bcc", row.bcc), ("Reply-To", row.reply_to)]
         events = Event.objects.filter(message_id=row.pk, account_id=row.account_id).order_by("pk")[:MOST_EVENTS]
         return {
-            "may_read": may_in(request, Can.READ, row.account_id),
+            "may_read": may_read(request, row.account_id, row.inbox_id),
             "people": [(name, entries) for name, entries in people if entries],
             "text": row.body_text[:SHOWN_ALONE],
             "html": row.body_html[:SHOWN_ALONE],

@@ -6,11 +6,11 @@ from typing import Any, TypedDict
 from rest_framework import serializers
 
 from audit.findings import OutsideHead, Verdict, as_json
-from audit.leaves import FORMAT, Salts, commitments
-from audit.models import AuditHead, AuditKey, AuditLeaf
-from audit.signing import head_as_json, key_as_json
+from audit.leaves import FORMAT
+from audit.models import AuditLeaf
+from audit.proofs import inclusion_proof, keys_as_json
 from audit.tree import BLOCK, Tree
-from audit.verifying import entries_by_key, verify
+from audit.verifying import verify
 from mailbot.api.errors import invalid
 from mailbot.api.fields import StoredField
 from mailbot.api.schema import shown_as
@@ -89,29 +89,12 @@ EXAMPLE_VERDICT = {
 
 
 def proof_of(leaf: AuditLeaf) -> Proof | None:
-    tree = Tree(leaf.account_id)
-    head = tree.head(at_least=leaf.seq + 1)
-    told = entries_by_key([leaf.entry_id]).get(leaf.entry_id)
-    if head is None or told is None:
-        return None
-    salts = Salts.stored(leaf.salt, leaf.kept)
-    content = {"commitments": commitments(told, salts), "entry": told.plain, "format": FORMAT, "seq": leaf.seq}
-    return {
-        "leaf": content,
-        "opening": salts.as_json(),
-        "path": [hash_.hex() for hash_ in tree.inclusion(leaf.seq, head.size)],
-        "head": _head(head),
-        "keys": _keys(),
-    }
-
-
-def _head(head: AuditHead) -> Head:
-    shown: Any = head_as_json(head)
+    shown: Any = inclusion_proof(leaf)
     return shown  # type: ignore[no-any-return]
 
 
 def _keys() -> list[Key]:
-    shown: Any = [key_as_json(key) for key in AuditKey.objects.order_by("pk")]
+    shown: Any = keys_as_json()
     return shown  # type: ignore[no-any-return]
 
 

@@ -40,7 +40,7 @@ def paginated(
     limit, page = query["limit"], query["page"]
     rows = queryset.order_by(*order)
     if cursor := query.get("cursor"):
-        rows = rows.filter(_after(decoded(cursor, order, queryset.model), order))[: limit + 1]
+        rows = rows.filter(behind(decoded(cursor, order, queryset.model), order))[: limit + 1]
     else:
         rows = rows[(page - 1) * limit : page * limit + 1]
     found = read(rows)
@@ -91,7 +91,7 @@ def _read(field: Any, value: Any) -> Any:
     return read.astimezone(UTC) if isinstance(read, datetime) else read
 
 
-def _after(values: list[Any], order: tuple[str, ...]) -> Q:
+def behind(values: list[Any], order: tuple[str, ...]) -> Q:
     """Behind the row with these values. The bound on the first column alone follows from the rest of it, but of an OR no database begins
     an index in the middle: without it a deep page would read all rows before it."""
     first = order[0].removeprefix("-")
@@ -104,4 +104,4 @@ def _after(values: list[Any], order: tuple[str, ...]) -> Q:
     return condition if len(order) == 1 else bound & condition
 
 
-__all__ = ["PageQuery", "paginated", "timestamp"]
+__all__ = ["PageQuery", "behind", "decoded", "encoded", "paginated", "timestamp"]

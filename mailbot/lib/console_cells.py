@@ -6,7 +6,7 @@ beside it.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,6 +61,7 @@ TONES = {
 }
 _MAY_BREAK = re.compile(r"@(?=\S)|[^@\s]{24}(?=[^@\s])")
 MOST_JSON = 20_000  # characters
+MOST_VALUE = 4_000
 SIZES = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -124,6 +125,25 @@ def pretty(value: Any) -> SafeString:
     left_out = len(text) - MOST_JSON
     note = f"\n… and {left_out:,} characters more" if left_out > 0 else ""
     return format_html('<pre class="foreign">{}</pre>', text[:MOST_JSON] + note)
+
+
+def pieces(told: Iterable[tuple[str, str]]) -> SafeString:
+    """A sentence in (text, kind): "" for ours, "foreign" for what others wrote, "who" for the name of an actor."""
+    shapes = {"": "{}", "foreign": '<bdi class="foreign">{}</bdi>', "who": '<bdi class="foreign who">{}</bdi>'}
+    return format_html_join("", "{}", ((format_html(shapes[kind], text),) for text, kind in told))
+
+
+def value(told: Any) -> SafeString:
+    """One value of an entry of the trail, of whatever kind."""
+    if told in (None, "", [], {}):
+        return SafeString(NOTHING)
+    if isinstance(told, bool):
+        return SafeString("yes" if told else "no")
+    if isinstance(told, list) and all(isinstance(item, str | int) for item in told):
+        told = ", ".join(map(str, told))
+    if isinstance(told, str | int | float):
+        return format_html('<bdi class="foreign">{}</bdi>', Truncator(str(told)).chars(MOST_VALUE))
+    return pretty(told)
 
 
 def _column(show: Callable[[Any], Any], name: str, label: str) -> Cell:

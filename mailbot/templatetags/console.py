@@ -3,9 +3,13 @@
 from typing import Any
 
 from django import template
+from django.conf import settings
 
+from audit.sentences import called
+from audit.timeline import Actor
 from delivery.models import OutboxState
 from delivery.outbound.outbox import current_state
+from inboxes.console_reviews import Banner, banner_of
 from inboxes.console_roles import is_member
 from mailbot import console
 from mailbot.lib import console_cells
@@ -18,6 +22,8 @@ register.filter("pretty", console_cells.pretty)
 register.filter("octets", console_cells.octets)
 register.filter("age", console_cells.age)
 register.filter("grouped", console_cells.grouped)
+register.filter("told", console_cells.pieces)
+register.filter("value", console_cells.value)
 
 
 @register.simple_tag(takes_context=True)
@@ -33,6 +39,23 @@ def belongs_somewhere(context: Any) -> bool:
 @register.simple_tag(takes_context=True)
 def needs_you(context: Any) -> list[console.Tally]:
     return console.needs_you(context["request"])
+
+
+@register.filter
+def actor(who: Actor) -> str:
+    """As the sentences of the compliance view call him."""
+    return console_cells.pieces(called(*who))
+
+
+@register.simple_tag
+def review_minutes() -> int:
+    minutes: int = settings.REVIEW_MINUTES
+    return minutes
+
+
+@register.simple_tag(takes_context=True)
+def review_banner(context: Any) -> Banner | None:
+    return banner_of(context["request"])
 
 
 @register.simple_tag

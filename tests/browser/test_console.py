@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from audit.models import AuditEntry
+from audit.sealing import seal_all
 from delivery.storage_figures import count_storage
+from inboxes.holds import place
 from inboxes.models import Account, ApiKey, Inbox, Provider
 from tests.cast import Caller
 from tests.console import HOSTILE, PASSWORD, failed_event, failed_inbound, fill, list_of, page_of, person, unknown_mail
@@ -93,6 +96,108 @@ def browser(request: pytest.FixtureRequest, chromium: Any, live_server: Any) -> 
 def inbox(acme: Account, alice: Caller) -> Inbox:
     person("olga", acme, "owner")
     return alice.create_inbox(username="support", display_name="Acme Support")
+
+
+STUMBLES = (Path(__file__).parent / "stumbles.js").read_text()
+FOCUS = """() => { const e = document.activeElement || document.documentElement, s = getComputedStyle(e);
+  const outline = s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0;
+  return {tag: e.tagName, text: (e.innerText || '').trim(), id: e.id, outline}; }"""
+
+
+class TestCompliance:
+    """The view of an inbox, by somebody who has a keyboard and perhaps a screen reader, and on paper."""
+
+    @pytest.fixture
+    def inbox(self, alice: Caller) -> Inbox:
+        inbox = alice.create_inbox(username="billing")
+        deliver(mail(Subject=HOSTILE[:300]), inbox)
+        sent = alice.send(inbox, to="ada@example.com", subject="Invoice 42")
+        alice.get(f"/v1/inboxes/{inbox.pk}/messages/{sent['id']}")
+        place(alice.account, inbox=inbox, matter="Smith ./. Acme", reason="Court order")
+        person("rita", alice.account, "reviewer")
+        seal_all()
+        return inbox
+
+    def tab_to(self, browser: Browser, **wanted: str) -> dict[str, Any]:
+        for _ in range(120):
+            browser.page.keyboard.press("Tab")
+            focus = dict(browser.page.evaluate(FOCUS))
+            if all(focus[name].startswith(value) for name, value in wanted.items()):
+                return focus
+        raise AssertionError(f"The keyboard does not come to {wanted}.")
+
+    def go_on(self, browser: Browser) -> None:
+        """By Enter, to another page."""
+        with browser.page.expect_navigation():
+            browser.page.keyboard.press("Enter")
+
+    def test_a_reviewer_answers_by_keyboard_alone(self, browser, inbox):
+        browser.sign_in("rita")
+        self.tab_to(browser, tag="A", text="Compliance")
+        self.go_on(browser)
+        self.tab_to(browser, tag="INPUT", id="find-inbox")
+        browser.page.keyboard.type("bill")
+        self.go_on(browser)
+        self.tab_to(browser, tag="A", text=inbox.address)
+        self.go_on(browser)
+        assert browser.page.url.endswith(f"/{inbox.pk}/compliance/")
+        focus = self.tab_to(browser, tag="BUTTON", text="Verify now")
+        assert focus["outline"]
+        self.go_on(browser)
+        assert browser.page.locator(".seal.tone-good").is_visible()
+        browser.page.keyboard.press("Tab")
+        assert browser.page.evaluate(FOCUS)["text"] == "Skip to main content"
+        browser.page.keyboard.press("Enter")
+        entry = browser.page.locator("summary", has_text="sent “Invoice 42” to ada@example.com")
+        for _ in range(120):
+            browser.page.keyboard.press("Tab")
+            if entry.evaluate("e => e === document.activeElement"):
+                break
+        assert browser.page.evaluate(FOCUS)["outline"]
+        browser.page.keyboard.press("Enter")
+        self.tab_to(browser, tag="A", text="The whole proof")
+        self.go_on(browser)
+        assert "The proof holds" in browser.text
+
+    def test_nothing_stands_in_the_way_of_a_screen_reader(self, browser, inbox):
+        browser.sign_in("rita")
+        view = f"/admin/inboxes/inbox/{inbox.pk}/compliance/"
+        entry = AuditEntry.objects.get(act="inbox.created").public_id
+        for url in (
+            "/admin/inboxes/inbox/compliance/",
+            view,
+            f"{view}?open=1&account=on",
+            f"{view}{entry}/",
+            f"{view}review/",
+        ):
+            browser.open(url)
+            assert browser.page.evaluate(STUMBLES) == [], url
+            assert browser.is_as_wide_as_its_window(), url
+        browser.page.set_viewport_size({"width": 360, "height": 740})
+        browser.open(view)
+        assert browser.is_as_wide_as_its_window()
+
+    def test_on_paper_there_is_no_navigation_and_each_entry_is_open(self, browser, inbox):
+        browser.sign_in("rita")
+        browser.open(f"/admin/inboxes/inbox/{inbox.pk}/compliance/?open=1")
+        browser.page.emulate_media(media="print")
+        for hidden in ("#places", "#header", ".bar", ".filter >> nth=0", "button:has-text('Verify now')"):
+            assert not browser.page.locator(hidden).is_visible(), hidden
+        for line in browser.page.locator("ol.acts .opened").all():
+            assert line.is_visible()
+        assert browser.page.locator("ol.acts .opened").count() >= 4
+
+    def test_a_review_is_seen_on_each_page_and_ended_there(self, browser, inbox):
+        browser.sign_in("rita")
+        browser.open(f"/admin/inboxes/inbox/{inbox.pk}/compliance/")
+        browser.page.click("text=Read its mail…")
+        browser.page.fill("#id_reason", "Complaint 2041")
+        browser.page.click("text=Begin to read")
+        browser.page.click("text=Invoice 42")
+        assert "You are reading the mail of" in browser.text
+        browser.page.click("text=End now")
+        assert "The review is over." in browser.text
+        assert "You are reading the mail of" not in browser.text
 
 
 class TestConsole:

@@ -1,18 +1,21 @@
 """Two walls between tenants: the managers, and on PostgreSQL the database itself. Each has to hold without the other."""
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, InterfaceError, connection, models, transaction
+from django.utils import timezone
 
+from audit.last_verification import verify_within
 from audit.models import AuditNode
 from audit.sealing import seal_all
 from delivery.storage_figures import count_storage
 from inboxes.holds import place
-from inboxes.models import Inbox, Membership, SendingDomain, WarmUpDay
+from inboxes.models import ContentReview, Inbox, Membership, SendingDomain, WarmUpDay
 from inboxes.retention_classes import make_class
 from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
@@ -60,6 +63,10 @@ def told(alice: Caller) -> Inbox:
     make()
     AuditNode.objects.create(account_id=alice.account.pk, level=8, index=0, hash=b"")  # as after 256 entries
     seal_all()
+    verify_within(alice.account.pk, 10)
+    ContentReview.objects.create(
+        account_id=alice.account.pk, inbox_id=inbox.pk, reviewer_id="1", until=timezone.now() + timedelta(hours=1)
+    )
     return inbox
 
 
