@@ -96,6 +96,11 @@ class Act(StrEnum):
     EXPORT_FAILED = "export.failed"
     EXPORT_DOWNLOADED = "export.downloaded"
     EXPORT_EXPIRED = "export.expired"
+    ERASURE_PREVIEWED = "erasure.previewed"
+    ERASURE_REQUESTED = "erasure.requested"
+    ERASURE_FINISHED = "erasure.finished"
+    ERASURE_FAILED = "erasure.failed"
+    ERASURE_REFUSED = "erasure.refused"
 
 
 @dataclass(frozen=True, slots=True)

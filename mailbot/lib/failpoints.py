@@ -31,6 +31,9 @@ POINTS = frozenset(
         "audit.appended",  # leaves and head are written, and the transaction is open
         "audit.sealed",  # the batch is committed, and nobody has been told
         "export.cut",  # an object of a bundle is in the store, and so is the row that says so
+        "erasure.erased",  # a batch of an erasure is written, and its transaction is open
+        "erasure.batch",  # a batch is committed, and its files are still in the store
+        "erasure.finished",  # its last entry is written, and it has no certificate
         "send.committed",  # a mail is queued, and its author has no answer yet
     }
 )
