@@ -30,6 +30,9 @@ ACT_NAMES = {
     ("apikey", "deleted"): "key.deleted",
     ("addressrule", "created"): "list.entry_added",
     ("addressrule", "deleted"): "list.entry_removed",
+    ("retentionclass", "created"): "retention.class_created",
+    ("retentionclass", "updated"): "retention.class_changed",
+    ("retentionclass", "deleted"): "retention.class_deleted",
 }
 
 

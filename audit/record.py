@@ -101,6 +101,11 @@ class Act(StrEnum):
     ERASURE_FINISHED = "erasure.finished"
     ERASURE_FAILED = "erasure.failed"
     ERASURE_REFUSED = "erasure.refused"
+    HOLD_PLACED = "hold.placed"
+    HOLD_RELEASED = "hold.released"
+    HOLD_ENFORCED = "hold.enforced"
+    CONTENT_REMOVED = "content.removed"
+    EVENTS_REMOVED = "events.removed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ class InboxesConfig(AppConfig):
         from auditlog.registry import auditlog  # needs the applications to be loaded
 
         from audit.export_sources import register_inbox_ids
-        from inboxes.models import Account, AddressRule, ApiKey, Domain, Inbox, Membership, Provider
+        from inboxes.models import Account, AddressRule, ApiKey, Domain, Inbox, Membership, Provider, RetentionClass
 
         configured = [
             "address",
@@ -25,6 +25,7 @@ class InboxesConfig(AppConfig):
             "purge_on_expiry",
             "provider",
             "list_unsubscribe",
+            "retention_class",
         ]
         of_account = ["name", "daily_send_limit", "storage_quota", "on_unknown", "bounce_scope"]
         auditlog.register(Account, include_fields=of_account)
@@ -36,4 +37,6 @@ class InboxesConfig(AppConfig):
         # What DNS says of it and its keys change by themselves: inboxes.domain_checks says what came of that.
         auditlog.register(Domain, include_fields=["domain", "provider", "inbox_subdomains"])
         auditlog.register(AddressRule, include_fields=["mode", "inbox", "direction", "effect", "pattern", "note"])
+        periods = ["content_days", "raw_days", "events_days", "audit_days"]
+        auditlog.register(RetentionClass, include_fields=["name", *periods, "is_default"])
         register_inbox_ids(lambda account_id, mode: Inbox.objects.filter(account_id=account_id, mode=mode).values("pk"))

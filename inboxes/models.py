@@ -11,9 +11,12 @@ from typing import Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from inboxes.domain_models import Domain, DomainKey, DomainStatus
+from inboxes.hold_models import LegalHold
+from inboxes.retention_models import RetentionClass
 from mailbot.lib.crypto import decrypted, encrypted
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.json_columns import JSONColumn
@@ -322,13 +325,32 @@ class Inbox(Breaker):
     own_domain = models.ForeignKey(
         Domain, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="inboxes"
     )
+    # Without an account the key could lead to another's class: on PostgreSQL it carries the account (migration 0018).
+    retention_class = models.ForeignKey(
+        RetentionClass,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="inboxes",
+        help_text="How long it keeps what it has. Empty: as the account's default class says, or the server.",
+    )
+    retention_due_at = models.DateTimeField(
+        default=timezone.now, db_default=Now(), editable=False, help_text="when the sweep of retention looks at it next"
+    )
     list_unsubscribe = models.BooleanField(
         default=False, db_default=False, help_text="Its mail to one recipient offers to unsubscribe (RFC 8058)."
     )
     daily_send_limit = models.PositiveIntegerField(null=True, blank=True)
     sends_today = models.PositiveIntegerField(default=0, editable=False)
     sends_counted_on = models.DateField(null=True, blank=True, editable=False)
+    # The last number that was given to a message; it never falls. What it holds is `messages_held`.
     message_count = models.PositiveIntegerField(default=0, editable=False)
+    messages_removed = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="messages whose time was over, or that were erased one by one",
+    )
     thread_count = models.PositiveIntegerField(default=0, editable=False)
     message_octets = models.PositiveBigIntegerField(default=0, editable=False)
     attachment_octets = models.PositiveBigIntegerField(default=0, editable=False)
@@ -364,6 +386,7 @@ class Inbox(Breaker):
                 fields=["expires_at", "id"], condition=Q(purge_on_expiry=True, purged_at=None), name="inbox_to_purge"
             ),
             models.Index(fields=["trials_at"], condition=Q(status="tripped"), name="inbox_tripped"),
+            models.Index(fields=["retention_due_at", "id"], name="inbox_retention_due"),
         ]
 
     def __str__(self) -> str:
@@ -377,6 +400,10 @@ class Inbox(Breaker):
     def ended(now: datetime) -> Q:
         """The same as a condition."""
         return Q(status=Inbox.Status.DELETED) | Q(expires_at__lte=now)
+
+    @property
+    def messages_held(self) -> int:
+        return self.message_count - self.messages_removed
 
     def sends_on(self, day: date) -> int:
         """How many recipients it sent to on that day (UTC); the counter starts anew each day."""
@@ -579,8 +606,10 @@ __all__ = [
     "DomainStatus",
     "Inbox",
     "KeptAnswer",
+    "LegalHold",
     "Membership",
     "Mode",
     "OnUnknown",
     "Provider",
+    "RetentionClass",
 ]

@@ -29,6 +29,10 @@ USAGE_READ = "usage:read"
 KEYS_READ = "keys:read"
 KEYS_MANAGE = "keys:manage"
 SANDBOX_SIMULATE = "sandbox:simulate"
+HOLDS_READ = "holds:read"
+HOLDS_WRITE = "holds:write"
+RETENTION_READ = "retention:read"
+RETENTION_MANAGE = "retention:manage"
 
 # Each right and what it lets a key do, in the words of the documentation and of the console. Nothing else is a right.
 RIGHTS: dict[str, str] = {
@@ -60,6 +64,10 @@ RIGHTS: dict[str, str] = {
     AUDIT_READ: "Read the audit log.",
     KEYS_READ: "See API keys: names, rights, last use. Never their secrets.",
     KEYS_MANAGE: "Make, change and revoke API keys, within what this key may do itself.",
+    HOLDS_READ: "See legal holds: of which case, and since when.",
+    HOLDS_WRITE: "Place and release legal holds.",
+    RETENTION_READ: "See retention classes: how long what is kept.",
+    RETENTION_MANAGE: "Make, change and delete retention classes, and choose those of inboxes: what is over is erased.",
     SANDBOX_SIMULATE: "Simulate mail, bounces, complaints, opens. Of use in test keys only.",
 }
 
@@ -73,5 +81,8 @@ AGENT = (
     *(DRAFTS_READ, DRAFTS_WRITE, COMPLIANCE_READ, ENGAGEMENT_READ, SANDBOX_SIMULATE),
 )
 # What was done and by whom, not what was written: no right to read mail.
-AUDITOR = (INBOXES_READ, LISTS_READ, SUPPRESSIONS_READ, DOMAINS_READ, PROVIDERS_READ, USAGE_READ, AUDIT_READ, KEYS_READ)
+AUDITOR = (
+    *(INBOXES_READ, LISTS_READ, SUPPRESSIONS_READ, DOMAINS_READ, PROVIDERS_READ, USAGE_READ, AUDIT_READ, KEYS_READ),
+    *(HOLDS_READ, RETENTION_READ),
+)
 PRESETS: dict[str, tuple[str, ...]] = {"full": FULL, "agent": AGENT, "read-only": READ_ONLY, "auditor": AUDITOR}

@@ -57,3 +57,22 @@ def is_alone_with(number: int) -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
         (is_alone,) = cursor.fetchone()
     return bool(is_alone)
+
+
+def share_until_commit(number: int) -> None:
+    """Keep out whoever takes the same number (64 bits, signed) until the end of the open transaction; others may share it. Waits.
+
+    SQLite has one writer at a time: who has begun to write is alone.
+    """
+    _lock("pg_advisory_xact_lock_shared", number)
+
+
+def take_until_commit(number: int) -> None:
+    """Have the number alone until the end of the open transaction. Waits for who shares it, and those who want to share it then wait."""
+    _lock("pg_advisory_xact_lock", number)
+
+
+def _lock(function: str, number: int) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}(%s)", [number])
