@@ -209,7 +209,13 @@ def withdraw_exports(account_id: str, inbox_ids: Collection[str], why: dict[str,
         is_done = export.status == Export.Status.DONE
         columns = {"status": Export.Status.EXPIRED, "expires_at": now}
         if not is_done:
-            columns = {"status": Export.Status.FAILED, "error": error, "finished_at": now, "expires_at": now, "lease": ""}
+            columns = {
+                "status": Export.Status.FAILED,
+                "error": error,
+                "finished_at": now,
+                "expires_at": now,
+                "lease": "",
+            }
         with transaction.atomic():
             if Export.objects.filter(pk=export.pk, status=export.status).update(**columns):
                 act, told = (Act.EXPORT_EXPIRED, {}) if is_done else (Act.EXPORT_FAILED, {"error": error})

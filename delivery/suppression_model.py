@@ -104,7 +104,11 @@ class Suppression(models.Model):
         max_length=320, blank=True, help_text="In comparable form; empty once the person was erased."
     )
     person = models.CharField(
-        max_length=40, blank=True, default="", help_text="The pseudonym of whoever was erased (docs/erasure.md)."
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The pseudonym of whoever was erased (docs/erasure.md).",
     )
     digest = models.CharField(
         max_length=64, help_text="of whose mail it stops and of the address; keyed once the person was erased"

@@ -32,11 +32,17 @@ _NOTHING: dict[str, Any] = {
         "",
     ),
     **{name: [] for name in ("references", "to", "cc", "bcc", "reply_to", "recipients", "headers", "codes", "links")},
-    **{"labels": [], "metadata": {}, "flags": [ERASED], "size": 0, "attachment_count": 0, "sent_at": None},
+    "labels": [],
+    "metadata": {},
+    "flags": [ERASED],
+    "size": 0,
+    "attachment_count": 0,
+    "sent_at": None,
 }
 _DECISION = {
     **dict.fromkeys(("matched_header", "matched_message_id_header", "matched_message", "suspect_thread"), ""),
-    **{"rule": ERASED, "reason": "What it said was erased; its place is left."},
+    "rule": ERASED,
+    "reason": "What it said was erased; its place is left.",
 }
 
 
@@ -84,7 +90,9 @@ def _remove_documents(inbox: Inbox, messages: Sequence[Message]) -> int:
     """Whoever is just indexing some of them is waited for, as in threads.search_index."""
     list(SearchProgress.objects.select_for_update().filter(pk=inbox.pk))
     times = [message.created_at for message in messages]  # by which the index finds them
-    documents = SearchDocument.objects.filter(inbox=inbox, created_at__in=times, message_id__in=[m.pk for m in messages])
+    documents = SearchDocument.objects.filter(
+        inbox=inbox, created_at__in=times, message_id__in=[m.pk for m in messages]
+    )
     return documents.delete()[0]
 
 

@@ -56,7 +56,7 @@ class Place:
         return f"{self.inbox_id} {self.sequence}"
 
 
-def messages_of(person: Person, place: Place = Place()) -> Iterator[Message]:  # noqa: B008 (it is frozen)
+def messages_of(person: Person, place: Place = Place()) -> Iterator[Message]:
     """Of mail that the person sent or was sent, also in inboxes that are deleted, in the order of places."""
     inboxes = Inbox.objects.filter(account_id=person.account_id, pk__gte=place.inbox_id).order_by("pk")
     for inbox_id in list(inboxes.values_list("pk", flat=True)):
@@ -98,10 +98,14 @@ def inbound_of(person: Person, after: str = "") -> Iterator[tuple[str, list[dict
         ours = set(Inbox.objects.filter(account_id=person.account_id).values_list("pk", flat=True))
         waiting = (InboundMail.State.STORED, InboundMail.State.PROCESSING)
         rows = InboundMail.objects.exclude(state__in=waiting).order_by("pk")
-        while found := list(rows.filter(pk__gt=after).values_list("pk", "envelope_sender", "recipients", "error")[:READ]):
+        while found := list(
+            rows.filter(pk__gt=after).values_list("pk", "envelope_sender", "recipients", "error")[:READ]
+        ):
             after = found[-1][0]
             theirs = [row for row in found if any(item["inbox_id"] in ours for item in row[2])]
-            kept = set(Message.objects.filter(source_id__in=[row[0] for row in theirs]).values_list("source_id", flat=True))
+            kept = set(
+                Message.objects.filter(source_id__in=[row[0] for row in theirs]).values_list("source_id", flat=True)
+            )
             for pk, sender, recipients, error in theirs:
                 if person.is_named_in([sender, error]) or (pk not in kept and _is_raw_of(person, pk)):
                     yield pk, recipients

@@ -20,8 +20,8 @@ from delivery.models import (
     OutboundMail,
     ProviderEvent,
     RawObject,
-    Recipient,
     RecentSend,
+    Recipient,
     SendAttempt,
 )
 from delivery.outbound.states import MOVES, State
@@ -50,7 +50,9 @@ def erase_messages(erasure: Erasure, person: Person, messages: Sequence[Message]
     ids = [message.pk for message in messages]
     inbox = Inbox.objects.get(pk=messages[0].inbox_id)
     # Who settles a mail has locked its row first: see delivery.receivers.
-    mails = list(OutboundMail.objects.filter(message_id__in=ids).order_by("pk").select_for_update().values_list("pk", "state"))
+    mails = list(
+        OutboundMail.objects.filter(message_id__in=ids).order_by("pk").select_for_update().values_list("pk", "state")
+    )
     outbound = [pk for pk, _ in mails]
     gone = leave_tombstones(inbox, ids, {"erasure_id": erasure.pk, "person": person.pseudonym}, person.without)
     counted = _erase_outbound([(pk, State(state)) for pk, state in mails], ids)

@@ -89,4 +89,3 @@ class Person:
         if isinstance(value, (list, tuple)):
             return [self.without(item) for item in value]
         return value
-

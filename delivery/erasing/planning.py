@@ -1,8 +1,11 @@
 """What an erasure would take away, without taking anything: the dry run."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
+
+from django.db.models import QuerySet
 
 from audit.models import AuditEntry, Export
 from audit.record import Act, record
@@ -12,13 +15,23 @@ from delivery.erasing.person import Person
 from delivery.erasing.records import answers_naming, kind_of, rows_naming, tables
 from delivery.erasing.suppressed import suppressions_of
 from delivery.models import Recipient
+from inboxes.holds import held_among
 from inboxes.models import Account, AddressRule, Inbox
 from mailbot.lib.scope import acting_for_everybody
 from threads.models import Attachment, Event, Message, Thread
 
 MOST_NAMED = 100
+WHOLE_ACCOUNT = ""  # no inbox: what is held with the account
 AT_ONCE = 500
-_IN_ENTRIES = ("actor_name", "actor_email", "object_repr", "serialized_data", "additional_data", "changes_text", "changes")
+_IN_ENTRIES = (
+    "actor_name",
+    "actor_email",
+    "object_repr",
+    "serialized_data",
+    "additional_data",
+    "changes_text",
+    "changes",
+)
 _COUNTED_APART = (Thread, Event, Recipient)
 
 
@@ -48,8 +61,15 @@ def plan(person: Person) -> dict[str, Any]:
         "list_entries": [rule.pk for rule in list_entries_of(person)][:MOST_NAMED],
         "exports": exports_of(person, by_inbox),
         "mentioned_in": mentions(person).exclude(pk__in=ids[:AT_ONCE]).count(),
-        "holds": [],
+        "holds": holds_against(person),
     }
+
+
+def holds_against(person: Person) -> list[dict[str, Any]]:
+    """The holds that forbid it."""
+    held = held_among(person.account_id, [*affected_inboxes(person), WHOLE_ACCOUNT])
+    holds = {hold.pk: hold for found in held.values() for hold in found}
+    return [{"id": pk, "matter": hold.matter, "inbox_id": hold.inbox_id} for pk, hold in sorted(holds.items())]
 
 
 def preview(account: Account, person: Person, reason: str) -> dict[str, Any]:
@@ -63,14 +83,25 @@ def preview(account: Account, person: Person, reason: str) -> dict[str, Any]:
 
 def entries_of(person: Person, message_ids: list[str]) -> int:
     """Entries of the trail that name the person, and those about his mail."""
-    ours = AuditEntry.objects.filter(account_id=person.account_id).exclude(act__startswith=OF_THE_TRAIL).order_by()
-    columns = ours.filter(naming(person, _IN_ENTRIES)).values_list("pk", *_IN_ENTRIES)
-    found = {row[0] for row in columns.iterator(chunk_size=AT_ONCE) if person.is_named_in(list(row[1:]))}
+    ours = _entries(person)
+    found = {pk for pk, _ in _entries_naming(person)}
     rest = iter(message_ids)
     while piece := list(islice(rest, AT_ONCE)):
         about = ours.filter(object_pk__in=piece).exclude(object_repr="")
         found |= set(about.values_list("pk", flat=True))
     return len(found)
+
+
+def _entries(person: Person) -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(account_id=person.account_id).exclude(act__startswith=OF_THE_TRAIL).order_by()
+
+
+def _entries_naming(person: Person) -> Iterator[tuple[int, str]]:
+    """Key and inbox."""
+    rows = _entries(person).filter(naming(person, _IN_ENTRIES)).values_list("pk", "inbox_id", *_IN_ENTRIES)
+    for pk, inbox_id, *texts in rows.iterator(chunk_size=AT_ONCE):
+        if person.is_named_in(texts):
+            yield pk, inbox_id
 
 
 def list_entries_of(person: Person) -> list[AddressRule]:
@@ -122,7 +153,11 @@ def _pieces(items: list[Any]) -> Any:
 
 
 def affected_inboxes(person: Person) -> list[str]:
-    """Those whose mail would go."""
-    return sorted({message.inbox_id for message in messages_of(person)})
-
-
+    """Those whose mail, events, threads or trail would change."""
+    found = {message.inbox_id for message in messages_of(person)}
+    for model in (Thread, Event):
+        keys = [row.pk for row in rows_naming(person, model)]
+        for piece in _pieces(keys):
+            found |= set(model._default_manager.filter(pk__in=piece).order_by().values_list("inbox_id", flat=True))
+    found |= {inbox_id for _, inbox_id in _entries_naming(person)}
+    return sorted(filter(None, found))

@@ -37,7 +37,9 @@ def replace_next(erasure: Erasure, person: Person, account_id: str, after: int) 
 
 def find_next(erasure_id: str, person: Person, account_id: str, after: int) -> Found | None:
     leaves = list(
-        AuditLeaf.objects.filter(account_id=account_id, seq__gt=after).order_by("seq").values_list("seq", "entry_id")[:READ]
+        AuditLeaf.objects.filter(account_id=account_id, seq__gt=after)
+        .order_by("seq")
+        .values_list("seq", "entry_id")[:READ]
     )
     if not leaves:
         return None
