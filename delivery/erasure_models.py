@@ -1,4 +1,5 @@
-"""The erasure of a person, and the ids of what went with it: rows of delivery.models, in a file of their own. What is done: delivery.erasing."""
+"""The erasure of a person, and the ids of what went with it: rows of delivery.models, in a file of their own.
+What is done: delivery.erasing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ def suppressed_among(inbox: Inbox, addresses: Iterable[str]) -> dict[str, Suppre
 
 
 def find_suppressed(wanted: Mapping[Inbox, Collection[str]]) -> dict[str, dict[str, Suppression]]:
-    """The same for a batch, by inbox id: one query by a unique column; for each address three values, and three for each key (erased persons)."""
+    """The same for a batch, by inbox id: one query by a unique column. For each address three values, and as many for each key: entries
+    of erased persons."""
     digests: dict[str, list[tuple[str, str]]] = {}
     for inbox, addresses in wanted.items():
         for address in addresses:

@@ -47,6 +47,7 @@ SUPPRESSION = {
     "scope": "inbox",
     "mode": "live",
     "address": "carol@shop.example",
+    "person": "",
     "cause": "hard_bounce",
     "reason": "550 5.1.1 no such user",
     "status_code": "5.1.1",

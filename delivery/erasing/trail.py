@@ -48,8 +48,7 @@ def find_next(erasure_id: str, person: Person, account_id: str, after: int) -> F
     erased = _erased_among(erasure_id, [entry for _, entry in places])
     values, inboxes = dict[int, dict[str, Any]](), set[str]()
     for seq, entry in places:
-        is_erased = entry.plain["object_id"] in erased
-        if new := _without(person, entry, is_erased=is_erased, by_name=account_id != SERVER or is_erased):
+        if new := _without(person, entry, erased, is_server=account_id == SERVER):
             values[seq] = new
             inboxes.add(entry.plain["inbox_id"])
     return Found(leaves[-1][0], values, inboxes)
@@ -62,18 +61,20 @@ def _erased_among(erasure_id: str, entries: Sequence[Told]) -> set[str]:
     return {one for one in found.values_list("object_id", flat=True) if not one.startswith("inbox_")}
 
 
-def _without(person: Person, entry: Told, *, is_erased: bool, by_name: bool) -> dict[str, Any]:
+def _without(person: Person, entry: Told, erased: set[str], *, is_server: bool) -> dict[str, Any]:
     """What of the entry is to be replaced, by name. The server's own trail is not the account's: there only what is of erased mail."""
-    if str(entry.plain["action"]).startswith(OF_THE_TRAIL) or not by_name:
+    object_id = str(entry.plain["object_id"])
+    if str(entry.plain["action"]).startswith(OF_THE_TRAIL) or (is_server and object_id not in erased):
         return {}
+    words = _words_about(object_id) if object_id in erased else frozenset()
     return {
         name: new
         for name, value in entry.personal.items()
-        if (new := _replacement(person, name, value, is_erased=is_erased)) != value
+        if (new := person.pseudonym if name in words else person.without(value)) != value
     }
 
 
-def _replacement(person: Person, name: str, value: Any, *, is_erased: bool) -> Any:
-    if is_erased and (name == "object_name" or name.removeprefix(f"{CHANGES}.") in WORDS_OF_MAIL):
-        return person.pseudonym
-    return person.without(value)
+def _words_about(object_id: str) -> frozenset[str]:
+    """Names of what an entry says in words of a mail, or, of a message, in words that somebody put on it."""
+    names = {*WORDS_OF_MAIL, "labels"} if object_id.startswith("msg_") else WORDS_OF_MAIL
+    return frozenset({"object_name", *(f"{CHANGES}.{name}" for name in names)})

@@ -217,7 +217,7 @@ class _Work:
         with transaction.atomic():
             self._hold()
             withdrawn = withdraw_exports(self.erasure.account_id, inboxes, {"erasure": self.erasure.pk})
-            self._note(Counter(exports=withdrawn))
+            self._note(Counter(withdrawn_exports=withdrawn))
         return False
 
     def _store(self) -> bool:
