@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -35,10 +36,8 @@ def _text(value: Any) -> str:
     if not isinstance(value, (bytes, memoryview)):
         return str(value)
     octets = bytes(value)
-    try:
+    with suppress(zlib.error):
         octets = zlib.decompress(octets)
-    except zlib.error:
-        pass
     return octets.decode("utf-8", "replace")
 
 
