@@ -29,16 +29,19 @@ class NotRemovable(Exception):
     """One of these is not in the tree, is not as it was sealed, or is what says that others were removed."""
 
 
-def remove_entries(account_id: str, seqs: Iterable[int], *, reason: str) -> str:
-    """Take entries out of the trail for good; at most MOST of them. The public id of the entry that says so.
+def remove_entries(
+    account_id: str, seqs: Iterable[int], *, reason: str, inbox_id: str = "", about: Mapping[str, Any] | None = None
+) -> str:
+    """Take entries out of the trail for good; at most MOST of them. The public id of the entry that says so, with `about` beside.
 
     Raises NotRemovable. Retention has to ask first whether a legal hold stands against it.
     """
     with transaction.atomic(), acting_for_everybody("what leaves the trail"):
         leaves = _leaves(account_id, set(seqs))
         _refuse_records(leaves)
-        said = {"reason": reason, "removed": _ranges(sorted(leaf.seq for leaf in leaves))}
-        entry = record(Act.TRAIL_REMOVED, None, account_id=account_id, changes=said)
+        said: dict[str, Any] = {"reason": reason, "removed": _ranges(sorted(leaf.seq for leaf in leaves))}
+        said |= about or {}
+        entry = record(Act.TRAIL_REMOVED, None, account_id=account_id, inbox_id=inbox_id, changes=said)
         _remove(account_id, entry.public_id, [leaf.entry_id for leaf in leaves])
         return str(entry.public_id)
 

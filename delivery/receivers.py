@@ -1,7 +1,6 @@
 """What this app does when threads says that content was erased. Runs in the transaction of the erasure."""
 
-from contextlib import suppress
-from email.utils import getaddresses
+from collections.abc import Sequence
 from typing import Any
 
 from django.dispatch import receiver
@@ -10,9 +9,9 @@ from delivery.models import InboundMail, OutboundMail, ProviderEvent, RawObject
 from delivery.raw_erasure import in_pieces, let_go, let_go_outbound, sources_in_use
 from inboxes.models import Inbox
 from inboxes.signals import inbox_goes
-from mailbot.lib.addresses import AddressError, canonical
+from mailbot.lib.addresses import addresses_in
 from mailbot.lib.scope import acting_for_everybody
-from threads.signals import content_erased, content_goes
+from threads.signals import content_erased, content_goes, messages_erased, messages_go
 
 # An id begins with the time at which it was made; so many characters of it leave out the last minutes, for clocks that differ.
 _TIME_IN_ID = 6
@@ -43,12 +42,45 @@ def erase_raw_mail(sender: object, *, inbox: Inbox, source_ids: set[str], **_: A
     _forget_calls(inbox)
 
 
+@receiver(messages_go, dispatch_uid="delivery.let_go_sent_mail")
+def let_go_sent_mail(sender: object, *, message_ids: Sequence[str], **_: Any) -> None:
+    """Of mail that was sent: its rows are locked before the inbox, as whoever settles them does, and its objects go."""
+    for piece in in_pieces(message_ids):
+        rows = OutboundMail.objects.filter(message_id__in=piece).order_by("pk").select_for_update()
+        let_go(rows.values_list("pk", flat=True))
+
+
+@receiver(messages_erased, dispatch_uid="delivery.erase_raw_of_messages")
+def erase_raw_of_messages(sender: object, *, source_ids: set[str], **_: Any) -> None:
+    """The mails that they were read from, with their rows, unless an inbox still has a message of one, or gets it yet."""
+    with acting_for_everybody("who else was it addressed to"):
+        gone = source_ids - _still_needed(source_ids)
+    for piece in in_pieces(gone):
+        InboundMail.objects.filter(pk__in=piece).delete()
+    let_go(gone)
+
+
+def _still_needed(source_ids: set[str]) -> set[str]:
+    mails: dict[str, tuple[str, str, list[str]]] = {}
+    pending: set[str] = set()
+    for piece in in_pieces(source_ids):
+        cards = RawObject.objects.filter(pk__in=piece).values_list("pk", "sha256", "inbox_id", "other_inboxes")
+        mails |= {pk: (pk, sha256, [first, *others]) for pk, sha256, first, others in cards}
+        for pk, sha256, recipients, state in InboundMail.objects.filter(pk__in=piece).values_list(
+            "pk", "sha256", "recipients", "state"
+        ):
+            mails[pk] = (pk, sha256, [item["inbox_id"] for item in recipients])
+            if state not in (InboundMail.State.PROCESSED, InboundMail.State.REJECTED):
+                pending.add(pk)
+    return pending | sources_in_use(mails.values())
+
+
 def _forget_calls(inbox: Inbox) -> None:
     """What ESPs told of its inbound mail: with some of them that is the text itself. What is still to be fetched for others too stays."""
     oldest = f"pevt_{inbox.pk.removeprefix('inbox_')[:_TIME_IN_ID]}"
     of_mail = ProviderEvent.objects.filter(pk__gte=oldest, kind=ProviderEvent.Kind.INBOUND)
     told = of_mail.filter(recipient__icontains=inbox.local_part).values_list("pk", "recipient", "state")
-    addressed = {pk: (_addresses_in(recipient), state) for pk, recipient, state in told}
+    addressed = {pk: (addresses_in(recipient), state) for pk, recipient, state in told}
     gone = {
         pk
         for pk, (addresses, state) in addressed.items()
@@ -56,14 +88,6 @@ def _forget_calls(inbox: Inbox) -> None:
     }
     for piece in in_pieces(gone):
         ProviderEvent.objects.filter(pk__in=piece).delete()
-
-
-def _addresses_in(text: str) -> set[str]:
-    found = set()
-    for _, address in getaddresses([text]):
-        with suppress(AddressError, UnicodeEncodeError):
-            found.add(canonical(address).address)
-    return found
 
 
 def _needed_elsewhere(inbox: Inbox, source_ids: set[str]) -> set[str]:

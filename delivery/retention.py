@@ -1,25 +1,60 @@
 """What is removed because its time is over: rows of the inbound queue, what ESPs told, and raw mail where a time is set for it.
 
-Mail that failed, that is not processed yet, or whose bytes are not in the object store yet is never removed here.
+Mail that failed, that is not processed yet, or whose bytes are not in the object store yet is never removed here, nor is what belongs to
+an inbox under legal hold. Where an inbox has a retention class, delivery.retention_sweep goes by that.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
 from delivery.models import InboundMail, ProviderEvent, RawObject
 from delivery.raw_erasure import let_go, sources_in_use
+from delivery.retention_parts import take_out, those_over
+from inboxes.holds import held_inboxes, is_held, keep_out_holds
 from inboxes.models import Inbox
+from inboxes.retention_classes import has_class
+from mailbot.lib.addresses import addresses_in
 from mailbot.lib.ids import first_id
 
 BATCH = 500
+Row = TypeVar("Row", bound=Model)
+
+
+class Pass:
+    """Where this process is among old rows some of which stay, because they are held: behind those that it has passed over.
+
+    At the end it begins anew. Without that each sweep would read all that is held before it came to something that can go.
+    """
+
+    def __init__(self) -> None:
+        self.after = ""
+
+    def next_free(self, rows: QuerySet[Row], most: int, staying: Callable[[Sequence[Row]], set[str]]) -> list[Row]:
+        """The next ones, by their ids, without those whose ids `staying` tells; none, when all that is there stays."""
+        rounds = [self.after, ""] if self.after else [""]
+        for after in rounds:
+            while found := list(rows.filter(pk__gt=after).order_by("pk")[:most]):
+                stay = staying(found)
+                if stay:
+                    self.after = found[-1].pk
+                if free := [row for row in found if row.pk not in stay]:
+                    return free
+                after = found[-1].pk
+            self.after = ""
+        return []
+
+
+_rows, _told = Pass(), Pass()
+_cards = {"inmail": Pass(), "outmail": Pass()}
 
 
 def remove_finished_rows(limit: int = BATCH) -> int:
@@ -34,13 +69,29 @@ def remove_finished_rows(limit: int = BATCH) -> int:
     state = InboundMail.State
     moved = Q(state=state.REJECTED) | Q(state=state.PROCESSED, raw_in_row=False)
     old = InboundMail.objects.filter(moved, pk__lt=first_id("inmail", before), received_at__lt=before)
-    rows = list(old.order_by("pk").values_list("pk", "sha256", "recipients")[:limit])
-    used = sources_in_use((pk, sha256, [item["inbox_id"] for item in recipients]) for pk, sha256, recipients in rows)
-    found = [pk for pk, _, _ in rows]
+    rows = _rows.next_free(old.only("pk", "sha256", "recipients"), limit, _held_mail)
+    used = sources_in_use((row.pk, row.sha256, _addressed(row)) for row in rows)
     with transaction.atomic():
+        keep_out_holds(_accounts_of(rows))
+        held = _held_mail(rows)
+        found = [row.pk for row in rows if row.pk not in held]
         InboundMail.objects.filter(pk__in=found).delete()
         let_go(set(found) - used)
     return len(found)
+
+
+def _addressed(row: InboundMail) -> list[str]:
+    return [item["inbox_id"] for item in row.recipients]
+
+
+def _accounts_of(rows: Iterable[InboundMail]) -> set[str]:
+    ids = {inbox_id for row in rows for inbox_id in _addressed(row)}
+    return set(Inbox.objects.filter(pk__in=ids).values_list("account_id", flat=True))
+
+
+def _held_mail(rows: Sequence[InboundMail]) -> set[str]:
+    held = held_inboxes({inbox_id for row in rows for inbox_id in _addressed(row)})
+    return {row.pk for row in rows if held.intersection(_addressed(row))}
 
 
 def remove_old_provider_events(limit: int = BATCH) -> int:
@@ -51,12 +102,22 @@ def remove_old_provider_events(limit: int = BATCH) -> int:
     if not settings.INBOUND_RETENTION_DAYS:
         return 0
     before = timezone.now() - timedelta(days=settings.INBOUND_RETENTION_DAYS)
-    old = ProviderEvent.objects.filter(processed_at__lt=before).order_by("processed_at").values_list("pk", flat=True)
-    found = list(old[:limit])
+    old = ProviderEvent.objects.filter(~is_held("mail__inbox_id", "mail__account_id"), processed_at__lt=before)
+    events = _told.next_free(old.only("pk", "kind", "recipient"), limit, _held_news)
+    found = [event.pk for event in events]
     ProviderEvent.objects.filter(
         pk__in=found, processed_at__lt=before
     ).delete()  # an operator may try one again just now
     return len(found)
+
+
+def _held_news(events: Sequence[ProviderEvent]) -> set[str]:
+    """What was told of mail for a held inbox: with some ESPs that is the text itself."""
+    inbound = [event for event in events if event.kind == ProviderEvent.Kind.INBOUND and event.recipient]
+    addresses = {event.pk: addresses_in(event.recipient) for event in inbound}
+    asked = Inbox.objects.filter(is_held(), address__in=set().union(*addresses.values()))
+    held = set(asked.values_list("address", flat=True)) if addresses else set()
+    return {pk for pk, named in addresses.items() if named & held}
 
 
 def remove_old_raw(limit: int = BATCH) -> int:
@@ -65,19 +126,26 @@ def remove_old_raw(limit: int = BATCH) -> int:
         return 0
     before = timezone.now() - timedelta(days=settings.RAW_RETENTION_DAYS)
     with transaction.atomic():
-        cards = _kept_since_before(before, limit)
-        let_go(card.pk for card in cards)
+        cards = take_out(_kept_since_before(before, limit))
         record_many(_entries(cards, before))
     return len(cards)
 
 
 def _kept_since_before(before: datetime, limit: int) -> list[RawObject]:
-    kept = RawObject.objects.select_for_update(skip_locked=True).filter(state=RawObject.State.KEPT, mail_at__lt=before)
+    """Without those of held inboxes, and of inboxes that have a class."""
+    inbox = Inbox.objects.filter(pk=OuterRef("inbox_id"))
+    classed = Exists(inbox.filter(has_class(account_path="account_id")))
+    kept = RawObject.objects.filter(~is_held("inbox_id", "account_id"), ~classed)
+    kept = kept.filter(state=RawObject.State.KEPT, mail_at__lt=before)
     found = (
-        kept.filter(pk__gte=f"{prefix}_", pk__lt=first_id(prefix, before)).order_by("pk")[:limit]
-        for prefix in ("inmail", "outmail")
+        place.next_free(kept.filter(pk__gte=f"{prefix}_", pk__lt=first_id(prefix, before)), limit, _kept_by_others)
+        for prefix, place in _cards.items()
     )
     return list(chain.from_iterable(found))[:limit]
+
+
+def _kept_by_others(cards: Sequence[RawObject]) -> set[str]:
+    return {card.pk for card in cards} - {card.pk for card in those_over(cards)}
 
 
 def _entries(cards: Sequence[RawObject], before: datetime) -> list[Entry]:

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Min, QuerySet, Sum
+from django.db.models import Count, F, Min, QuerySet, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -60,7 +60,8 @@ def _names(figures: Figures) -> set[str]:
 
 def _by_account() -> Figures:
     figures: Figures = defaultdict(lambda: defaultdict(int))
-    for account_id, messages in Inbox.objects.order_by().values_list("account_id").annotate(Sum("message_count")):
+    held = Sum(F("message_count") - F("messages_removed"))
+    for account_id, messages in Inbox.objects.order_by().values_list("account_id").annotate(held=held):
         figures[account_id]["messages"] += messages
     _add(figures, "raw_in_rows", _outbound_in_rows())
     _add(figures, "raw_in_rows", _inbound_in_rows())

@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from audit.actors import acting_as_system
+from delivery import retention_sweep
 from delivery.erasing.asking import RUN
 from delivery.erasing.working import run_erasures as have_a_turn
 from delivery.heartbeat import note_heartbeat
@@ -108,6 +109,12 @@ def sweep_storage() -> None:
             pass
         remove_leaving()
         count_storage()
+
+
+@shared_task
+def sweep_retention() -> None:
+    with acting_as_system("retention"):
+        retention_sweep.sweep()
 
 
 @shared_task

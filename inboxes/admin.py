@@ -207,7 +207,7 @@ class InboxAdmin(ConsoleAdmin):
         inbox_status,
         badge_column("mode"),
         link_column("account", "inboxes_account"),
-        number_column("message_count", "messages"),
+        number_column("messages_held", "messages"),
         sends_today,
         time_column("created_at", "created"),
     ]

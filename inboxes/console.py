@@ -21,6 +21,7 @@ from django.utils.text import capfirst
 from audit.reads import record_found, record_read
 from audit.record import Act
 from inboxes.console_roles import Can, Rows, is_superuser, may, visible
+from inboxes.holds import Held, refusals_stay
 from inboxes.models import Account, Inbox
 from mailbot.lib.console_cells import NOTHING, list_url
 from mailbot.lib.ids import is_id
@@ -234,10 +235,19 @@ class ConsoleAdmin(admin.ModelAdmin[Any]):
         form = ReasonForm(request.POST if "confirmed" in request.POST else None, needs_reason=question.needs_reason)
         if not form.is_valid():
             return self._ask(request, rows, question, form)
-        done = sum(act(row, form.cleaned_data["reason"]) is not False for row in rows)
+        done = sum(self._done(request, act, row, form.cleaned_data["reason"]) for row in rows)
         self.message_user(request, f"{done} {question.done}.", messages.SUCCESS if done else messages.WARNING)
         has_page = len(rows) == 1 and not question.removes
         return HttpResponseRedirect(self._page_of(rows[0]) if has_page else request.get_full_path())
+
+    def _done(self, request: HttpRequest, act: Callable[[Any, str], object], row: Any, reason: str) -> bool:
+        """What a legal hold stands against is not done, and the user is told so."""
+        try:
+            with refusals_stay():
+                return act(row, reason) is not False
+        except Held as held:
+            self.message_user(request, f"{self.label(row)}: {held} An owner may release it.", messages.WARNING)
+            return False
 
     def _page_of(self, row: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(row.pk)])

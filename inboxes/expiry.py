@@ -12,6 +12,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from inboxes.holds import is_held
 from inboxes.models import Inbox
 from inboxes.provisioning import expire_inbox, purge_inbox
 
@@ -22,11 +23,15 @@ SWEEPS_FOR = 10.0  # seconds; what is left then is for the next sweep
 
 
 def sweep_expired(seconds: float = SWEEPS_FOR) -> tuple[int, int]:
-    """End every inbox whose time is over, then erase what those hold that were made so; how many were ended and purged."""
+    """End every inbox whose time is over, then erase what those hold that were made so; how many were ended and purged.
+
+    One under legal hold is ended like the others, since its time is over, and keeps what it holds.
+    """
     ends_at = monotonic() + seconds
     now = timezone.now()
     over = Inbox.objects.exclude(status=Inbox.Status.DELETED).filter(expires_at__isnull=False, expires_at__lte=now)
     due = Inbox.objects.filter(purge_on_expiry=True, purged_at=None, expires_at__lte=now, status=Inbox.Status.DELETED)
+    due = due.filter(~is_held())  # these are purged once they are released
     return _each(over, expire_inbox, AT_ONCE, ends_at), _each(due, purge_inbox, 1, ends_at)
 
 

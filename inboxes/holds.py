@@ -9,7 +9,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -20,6 +19,7 @@ from audit.models import AuditEntry
 from audit.record import Act, Entry, record, record_many
 from inboxes.models import Account, Inbox, LegalHold
 from mailbot.api.errors import ApiError, Code
+from mailbot.api.renderers import timestamp
 from mailbot.lib.scope import acting_for_everybody
 from mailbot.lib.transactions import share_until_commit, take_until_commit
 
@@ -34,7 +34,7 @@ class Held(ApiError):
         self.holds = list({hold.pk: hold for holds in held.values() for hold in holds}.values())
         self._entries: list[str] = []
         named = [
-            {"id": hold.pk, "inbox_id": hold.inbox_id, "matter": hold.matter, "placed_at": hold.placed_at}
+            {"id": hold.pk, "inbox_id": hold.inbox_id, "matter": hold.matter, "placed_at": timestamp(hold.placed_at)}
             for hold in self.holds[:MOST_NAMED]
         ]
         super().__init__(Code.CONFLICT, _told(what, self.holds), fix=_fix(self.holds), holds=named)
@@ -141,6 +141,13 @@ def is_held(inbox_path: str = "pk", account_path: str = "account_id") -> Exists:
     return Exists(in_force().filter(own, account_id=OuterRef(account_path)))
 
 
+def held_inboxes(inbox_ids: Iterable[str]) -> set[str]:
+    """The same for sweeps, which meet inboxes of many accounts."""
+    with acting_for_everybody("sweeps remove for all accounts"):
+        asked = Inbox.objects.filter(pk__in=list(inbox_ids))
+        return set(asked.filter(is_held()).values_list("pk", flat=True))
+
+
 def refuse_if_held(account_id: str, inbox_ids: Iterable[str], what: str) -> None:
     """Raises Held; the refusal is in the trail, see `refusals_stay`. `what` was asked for, in a few words: "delete the inbox"."""
     held = held_among(account_id, inbox_ids)
@@ -162,8 +169,3 @@ def keep_out_holds(account_ids: Iterable[str]) -> None:
 def _number(account_id: str) -> int:
     digest = hashlib.blake2b(f"legal holds of {account_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
-
-
-def shown(hold: LegalHold) -> dict[str, Any]:
-    """The few words in which pages name a hold."""
-    return {"pk": hold.pk, "matter": hold.matter, "placed_at": hold.placed_at, "of_account": not hold.inbox_id}

@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from audit.record import Act, record
 from inboxes.domains import NoPlace, Place, hold, is_others, place_for
+from inboxes.holds import keep_out_holds, refuse_if_held
 from inboxes.idempotency import forget_inbox
-from inboxes.models import Account, Domain, Inbox, Provider
+from inboxes.models import Account, Domain, Inbox, Provider, RetentionClass
 from inboxes.naming import RESERVED, candidates, random_local_part
 from inboxes.quotas import see_whether_room
 from inboxes.signals import inbox_changed, inbox_goes, inbox_purged
@@ -65,6 +66,7 @@ class InboxRequest:
     provider: Provider | None = None
     own_subdomain: bool | None = None
     list_unsubscribe: bool = False
+    retention_class: RetentionClass | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, site: Site) -> In
         expires_at=now + timedelta(seconds=wanted.expires_in) if wanted.expires_in else None,
         purge_on_expiry=wanted.purge_on_expiry,
         list_unsubscribe=wanted.list_unsubscribe,
+        retention_class=wanted.retention_class,
     )
     # Another account may have made and deleted it since we looked. Now that the row is ours, nobody can any more.
     if Inbox.objects.filter(_resting(account), address=address.address).exists():
@@ -222,7 +225,9 @@ def _held(place: Place) -> Domain | None:
 
 def change_inbox(inbox: Inbox, changes: dict[str, Any]) -> Inbox:
     """Set configuration fields (display_name, metadata, daily_send_limit, oversight, list_unsubscribe, track_opens,
-    track_clicks, expires_at, purge_on_expiry, provider). The trail shows old and new."""
+    track_clicks, expires_at, purge_on_expiry, provider, retention_class). The trail shows old and new."""
+    if "retention_class" in changes:
+        changes = {**changes, "retention_due_at": timezone.now()}
     for name, value in changes.items():
         setattr(inbox, name, value)
     with transaction.atomic():
@@ -270,11 +275,14 @@ def end_trial(inbox: Inbox, reason: str) -> Inbox:
     return _move(inbox, [Inbox.Status.TRIPPED], Inbox.Status.ACTIVE, Act.INBOX_RESUMED, reason, **columns)
 
 
+@transaction.atomic
 def delete_inbox(inbox: Inbox, reason: str = "") -> Inbox:
-    """End it: the address refuses mail from now on, what it holds stays readable. Safe to repeat."""
+    """End it: the address refuses mail from now on, what it holds stays readable. Safe to repeat. Raises inboxes.holds.Held."""
     now = timezone.now()
     if inbox.has_ended(now):
         return expire_inbox(inbox)
+    keep_out_holds([inbox.account_id])
+    refuse_if_held(inbox.account_id, [inbox.pk], "delete the inbox")
     return _move(inbox, LIVING, Inbox.Status.DELETED, Act.INBOX_DELETED, reason, deleted_at=now)
 
 
@@ -287,7 +295,9 @@ def expire_inbox(inbox: Inbox) -> Inbox:
 
 @transaction.atomic
 def purge_inbox(inbox: Inbox) -> Inbox:
-    """End it and erase what it holds, at once. The trail stays, and says so."""
+    """End it and erase what it holds, at once. The trail stays, and says so. Raises inboxes.holds.Held."""
+    keep_out_holds([inbox.account_id])
+    refuse_if_held(inbox.account_id, [inbox.pk], "purge the inbox")
     inbox_goes.send(Inbox, inbox=inbox)
     delete_inbox(inbox, "purged")
     inbox.purged_at = timezone.now()

@@ -1,6 +1,6 @@
 """How long inboxes keep what they have: classes of an account, one of which may be for all that name none."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -51,6 +51,19 @@ def class_of(inbox: Inbox) -> RetentionClass | None:
 
 def periods_of(inbox: Inbox) -> Periods:
     return periods(class_of(inbox))
+
+
+def periods_among(inboxes: Iterable[Inbox]) -> dict[str, Periods]:
+    """The same for many, by their ids."""
+    asked = list(inboxes)
+    with acting_for_everybody("an inbox is kept by its class, whoever asks"):
+        named = RetentionClass.objects.in_bulk(
+            {inbox.retention_class_id for inbox in asked if inbox.retention_class_id}
+        )
+        defaults = RetentionClass.objects.filter(account_id__in={inbox.account_id for inbox in asked}, is_default=True)
+        default_of = {retention.account_id: retention for retention in defaults}
+    found = {inbox.pk: named.get(inbox.retention_class_id or "") or default_of.get(inbox.account_id) for inbox in asked}
+    return {pk: periods(retention) for pk, retention in found.items()}
 
 
 def periods(retention: RetentionClass | None) -> Periods:

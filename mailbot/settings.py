@@ -177,6 +177,7 @@ CELERY_BEAT_SCHEDULE = {
         ("process-provider-events", "delivery.tasks.process_provider_events", 5.0),
         ("move-raw", "delivery.tasks.move_raw", 60.0),
         ("sweep-storage", "delivery.tasks.sweep_storage", 60.0),
+        ("sweep-retention", "delivery.tasks.sweep_retention", 60.0),
         ("index-messages", "delivery.tasks.index_messages", 5.0),
         ("seal-trail", "audit.tasks.seal_trail", 5.0),
         ("post-heads", "audit.tasks.post_heads", 15.0),

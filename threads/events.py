@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from mailbot.lib import metrics
 from mailbot.lib.bulk import bulk_insert, new_row
+from mailbot.lib.ids import first_id
 from threads.event_counts import count_events
 from threads.models import Event
 
@@ -81,6 +82,16 @@ def record_events(news: Iterable[News]) -> None:
     count_events(events)
     numbers = Counter(event.type for event in events)
     transaction.on_commit(partial(_count, numbers))
+
+
+def remove_events(inbox_id: str, before: datetime, limit: int) -> int:
+    """Remove the oldest events of an inbox, at most so many: their time is over. How many. What was counted of them stays.
+
+    Everywhere else events are never changed nor removed. In the caller's transaction, who has seen that no legal hold stands against it.
+    """
+    old = Event.objects.filter(inbox_id=inbox_id, pk__lt=first_id("evt", before)).order_by("pk")
+    found = list(old.values_list("pk", flat=True)[:limit])
+    return Event.objects.filter(pk__in=found).remove() if found else 0
 
 
 def _count(numbers: Counter[str]) -> None:

@@ -1,17 +1,17 @@
 """The plain filters of lists: each takes a value from the query and narrows a queryset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import Q, QuerySet
 
 from mailbot.lib.addresses import comparable
 from mailbot.lib.ids import is_id
 from threads.labels import BLOCKED, REPORT
-from threads.models import Message
+from threads.models import Event, Message
 
 Rows = QuerySet[Any]
 
@@ -48,11 +48,22 @@ def _message(operator: str) -> Callable[[Rows, str], Rows]:
         moment = read_moment(text, "msg")
         if isinstance(moment, datetime):
             return rows.filter(**{f"created_at__{operator}": moment})
-        return rows.filter(
-            **{f"sequence__{operator}": Subquery(rows.filter(pk=moment).order_by().values("sequence")[:1])}
-        )
+        number = rows.filter(pk=moment).order_by().values_list("sequence", flat=True).first()
+        if number is not None:
+            return rows.filter(**{f"sequence__{operator}": number})
+        # One that is not kept any more is still before and after others: ids rise with time, as numbers do.
+        return rows.filter(**{f"pk__{operator}": moment}, inbox_id__in=_inboxes_that_had(moment))
 
     return narrowed
+
+
+def _inboxes_that_had(message_id: str) -> Rows:
+    return Event.objects.filter(message_id=message_id, inbox__isnull=False).order_by().values("inbox_id")
+
+
+def was_in(inbox_ids: Iterable[str], message_id: str) -> bool:
+    """Whether one of the inboxes had that message, as far as events of it are kept."""
+    return _inboxes_that_had(message_id).filter(inbox_id__in=list(inbox_ids)).exists()
 
 
 def _address(column: str) -> Callable[[Rows, str], Rows]:

@@ -204,6 +204,10 @@ class EventQuerySet(models.QuerySet["Event"]):
     def delete(self) -> NoReturn:
         raise RuntimeError("Events are append-only.")
 
+    def remove(self) -> int:
+        """For threads.events.remove_events alone."""
+        return int(self._raw_delete(self.db))
+
 
 class Event(models.Model):
     """Something that happened. Append-only, and the outbox from which webhooks and streams are fed."""

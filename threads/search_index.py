@@ -129,6 +129,15 @@ def remove_from_index(inbox: Inbox) -> None:
     progress.save(update_fields=["oldest", "newest"])
 
 
+def remove_messages_from_index(inbox: Inbox, messages: Sequence[Message]) -> None:
+    """The same for some of its messages. Their documents are found by their times: no index goes by message."""
+    SearchProgress.objects.bulk_create([_new_progress(inbox.pk, inbox.account_id)], ignore_conflicts=True)
+    SearchProgress.objects.select_for_update().get(pk=inbox.pk)
+    times = [message.created_at for message in messages]
+    near = SearchDocument.objects.filter(inbox=inbox, created_at__range=(min(times), max(times)))
+    near.filter(message_id__in=[message.pk for message in messages]).delete()
+
+
 def _behind(inbox_ids: Sequence[str] | None) -> QuerySet[Inbox]:
     unseen = Q(search_progress__isnull=True, message_count__gt=0)
     inboxes = Inbox.objects.filter(unseen | Q(message_count__gt=F("search_progress__newest")))

@@ -6,3 +6,7 @@ from django.dispatch import Signal
 content_goes = Signal()
 # Arguments: inbox, source_ids (the InboundMail rows that its messages were read from).
 content_erased = Signal()
+# Arguments: inbox, message_ids. The same where only some of its messages go: they are still there, and the inbox is not locked yet.
+messages_go = Signal()
+# Arguments: inbox, source_ids (the InboundMail rows that they were read from). They are gone.
+messages_erased = Signal()

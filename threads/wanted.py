@@ -14,7 +14,7 @@ from django.utils import timezone
 from audit.actors import ActContext
 from inboxes.models import Inbox
 from mailbot.api.renderers import timestamp
-from threads.filters import SET_ASIDE, read_moment
+from threads.filters import SET_ASIDE, read_moment, was_in
 from threads.models import Attachment, Message
 
 LOOKS_BACK = timedelta(seconds=60)
@@ -111,8 +111,15 @@ def wanted(inbox: Inbox, query: Mapping[str, Any]) -> Wanted:
 
 def _number_of(inbox: Inbox, message_id: str) -> int:
     """In the inbox. A message of another inbox, or none, is before nothing: no message is behind it."""
-    found = Message.objects.filter(inbox=inbox, pk=message_id).values_list("sequence", flat=True).first()
-    return sys.maxsize if found is None else found
+    messages = Message.objects.filter(inbox=inbox)
+    found = messages.filter(pk=message_id).values_list("sequence", flat=True).first()
+    if found is not None:
+        return found
+    if not was_in([inbox.pk], message_id):
+        return sys.maxsize
+    # Its time of keeping was over. Ids rise with time, as numbers do.
+    before = messages.filter(pk__lt=message_id).order_by("-sequence")
+    return before.values_list("sequence", flat=True).first() or 0
 
 
 def _last_until(inbox: Inbox, moment: datetime) -> int:

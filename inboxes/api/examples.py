@@ -45,6 +45,7 @@ INBOX = {
     "provider_id": None,
     "track_opens": False,
     "track_clicks": False,
+    "retention_class_id": None,
 }
 INBOX_BODY = {
     "username": "billing",

@@ -70,6 +70,7 @@ class InboxBody(StrictSerializer):
     own_subdomain = serializers.BooleanField(required=False, allow_null=True)
     list_unsubscribe = serializers.BooleanField(required=False, allow_null=True)
     provider_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
+    retention_class_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in attrs.items() if value is not None}
@@ -91,6 +92,7 @@ class InboxPatch(StrictSerializer):
     purge_on_expiry = serializers.BooleanField(required=False)
     list_unsubscribe = serializers.BooleanField(required=False)
     provider_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
+    retention_class_id = serializers.CharField(max_length=ID_LENGTH, required=False, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         _same(attrs, "display_name", "name")
@@ -131,6 +133,7 @@ class InboxSerializer(RowSerializer[Inbox]):
     permissions = serializers.SerializerMethodField()
     sends_today = serializers.SerializerMethodField()
     metadata = StoredField(dict[str, Any])
+    message_count = serializers.IntegerField(source="messages_held")
     reputation = serializers.SerializerMethodField()
 
     class Meta:
@@ -138,7 +141,7 @@ class InboxSerializer(RowSerializer[Inbox]):
         fields = (
             "id account_id address username display_name domain status status_reason permissions daily_send_limit sends_today"
             " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
-            " purge_on_expiry provider_id list_unsubscribe track_opens track_clicks"
+            " purge_on_expiry provider_id list_unsubscribe track_opens track_clicks retention_class_id"
         ).split()
         extra_kwargs = {"address": {"help_text": ""}}
 

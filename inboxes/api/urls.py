@@ -4,7 +4,9 @@ from inboxes.api.api_keys import ApiKeysView, ApiKeyView
 from inboxes.api.audit_exports import ExportDownloadView, ExportsView, ExportView
 from inboxes.api.audit_log import InboxAuditEntryView, InboxAuditLogView, InboxAuditStreamView, InboxAuditVerifyView
 from inboxes.api.domains import DomainsView, DomainView, RotateKeyView, VerifyDomainView, ZoneFileView
+from inboxes.api.holds import HoldsView, HoldView, ReleaseHoldView
 from inboxes.api.lists import ListCheckView, ListEntryView, ListView
+from inboxes.api.retention_classes import ClassesView, ClassView
 from inboxes.api.usage import UsageView
 from inboxes.api.views import InboxesView, InboxView, PauseView, ResumeView
 
@@ -27,6 +29,11 @@ urlpatterns = [
     path("domains/<str:domain_id>/verify", VerifyDomainView.as_view()),
     path("domains/<str:domain_id>/rotate-key", RotateKeyView.as_view()),
     path("domains/<str:domain_id>/zone-file", ZoneFileView.as_view()),
+    path("holds", HoldsView.as_view()),
+    path("holds/<str:hold_id>", HoldView.as_view()),
+    path("holds/<str:hold_id>/release", ReleaseHoldView.as_view()),
+    path("retention-classes", ClassesView.as_view()),
+    path("retention-classes/<str:retention_class_id>", ClassView.as_view()),
     path("lists/check", ListCheckView.as_view()),
     path("lists/<str:direction>/<str:effect>", ListView.as_view()),
     path("lists/<str:direction>/<str:effect>/<str:rule_id>", ListEntryView.as_view()),

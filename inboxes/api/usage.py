@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, F, QuerySet, Sum
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -136,7 +136,9 @@ def inboxes_by_status(inboxes: QuerySet[Inbox]) -> dict[str, int]:
 def storage_of(inboxes: QuerySet[Inbox]) -> dict[str, int]:
     """Octets that these inboxes hold now; deleted ones, too, until they are purged."""
     sums = inboxes.aggregate(
-        messages=Sum("message_octets"), attachments=Sum("attachment_octets"), kept=Sum("message_count")
+        messages=Sum("message_octets"),
+        attachments=Sum("attachment_octets"),
+        kept=Sum(F("message_count") - F("messages_removed")),
     )
     octets = {"messages_octets": sums["messages"] or 0, "attachments_octets": sums["attachments"] or 0}
     return {"messages": sums["kept"] or 0, **octets, "octets": sum(octets.values())}

@@ -8,6 +8,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from inboxes.api.retention_classes import with_retention_class
 from inboxes.api.serializers import DeleteQuery, InboxBody, InboxPatch, InboxQuery, InboxSerializer, ReasonBody
 from inboxes.models import Account, Inbox, Mode, Provider
 from inboxes.permissions import INBOXES_CREATE, INBOXES_DELETE, INBOXES_READ, INBOXES_WRITE
@@ -91,7 +92,7 @@ class InboxesView(InboxScopedView):
     def post(self, request: Request) -> Response:
         """Without a username the address is a readable random one. A `client_id` makes the call safe to repeat: it answers the first inbox,
         with status 200. An address that is taken is a 409 with three free `suggestions`."""
-        body = with_provider(self.key, self.body(InboxBody, request))
+        body = with_retention_class(self.key, with_provider(self.key, self.body(InboxBody, request)))
         if self.key.inbox_ids is not None:
             message = "This key is limited to some inboxes and makes none."
             raise ApiError(Code.FORBIDDEN, message, fix="Use a key of the whole account.")
@@ -130,19 +131,20 @@ class InboxView(InboxScopedView):
 
     @described("Change an inbox", body=InboxPatch, answer=InboxSerializer, errors=(Code.GONE,))
     def patch(self, request: Request, inbox_id: str) -> Response:
-        """What is left out stays as it is. `expires_in` counts from now; null means no end."""
+        """What is left out stays as it is. `expires_in` counts from now; null means no end. Of a deleted inbox the retention class can be
+        changed, and nothing else."""
         inbox = self.get_inbox(inbox_id)
-        changes = with_provider(self.key, self.body(InboxPatch, request))
-        if inbox.has_ended(timezone.now()):
+        changes = with_retention_class(self.key, with_provider(self.key, self.body(InboxPatch, request)))
+        if inbox.has_ended(timezone.now()) and changes.keys() != {"retention_class"}:
             raise ApiError(
                 Code.GONE, "This inbox is deleted.", fix="Make a new one; what this one holds stays readable."
             )
         return data(self.represent(change_inbox(inbox, changes) if changes else inbox))
 
-    @described("Delete an inbox", query=DeleteQuery, answer=InboxSerializer)
+    @described("Delete an inbox", query=DeleteQuery, answer=InboxSerializer, errors=(Code.CONFLICT,))
     def delete(self, request: Request, inbox_id: str) -> Response:
         """Its address refuses mail from now on (550 5.1.1); what it holds stays readable. `purge` erases messages, threads, attachments and
-        raw mail at once. Safe to repeat."""
+        raw mail at once. Safe to repeat. While a legal hold is in force on it, both are a 409 that names the hold."""
         query = self.query(DeleteQuery)
         end = purge_inbox if query["purge"] else delete_inbox
         return data(self.represent(end(self.get_inbox(inbox_id))))

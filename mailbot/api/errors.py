@@ -72,6 +72,9 @@ class ApiError(Exception):
         self.status = status or STATUS[code]
         self.headers, self.meta, self.extra = headers or {}, meta, extra
 
+    def stay(self) -> None:
+        """Called once nothing is left of the request, for what has to be there although it was refused."""
+
     def body(self, request_id: str) -> dict[str, Any]:
         error = {"code": self.code.value, "message": self.message, "fix": self.fix, "fields": self.fields, **self.extra}
         return {"error": {**error, "request_id": request_id}} | ({"meta": self.meta} if self.meta else {})
@@ -112,6 +115,7 @@ def handle(exception: Exception, context: dict[str, Any]) -> Response | None:
     if error is None:
         log.exception("Unexpected error in %s", context["request"].path, exc_info=exception)
         error = our_fault()
+    error.stay()
     return Response(error.body(request_id(context["request"])), status=error.status, headers=error.headers)
 
 

@@ -158,6 +158,10 @@ ERROR: Part = {
         },
         "reason": {**TEXT, "description": "The rule by which a send was refused."},
         "suggestions": {"type": "array", "items": TEXT, "description": "What would be free instead."},
+        "holds": {
+            "type": "array",
+            "description": "The legal holds that stand against it: id, inbox_id, matter, placed_at.",
+        },
         "recipients": {"type": "array", "description": "Who may not be written to, and by which entry of a list."},
         "thread_id": {**TEXT, "description": "In which thread there were too many mails within an hour."},
         "signs": {

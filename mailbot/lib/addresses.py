@@ -10,7 +10,9 @@ Source: RFC 5321 4.1.2 and 4.5.3.1 (lengths), RFC 6531 (SMTPUTF8), RFC 5891 with
 
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import getaddresses
 from functools import lru_cache
 
 import idna
@@ -115,3 +117,12 @@ def _printable(text: str) -> bool:
 
 def _shown(text: str) -> str:
     return text[:80].encode("unicode_escape").decode("ascii") if not text.isprintable() else text[:80]
+
+
+def addresses_in(text: str) -> set[str]:
+    """In canonical form, those that a header names; what is no address is left out."""
+    found = set()
+    for _, address in getaddresses([text]):
+        with suppress(AddressError, UnicodeEncodeError):
+            found.add(canonical(address).address)
+    return found

@@ -11,7 +11,9 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, connection,
 from audit.models import AuditNode
 from audit.sealing import seal_all
 from delivery.storage_figures import count_storage
+from inboxes.holds import place
 from inboxes.models import Inbox, Membership, SendingDomain, WarmUpDay
+from inboxes.retention_classes import make_class
 from mailbot.lib import row_security
 from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
 from mailbot.lib.tenants import TenantManager, Unscoped
@@ -52,6 +54,8 @@ def told(alice: Caller) -> Inbox:
     alice.post("/v1/suppressions", {"address": "carol@shop.example"})
     alice.client.post("/v1/inboxes", {}, content_type="application/json", headers={"Idempotency-Key": "once"})
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
+    place(alice.account, inbox=inbox, matter="Smith v. Shop", reason="A claim")
+    make_class(alice.account, {"name": "Short", "content_days": 30})
     ask(alice)
     make()
     AuditNode.objects.create(account_id=alice.account.pk, level=8, index=0, hash=b"")  # as after 256 entries
