@@ -70,6 +70,10 @@ def is_of_known_key(digest: str) -> bool:
     return digest[:8] in {_key_id(person_key(key)) for key in settings.ENCRYPTION_KEYS}
 
 
+def is_of_newest_key(digest: str) -> bool:
+    return digest[:8] == _key_id(person_key(settings.ENCRYPTION_KEYS[0]))
+
+
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def in_force(self, now: datetime | None = None) -> SuppressionQuerySet:
         """Without those whose time is over: they stop nothing, whenever the sweep comes by."""

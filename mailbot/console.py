@@ -40,6 +40,7 @@ NAVIGATION = (
     ("inboxes.Membership", "Members"),
     ("audit.AuditEntry", "Audit trail"),
     ("audit.Export", "Exports"),
+    ("delivery.Erasure", "Erasures"),
     ("auth.User", "Users"),
 )
 
