@@ -101,6 +101,7 @@ class Act(StrEnum):
     ERASURE_FINISHED = "erasure.finished"
     ERASURE_FAILED = "erasure.failed"
     ERASURE_REFUSED = "erasure.refused"
+    ERASURE_CERTIFICATE_READ = "erasure.certificate_read"
     HOLD_PLACED = "hold.placed"
     HOLD_RELEASED = "hold.released"
     HOLD_ENFORCED = "hold.enforced"

@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from delivery.erasing.asking import MOST_REASON, UNDER_WAY, NotErasable, UnderWay, ask_for_erasure, person_at
+from delivery.erasing.certificate import read_certificate
 from delivery.erasing.person import Person
 from delivery.erasing.planning import preview
 from delivery.models import Erasure
@@ -183,9 +184,10 @@ class ErasureAdmin(ConsoleAdmin):
     @admin.action(description="Certificate", permissions=["operate"])
     def certificate(self, request: HttpRequest, queryset: Rows) -> HttpResponse | None:
         erasure = self.changeable(request, queryset).first() if queryset.count() == 1 else None
-        if erasure is None or erasure.certificate is None:
+        certificate = read_certificate(erasure) if erasure else None
+        if erasure is None or certificate is None:
             self.message_user(request, "Choose one that is done.", messages.WARNING)
             return None
-        answer = HttpResponse(dumps(erasure.certificate), content_type="application/json")
+        answer = HttpResponse(dumps(certificate), content_type="application/json")
         answer["Content-Disposition"] = f'attachment; filename="{erasure.pk}.json"'
         return answer

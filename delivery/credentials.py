@@ -19,7 +19,8 @@ Sealed = Provider | DomainKey | Erasure
 
 
 def rotate_credentials() -> Iterator[tuple[Sealed, bool]]:
-    """Each provider, each DKIM key and each erasure under way, and whether it is encrypted with the newest key now; False: no key decrypts it. Safe to repeat.
+    """Each provider, each DKIM key and each erasure under way, and whether
+    it is encrypted with the newest key now; False: no key decrypts it. Safe to repeat.
 
     Written only where nobody has entered others meanwhile: those are encrypted with the newest key already.
     """

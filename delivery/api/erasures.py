@@ -14,6 +14,7 @@ from delivery.api.erasure_shapes import (
     ErasureSerializer,
 )
 from delivery.erasing.asking import NotErasable, UnderWay, ask_for_erasure, person_at
+from delivery.erasing.certificate import read_certificate
 from delivery.erasing.planning import preview
 from delivery.models import Erasure
 from inboxes.models import Account, Mode
@@ -110,9 +111,10 @@ class ErasureCertificateView(ErasureScopedView):
     def get(self, request: Request, erasure_id: str) -> Response:
         """What went and when, who asked and why, and what is not covered; signed, and verifiable without this server."""
         erasure = self.erasure(erasure_id)
-        if erasure.certificate is None:
+        certificate = read_certificate(erasure)
+        if certificate is None:
             raise no_certificate(erasure)
-        return data(erasure.certificate)
+        return data(certificate)
 
 
 def no_certificate(erasure: Erasure) -> ApiError:

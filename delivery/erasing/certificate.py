@@ -4,6 +4,8 @@ verified. It names nobody: the pseudonym stands for the person."""
 from typing import Any
 
 from audit.leaves import moment
+from audit.reads import record_read
+from audit.record import Act
 from audit.signing import head_as_json, signed_certificate
 from audit.tree import Tree
 from delivery.models import Erasure, Suppression
@@ -46,6 +48,15 @@ def certificate_of(erasure: Erasure, kept_rules: list[str]) -> dict[str, Any]:
         "head": head_as_json(head) if head else None,
     }
     return signed_certificate(told)
+
+
+def read_certificate(erasure: Erasure) -> dict[str, Any] | None:
+    """For whoever acts now, which the trail tells; None before there is one."""
+    if erasure.certificate is None:
+        return None
+    record_read(Act.ERASURE_CERTIFICATE_READ, "erasure", erasure.pk, account_id=erasure.account_id)
+    told: dict[str, Any] = erasure.certificate
+    return told
 
 
 def _kept_suppressions(erasure: Erasure) -> list[str]:

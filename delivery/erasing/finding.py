@@ -1,12 +1,13 @@
 """What names a person: looked for in the database by a part of the address that no spelling changes, and then looked at.
 
-An account is gone through inbox by inbox, and there by the numbers of its messages: the index has them in this order, so that a look can
+An account is gone through in the order of its inboxes, and there of the numbers of its messages, as the index has them, so that a look can
 stop and go on anywhere.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from operator import or_
 from typing import Any
 
@@ -59,13 +60,18 @@ class Place:
 def messages_of(person: Person, place: Place = Place()) -> Iterator[Message]:
     """Of mail that the person sent or was sent, also in inboxes that are deleted, in the order of places."""
     inboxes = Inbox.objects.filter(account_id=person.account_id, pk__gte=place.inbox_id).order_by("pk")
-    for inbox_id in list(inboxes.values_list("pk", flat=True)):
-        rows = Message.objects.filter(naming(person, ("from_address", *_PEOPLE, "headers", "explanation")))
-        rows = rows.filter(inbox_id=inbox_id).order_by("sequence").only(*_READ)
-        at = place.sequence if inbox_id == place.inbox_id else 0
-        while found := list(rows.filter(sequence__gt=at)[:READ]):
+    rest = iter(list(inboxes.values_list("pk", flat=True)))
+    naming_columns = ("from_address", *_PEOPLE, "headers", "explanation")
+    while some := list(islice(rest, READ)):
+        rows = Message.objects.filter(naming(person, naming_columns), inbox_id__in=some)
+        rows = rows.order_by("inbox_id", "sequence").only(*_READ)
+        while found := list(rows.filter(_behind(place))[:READ]):
             yield from (message for message in found if is_of(person, message))
-            at = found[-1].sequence
+            place = Place(found[-1].inbox_id, found[-1].sequence)
+
+
+def _behind(place: Place) -> Q:
+    return Q(inbox_id=place.inbox_id, sequence__gt=place.sequence) | Q(inbox_id__gt=place.inbox_id)
 
 
 def is_of(person: Person, message: Message) -> bool:

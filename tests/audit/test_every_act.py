@@ -64,6 +64,7 @@ READS = {
     "POST /inboxes/{inbox_id}/messages/search": "search.done",
     "GET /search": "search.done",
     "GET /suppressions/export": "suppression.exported",
+    "GET /erasures/{erasure_id}/certificate": "erasure.certificate_read",
 }
 # Other routes that change nothing. docs/audit/recorded.md says the same to its readers.
 NO_MAIL = "It shows configuration or figures, and nothing that a mail says."
@@ -93,6 +94,8 @@ NOT_RECORDED = {
     "GET /domains": NO_MAIL,
     "GET /domains/{domain_id}": NO_MAIL,
     "GET /domains/{domain_id}/zone-file": NO_MAIL,
+    "GET /erasures": "It shows who asked for what, and persons by pseudonym.",
+    "GET /erasures/{erasure_id}": "As the list.",
     "GET /providers": NO_MAIL,
     "GET /providers/{provider_id}": NO_MAIL,
 }
@@ -142,6 +145,8 @@ SHOWN = {
     "delivery.tasks.wait_for_others": ("tests/delivery/api/test_attachments_by_url.py", "message.failed"),
     "delivery.tasks.remove_raw": ("tests/delivery/test_retention.py", "raw.removed"),
     "delivery.tasks.sweep_storage": ("tests/delivery/test_retention.py", "raw.removed"),
+    "delivery.tasks.run_erasures": ("tests/delivery/api/test_erasures.py", "erasure.finished"),
+    "erase_person": ("tests/delivery/test_erase_person.py", "erasure.requested"),
     "issue_key": ("tests/audit/test_every_act.py", "key.issued"),
     "outbox": ("tests/delivery/test_outbox_pause.py", "outbox.paused"),
     "rotate_audit_key": ("tests/audit/test_keys.py", "trail.key_rotated"),
@@ -176,6 +181,7 @@ FORMS = {
     "domain": "tests/inboxes/test_admin_domains.py",
     "provider": "tests/delivery/test_admin_providers.py",
     "export": "tests/audit/test_admin_exports.py",
+    "erasure": "tests/delivery/test_admin_erasures.py",
 }
 
 # Pages of the console beyond lists and rows: what tells of what they do.
@@ -272,7 +278,7 @@ class TestRoutes:
         publish(alice, ids["domain_id"], dns)
         wrong = {}
         for route in served():
-            caller = live if " /providers" in route else alice
+            caller = live if route.partition(" /")[2].startswith(("providers", "erasures")) else alice
             seen = asked(caller, route, ids)
             if route in READS:
                 right = READS[route] in seen.acts and not seen.changed

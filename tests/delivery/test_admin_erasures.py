@@ -38,7 +38,7 @@ class TestErasing:
         text = page.content.decode()
         assert page.status_code == 200
         assert "Erase for good" in text
-        assert inbox.address in text
+        assert inbox.pk in text
         assert not Erasure.objects.exists()
         assert Message.objects.get().subject == "A secret"
         assert AuditEntry.objects.get(act="erasure.previewed").actor_name == "olga"

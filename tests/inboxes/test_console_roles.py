@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import AuditEntry, Export
-from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
+from delivery.models import Erasure, InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
 from delivery.storage_figures import count_storage
 from inboxes.models import (
     Account,
@@ -27,6 +27,7 @@ from inboxes.models import (
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
+from tests.delivery.erasing.traces import erase
 from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import deliver, mail
 from threads.models import Event, Message, Thread
@@ -67,6 +68,7 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     Suppression: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_suppressions": OPERATORS},
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     Export: {"view": MEMBERS, "add": MEMBERS, "change": NOBODY, "download": MEMBERS},
+    Erasure: {"view": OWNERS, "add": OWNERS, "change": NOBODY, "certificate": OWNERS},
     Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "release": OPERATORS},
     Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "accept": OPERATORS},
     Event: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
@@ -146,6 +148,7 @@ class World:
         deliver(mail(From="spammer@blocked.example"), inbox)
         ask(caller)
         make()
+        erase(caller, f"{name}.person@shop.example")
         return account
 
     def row(self, model: type[Model], account: Account) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEntry, Export
-from delivery.models import Suppression
+from delivery.models import Erasure, Suppression
 from inboxes.api.audit_log import InboxAuditView
 from inboxes.models import AddressRule, ApiKey, Domain, Inbox, Provider
 from mailbot.api import idempotency, views
@@ -33,6 +33,7 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("visible_rules", lambda key: AddressRule.objects.all()),
         ("visible_suppressions", lambda key: Suppression.objects.all()),
         ("visible_exports", lambda key: Export.objects.all()),
+        ("visible_erasures", lambda key: Erasure.objects.all()),
     ):
         for module in [module for module in list(sys.modules.values()) if name in vars(module)]:
             monkeypatch.setattr(module, name, everything)

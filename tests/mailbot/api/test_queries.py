@@ -19,11 +19,13 @@ from audit.sealing import seal_all
 from mailbot.api.renderers import dumps
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
+from tests.delivery.erasing.traces import erase
 from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import mail, store
 from threads.models import Attachment, Message
 from threads.search_index import index_batch
 
+OF_LIVE = re.compile(r" /(?:providers|erasures)")
 METHODS = ("get", "post", "put", "patch", "delete")
 # In a transaction of the test, where that of the request shows as a savepoint and its release. The first finds the key.
 QUERIES = {
@@ -75,14 +77,18 @@ QUERIES = {
     "GET /lists/{direction}/{effect}/{rule_id}": 2,
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
     "GET /suppressions": 3,
-    "POST /suppressions": 6,
-    "PUT /suppressions": 6,
+    "POST /suppressions": 7,
+    "PUT /suppressions": 7,
     "DELETE /suppressions": 6,
     "GET /suppressions/check": 3,
-    "POST /suppressions/import": 9,
+    "POST /suppressions/import": 10,
     "GET /suppressions/export": 3,
     "GET /suppressions/{suppression_id}": 2,
     "DELETE /suppressions/{suppression_id}": 6,
+    "POST /erasures": 19,
+    "GET /erasures": 3,
+    "GET /erasures/{erasure_id}": 2,
+    "GET /erasures/{erasure_id}/certificate": 4,
     "GET /engagement/events": 2,
     "GET /engagement/stats": 2,
     "GET /engagement/messages/{message_id}": 3,
@@ -162,6 +168,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /suppressions": {"address": "another@shop.example"},
     "POST /audit-log/exports": {"reason": "because", "inbox_id": "{inbox_id}"},
     "POST /suppressions/import": {"content": "another@shop.example"},
+    "POST /erasures": {"address": "another@shop.example", "reason": "because"},
 }
 # Likewise what stands behind the `?`.
 PARAMETERS = {
@@ -211,7 +218,9 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     Export.objects.bulk_create(
         Export(account_id=alice.account.pk, mode="test", status="done", actor_kind="system") for _ in range(size - 1)
     )
+    erased = [erase(live, f"dave{number}@shop.example")["id"] for number in range(size)]
     return {
+        "erasure_id": erased[0],
         "domain_id": domains[0],
         "export_id": exports[0],
         "inbox_id": inbox.pk,
@@ -268,7 +277,7 @@ class TestQueries:
         ids = world(alice, size)
         live = alice.with_key(mode="live")
         live.get("/v1/providers")  # the first use of a key is noted
-        found = {route: counted(live if " /providers" in route else alice, route, ids) for route in QUERIES}
+        found = {route: counted(live if OF_LIVE.search(route) else alice, route, ids) for route in QUERIES}
         other = [
             f'"{route}": {number},  # not {expected(route, size)}'
             for route, number in found.items()
