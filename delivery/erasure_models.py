@@ -36,6 +36,7 @@ class Erasure(models.Model):
     total = models.BigIntegerField(default=0)
     counts = JSONColumn(default=dict, help_text="what went so far, by kind")
     certificate = JSONColumn(null=True)
+    downloads = models.PositiveIntegerField(default=0, help_text="of the certificate")
     error = models.CharField(max_length=500, blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True)

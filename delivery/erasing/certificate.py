@@ -3,9 +3,11 @@ verified. It names nobody: the pseudonym stands for the person."""
 
 from typing import Any
 
+from django.db import transaction
+from django.db.models import F
+
 from audit.leaves import moment
-from audit.reads import record_read
-from audit.record import Act
+from audit.record import Act, record
 from audit.signing import head_as_json, signed_certificate
 from audit.tree import Tree
 from delivery.models import Erasure, Suppression
@@ -54,7 +56,9 @@ def read_certificate(erasure: Erasure) -> dict[str, Any] | None:
     """For whoever acts now, which the trail tells; None before there is one."""
     if erasure.certificate is None:
         return None
-    record_read(Act.ERASURE_CERTIFICATE_READ, "erasure", erasure.pk, account_id=erasure.account_id)
+    with transaction.atomic():
+        Erasure.objects.filter(pk=erasure.pk).update(downloads=F("downloads") + 1)
+        record(Act.ERASURE_CERTIFICATE_READ, erasure, account_id=erasure.account_id)
     told: dict[str, Any] = erasure.certificate
     return told
 

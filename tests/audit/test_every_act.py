@@ -64,7 +64,6 @@ READS = {
     "POST /inboxes/{inbox_id}/messages/search": "search.done",
     "GET /search": "search.done",
     "GET /suppressions/export": "suppression.exported",
-    "GET /erasures/{erasure_id}/certificate": "erasure.certificate_read",
 }
 # Other routes that change nothing. docs/audit/recorded.md says the same to its readers.
 NO_MAIL = "It shows configuration or figures, and nothing that a mail says."

@@ -10,7 +10,7 @@ from django.utils import timezone
 from audit.verifying import verify
 from delivery.erasing import mail as mail_step
 from delivery.erasing import records, trail, working
-from delivery.models import Erasure
+from delivery.models import Erasure, RawObject
 from delivery.raw_mover import move_batch
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
@@ -109,8 +109,6 @@ def test_it_waits_for_the_store(owner: Caller, inbox: Inbox, store: Store) -> No
     assert told["error"]
     store.faults.is_down = False
     lease_runs_out()
-    from delivery.models import RawObject
-
     RawObject.objects.update(lease_until=None)
     work()
     assert owner.get(f"/v1/erasures/{erasure['id']}").json()["data"]["state"] == "done"

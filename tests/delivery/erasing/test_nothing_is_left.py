@@ -9,7 +9,9 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
+from audit.exports import expire_exports
 from audit.verifying import verify
+from delivery.erasing import working
 from delivery.models import Erasure, InboundMail, ProviderEvent, RawObject, Suppression
 from delivery.raw_mover import move_batch
 from inboxes.models import Account, AddressRule, Inbox, Provider
@@ -225,17 +227,15 @@ class TestErasing:
     def test_mail_that_comes_meanwhile_goes_too(
         self, alice: Caller, everywhere: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from delivery.erasing import working
+        came: list[int] = []
 
-        came = []
-
-        def one_more(*_: Any) -> bool:
+        def one_more() -> int:
             if not came:
                 came.append(1)
                 deliver(mail(From=CAROL, Subject="subjectmarker new"), everywhere["in_test"], envelope_sender=CAROL)
             return original()
 
-        original = working.expire_exports
+        original = expire_exports
         monkeypatch.setattr(working, "expire_exports", one_more)
         erase(alice, CAROL)
         # The round that found nothing more was the last but one.

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from audit.models import AuditEntry, Export
 from audit.sealing import seal_all
+from delivery.models import Erasure
 from mailbot.api.renderers import dumps
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
@@ -85,10 +86,10 @@ QUERIES = {
     "GET /suppressions/export": 3,
     "GET /suppressions/{suppression_id}": 2,
     "DELETE /suppressions/{suppression_id}": 6,
-    "POST /erasures": 19,
+    "POST /erasures": 15,
     "GET /erasures": 3,
     "GET /erasures/{erasure_id}": 2,
-    "GET /erasures/{erasure_id}/certificate": 4,
+    "GET /erasures/{erasure_id}/certificate": 6,
     "GET /engagement/events": 2,
     "GET /engagement/stats": 2,
     "GET /engagement/messages/{message_id}": 3,
@@ -98,7 +99,7 @@ QUERIES = {
     "POST /simulate/received": 10,
     "POST /simulate/late": 15,
     "POST /simulate/doubled": 10,
-    "POST /simulate/{event}": 25,
+    "POST /simulate/{event}": 26,
     "POST /domains": 16,
     "GET /domains": 5,
     "GET /domains/{domain_id}": 4,
@@ -119,6 +120,7 @@ COUNTED = {
     "GET /domains",
     "GET /suppressions",
     "GET /providers",
+    "GET /erasures",
     "GET /audit-log",
     "GET /audit-log/exports",
     "GET /inboxes",
@@ -218,9 +220,13 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     Export.objects.bulk_create(
         Export(account_id=alice.account.pk, mode="test", status="done", actor_kind="system") for _ in range(size - 1)
     )
-    erased = [erase(live, f"dave{number}@shop.example")["id"] for number in range(size)]
+    erased = erase(live, "dave@shop.example")["id"]
+    Erasure.objects.bulk_create(
+        Erasure(account_id=alice.account.pk, person=f"person_{number}", state="done", actor_kind="system")
+        for number in range(size - 1)
+    )
     return {
-        "erasure_id": erased[0],
+        "erasure_id": erased,
         "domain_id": domains[0],
         "export_id": exports[0],
         "inbox_id": inbox.pk,
