@@ -1,5 +1,6 @@
 """A person in every place that we can think of, erased: nothing of her is left in the database, nor in the object store"""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -162,6 +163,12 @@ class TestErasing:
         code, report = verified(bundle, tmp_path)
         assert code == 0, report
         assert CAROL.encode() not in bundle
+        told = alice.get(f"/v1/erasures/{Erasure.objects.get().pk}/certificate").json()
+        file = tmp_path / "certificate.json"
+        for changed, right in (({}, 0), ({"reason": "another"}, 1)):
+            file.write_text(json.dumps({"data": {**told["data"], **changed}}))
+            code, report = verified(bundle, tmp_path, "--certificate", str(file))
+            assert code == right, report
         entries = alice.get("/v1/audit-log", limit=100).json()["data"]
         assert any(person in str(entry) for entry in entries)
 
