@@ -5,7 +5,8 @@
 
 It says whether the entries are those that were sealed, and names the first that is changed, missing, added or moved. With --key the heads
 must be signed by that key or by one that follows from it; with --head the export must go on from heads that you kept, as far as it can
-tell; with --certificate the certificate of an erasure must be signed by one of these keys, and the export go on from its head. Exit code 0: it holds; 1: it does not; 2: it cannot be read. The format is described in docs/audit/format.md.
+tell; with --certificate the certificate of an erasure must be signed by one of these keys, and the export go on from its head. Exit
+code 0: it holds; 1: it does not; 2: it cannot be read. The format is described in docs/audit/format.md.
 """
 
 from __future__ import annotations

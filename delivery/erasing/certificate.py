@@ -16,6 +16,7 @@ from inboxes.models import AddressRule
 FORMAT = "mailbot.erasure/1"
 NOT_COVERED = (
     "Back-ups of the database and of the object store, until they are overwritten; who restores one has to erase again.",
+    "Space of the database's files that is free and not written over yet.",
     "What has left the server: mail with its recipients and the providers that carried it, answers of the API that clients kept,"
     " webhooks and streams.",
     "Exports and raw mail that were downloaded before.",
