@@ -20,13 +20,27 @@ from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, 
 from inboxes.console_domains import DomainAdmin
 from inboxes.console_exports import ExportAdmin
 from inboxes.console_forms import ChooseProviderForm, CreateInboxForm, prefilled
+from inboxes.console_holds import LegalHoldAdmin, binding
 from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
+from inboxes.console_retention import ChooseClassForm, RetentionClassAdmin
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
 from inboxes.console_usage import LIMITS, SENDING_OF_INBOX, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
-from inboxes.models import Account, AddressRule, ApiKey, Domain, DomainStatus, Inbox, Membership, Mode, Provider
+from inboxes.models import (
+    Account,
+    AddressRule,
+    ApiKey,
+    Domain,
+    DomainStatus,
+    Inbox,
+    LegalHold,
+    Membership,
+    Mode,
+    Provider,
+    RetentionClass,
+)
 from inboxes.provisioning import change_inbox, delete_inbox, pause, resume
 from inboxes.quotas import look_again
 from mailbot.lib.console_cells import (
@@ -50,6 +64,8 @@ admin.site.register(Membership, MembershipAdmin)
 admin.site.register(AddressRule, AddressRuleAdmin)
 admin.site.register(Domain, DomainAdmin)
 admin.site.register(Export, ExportAdmin)
+admin.site.register(LegalHold, LegalHoldAdmin)
+admin.site.register(RetentionClass, RetentionClassAdmin)
 
 ModeFilter = choice_filter("mode", "mode", Mode.choices)
 
@@ -241,6 +257,7 @@ class InboxAdmin(ConsoleAdmin):
                     flag_column("track_clicks"),
                     link_column("provider", "inboxes_provider"),
                     flag_column("list_unsubscribe", "offers to unsubscribe"),
+                    link_column("retention_class", "inboxes_retentionclass", "retention"),
                     sends_today,
                 ]
             },
@@ -259,7 +276,8 @@ class InboxAdmin(ConsoleAdmin):
         rights = {f"may_{what}": may_in(request, what, row.account_id) for what in (Can.MANAGE, Can.SEE_KEYS)}
         domain = row.own_domain
         is_broken = domain is not None and domain.status in (DomainStatus.DEGRADED, DomainStatus.FAILING)
-        return {**rights, "rules": rules_over(row), "broken_domain": domain if is_broken else None}
+        shown = {"rules": rules_over(row), "holds": binding(row)}
+        return {**rights, **shown, "broken_domain": domain if is_broken else None}
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_operate_permission(request)
@@ -277,8 +295,27 @@ class InboxAdmin(ConsoleAdmin):
         )
 
     def get_urls(self) -> list[Any]:
-        page = self.admin_site.admin_view(self.provider_view)
-        return [path("<str:inbox_id>/provider/", page, name="inboxes_inbox_provider"), *super().get_urls()]
+        own = {"provider": self.provider_view, "retention": self.retention_view}
+        pages = [
+            path(f"<str:inbox_id>/{name}/", self.admin_site.admin_view(view), name=f"inboxes_inbox_{name}")
+            for name, view in own.items()
+        ]
+        return [*pages, *super().get_urls()]
+
+    def retention_view(self, request: HttpRequest, inbox_id: str) -> HttpResponse:
+        """For owners, of a deleted inbox too: what is over goes."""
+        inbox = self.get_object(request, inbox_id)
+        if not may_in(request, Can.MANAGE, inbox.account_id):
+            raise Http404
+        classes = RetentionClass.objects.filter(account_id=inbox.account_id)
+        form = ChooseClassForm(
+            request.POST or None, classes=classes, initial={"retention_class": inbox.retention_class_id}
+        )
+        if request.method == "POST" and form.is_valid():
+            change_inbox(inbox, {"retention_class": form.cleaned_data["retention_class"]})
+            return HttpResponseRedirect(self._page_of(inbox))
+        intro = "What is over by its times is erased with the next sweep, but for what is under legal hold."
+        return self.form_page(request, form, f"How long {inbox.address} keeps what it has", "Choose", intro)
 
     def provider_view(self, request: HttpRequest, inbox_id: str) -> HttpResponse:
         """For operators: whose credentials these are, they do not see."""

@@ -31,7 +31,7 @@ PRESET_NAMES = {
 
 
 ROLE_NAMES = {
-    Membership.Role.OWNER.value: "Owner: keys, members, inboxes and everything below",
+    Membership.Role.OWNER.value: "Owner: keys, members, legal holds, retention, inboxes and everything below",
     Membership.Role.OPERATOR.value: "Operator: inboxes and stuck mail; reads mail",
     Membership.Role.REVIEWER.value: "Reviewer: reads the trail, and of mail only from whom to whom, when and what became of it",
 }

@@ -24,7 +24,7 @@ class Can(StrEnum):
     READ = "read"  # what a mail says: bodies, headers, attachments, raw mail
     OPERATE = "operate"  # make, pause and delete inboxes; settle mail that is stuck
     SEE_KEYS = "see_keys"
-    MANAGE = "manage"  # keys and members
+    MANAGE = "manage"  # keys, members, legal holds and retention
 
 
 ROLES: dict[str, frozenset[Can]] = {

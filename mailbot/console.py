@@ -41,6 +41,8 @@ NAVIGATION = (
     ("audit.AuditEntry", "Audit trail"),
     ("audit.Export", "Exports"),
     ("delivery.Erasure", "Erasures"),
+    ("inboxes.LegalHold", "Legal holds"),
+    ("inboxes.RetentionClass", "Retention"),
     ("auth.User", "Users"),
 )
 

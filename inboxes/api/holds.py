@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inboxes.api.holds_shapes import HoldBody, HoldQuery, HoldSerializer, ReleaseBody
+from inboxes.api.holds_shapes import HoldBody, HoldQuery, HoldReleaseBody, HoldSerializer
 from inboxes.api.views import InboxScopedView, visible_inboxes
 from inboxes.holds import place, release
 from inboxes.models import Account, LegalHold, Mode
@@ -58,7 +58,7 @@ class HoldsView(HoldScopedView):
         hold = place(account, inbox=inbox, matter=body["matter"], reason=body["reason"])
         return data(represent(hold), status=201)
 
-    @described("List legal holds", query=HoldQuery, answer=HoldSerializer, many=True)
+    @described("List legal holds", query=HoldQuery, answer=HoldSerializer, many=True, errors=(Code.NOT_FOUND,))
     def get(self, request: Request) -> Response:
         """Newest first, released ones too. With `inbox_id` those that bind this inbox: on it, and on the whole account."""
         query = self.query(HoldQuery)
@@ -85,14 +85,14 @@ class ReleaseHoldView(HoldScopedView):
 
     needs = HOLDS_WRITE
 
-    @described("Release a legal hold", body=ReleaseBody, answer=HoldSerializer, name="release_hold")
+    @described("Release a legal hold", body=HoldReleaseBody, answer=HoldSerializer, name="release_hold")
     def post(self, request: Request, hold_id: str) -> Response:
         """What it kept may go from now on, unless another hold is there: what is over goes with the next sweep. The hold stays in the
         list. Safe to repeat: one that is released already is answered as it is."""
         hold = self.get_hold(hold_id)
         if not hold.inbox_id:
             self.refuse_unless_of_account()
-        return data(represent(release(hold, reason=self.body(ReleaseBody, request)["reason"])))
+        return data(represent(release(hold, reason=self.body(HoldReleaseBody, request)["reason"])))
 
 
 def represent(holds: LegalHold | list[LegalHold]) -> Any:

@@ -20,7 +20,7 @@ class HoldBody(StrictSerializer):
 
 
 @shown_as(examples.RELEASE_BODY)
-class ReleaseBody(StrictSerializer):
+class HoldReleaseBody(StrictSerializer):
     reason = serializers.CharField(max_length=LONGEST_REASON)
 
 

@@ -35,6 +35,7 @@ TONES = {
             "deferred",
             "rejected",
             "held",
+            "in force",
             "revoked",
             "expired",
             "test",

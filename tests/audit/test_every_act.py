@@ -90,6 +90,10 @@ NOT_RECORDED = {
     "GET /usage": NO_MAIL,
     "GET /compliance/check": NOTHING_HELD,
     "GET /compliance/readiness/{inbox_id}": NO_MAIL,
+    "GET /holds": NO_MAIL,
+    "GET /holds/{hold_id}": NO_MAIL,
+    "GET /retention-classes": NO_MAIL,
+    "GET /retention-classes/{retention_class_id}": NO_MAIL,
     "GET /domains": NO_MAIL,
     "GET /domains/{domain_id}": NO_MAIL,
     "GET /domains/{domain_id}/zone-file": NO_MAIL,
@@ -146,6 +150,9 @@ SHOWN = {
     "delivery.tasks.sweep_storage": ("tests/delivery/test_retention.py", "raw.removed"),
     "delivery.tasks.run_erasures": ("tests/delivery/api/test_erasures.py", "erasure.finished"),
     "erase_person": ("tests/delivery/test_erase_person.py", "erasure.requested"),
+    "delivery.tasks.sweep_retention": ("tests/delivery/test_retention_classes.py", "content.removed"),
+    "retention": ("tests/delivery/test_retention_classes.py", "content.removed"),
+    "hold": ("tests/delivery/test_retention_classes.py", "hold.placed"),
     "issue_key": ("tests/audit/test_every_act.py", "key.issued"),
     "outbox": ("tests/delivery/test_outbox_pause.py", "outbox.paused"),
     "rotate_audit_key": ("tests/audit/test_keys.py", "trail.key_rotated"),
@@ -181,6 +188,8 @@ FORMS = {
     "provider": "tests/delivery/test_admin_providers.py",
     "export": "tests/audit/test_admin_exports.py",
     "erasure": "tests/delivery/test_admin_erasures.py",
+    "legalhold": "tests/inboxes/test_admin_holds.py",
+    "retentionclass": "tests/inboxes/test_admin_holds.py",
 }
 
 # Pages of the console beyond lists and rows: what tells of what they do.
@@ -195,6 +204,8 @@ OTHER_PAGES = {
     "inboxes_domain_edit": "domain.updated: a registered row",
     "inboxes_domain_zone": "It changes nothing.",
     "inboxes_inbox_provider": "inbox.updated: a registered row",
+    "inboxes_inbox_retention": "inbox.updated: a registered row",
+    "inboxes_retentionclass_edit": "retention.class_changed: a registered row",
     "inboxes_provider_edit": "provider.updated: a registered row",
     "inboxes_provider_test": "provider.tested, by the function of the API",
 }

@@ -26,6 +26,7 @@ from tests.cast import Caller, run_workers
 from tests.mailing import deliver, mail
 from tests.mailing import store as take
 from tests.stores import Store
+from threads.erasure import erase_messages
 from threads.models import Attachment, Event, Message, SearchDocument, Thread
 from threads.search_index import index_batch
 
@@ -384,7 +385,7 @@ class TestSweep:
         keep(inbox, content_days=30)
         for _ in range(5):
             deliver(mail(), inbox)
-        whole = retention_parts.erase_messages
+        whole = erase_messages
         calls = []
 
         def killed(*given: Any) -> Any:
@@ -411,7 +412,7 @@ class TestSweep:
         make_class(alice.account, {"name": "Default", "content_days": 30, "is_default": True})
         for one in (inbox, other):
             deliver(mail(), one)
-        whole = retention_parts.erase_messages
+        whole = erase_messages
 
         def broken(of: Inbox, ids: Any) -> Any:
             if of.pk == inbox.pk:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from audit.models import AuditEntry, Export
 from delivery.models import Erasure, InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
 from delivery.storage_figures import count_storage
+from inboxes.holds import place
 from inboxes.models import (
     Account,
     AddressRule,
@@ -19,11 +20,14 @@ from inboxes.models import (
     Domain,
     DomainKey,
     Inbox,
+    LegalHold,
     Membership,
     Provider,
+    RetentionClass,
     SendingDomain,
     SendingRecord,
 )
+from inboxes.retention_classes import make_class
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
@@ -69,6 +73,8 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     Export: {"view": MEMBERS, "add": MEMBERS, "change": NOBODY, "download": MEMBERS},
     Erasure: {"view": OWNERS, "add": OWNERS, "change": NOBODY, "certificate": OWNERS},
+    LegalHold: {"view": MEMBERS, "add": OWNERS, "change": NOBODY, "release_holds": OWNERS},
+    RetentionClass: {"view": MEMBERS, "add": OWNERS, "change": NOBODY, "delete_classes": OWNERS},
     Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "release": OPERATORS},
     Message: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "accept": OPERATORS},
     Event: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
@@ -146,6 +152,8 @@ class World:
         failed_event(Provider.objects.get(account=account))
         SendingDomain.objects.create(account=account, domain="example.com", warms_up_from="2026-01-01")
         deliver(mail(From="spammer@blocked.example"), inbox)
+        place(account, inbox=caller.create_inbox(), matter=f"{name} v. Shop", reason="A claim")
+        make_class(account, {"name": name, "content_days": 3650})
         ask(caller)
         make()
         erase(caller, f"{name}.person@shop.example")

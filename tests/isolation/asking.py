@@ -41,6 +41,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /v1/inboxes/{inbox_id}/threads/{thread_id}": {"labels": ["changed"]},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/handoff": {"to_agent": "another", "seconds": 1},
     "POST /v1/inboxes/{inbox_id}/threads/{thread_id}/release": {"agent": "another"},
+    "POST /v1/holds": {"matter": "Smith v. Shop", "reason": "because"},
+    "POST /v1/holds/{hold_id}/release": {"reason": "because"},
+    "POST /v1/retention-classes": {"name": "Another"},
+    "PUT /v1/retention-classes/{retention_class_id}": {"name": "Changed"},
+    "PATCH /v1/retention-classes/{retention_class_id}": {"name": "Changed"},
     "POST /v1/domains": {"domain": "another.example"},
     "PATCH /v1/domains/{domain_id}": {"inbox_subdomains": True},
     "POST /v1/providers": {"name": "Another", "esp": "postmark", "credentials": {"server_token": "secret"}},
@@ -93,6 +98,8 @@ def ask(operation: Operation, values: Mapping[Slot, Any], authorization: str, **
     body = dict(BODIES.get(str(operation), {}))
     if str(operation) == "POST /v1/domains" and named[Place.HEADER]:  # the first such request is not undone
         body["domain"] = "another-once.example"
+    if str(operation) == "POST /v1/retention-classes" and named[Place.HEADER]:
+        body["name"] = "Another, once"
     for name, value in named[Place.BODY].items():
         _put(body, name, value)
     if operation.method == "GET":

@@ -9,7 +9,7 @@ import pytest
 from audit.models import AuditEntry, Export
 from delivery.models import Erasure, Suppression
 from inboxes.api.audit_log import InboxAuditView
-from inboxes.models import AddressRule, ApiKey, Domain, Inbox, Provider
+from inboxes.models import AddressRule, ApiKey, Domain, Inbox, LegalHold, Provider, RetentionClass
 from mailbot.api import idempotency, views
 from mailbot.api.views import TenantView
 from mailbot.lib.postgresql_walls import base
@@ -32,6 +32,8 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("visible_providers", lambda key: Provider.objects.all()),
         ("visible_rules", lambda key: AddressRule.objects.all()),
         ("visible_suppressions", lambda key: Suppression.objects.all()),
+        ("visible_holds", lambda key: LegalHold.objects.all()),
+        ("visible_classes", lambda key: RetentionClass.objects.all()),
         ("visible_exports", lambda key: Export.objects.all()),
         ("visible_erasures", lambda key: Erasure.objects.all()),
     ):

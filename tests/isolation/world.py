@@ -12,7 +12,9 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from audit.sealing import seal_all
 from delivery.models import OutboundMail, Suppression
-from inboxes.models import Account, AddressRule, Inbox, Provider
+from inboxes.holds import place, release
+from inboxes.models import Account, AddressRule, Inbox, LegalHold, Provider
+from inboxes.retention_classes import make_class
 from mailbot.api.pagination import encoded
 from mailbot.lib.ids import new_id
 from tests.audit.bundles import ask as ask_for_export
@@ -28,6 +30,7 @@ from threads.models import Attachment, Event, Message
 ID = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 SENT = (Message.Status.SENT, Message.Status.DELIVERED)
 SIMULATE = "/v1/simulate"  # of test keys only
+HOLD = "POST /v1/holds"
 MESSAGES, THREADS, EVENTS = ("message_id", "thread_id", "event_id")
 
 
@@ -66,7 +69,10 @@ class World:
         return self.ids[slot.word]
 
     def needed_values(self, operation: Operation) -> dict[Slot, str]:
-        return {slot: self.value(operation, slot) for slot in operation.needed_slots}
+        slots = [*operation.needed_slots]
+        if str(operation) == HOLD:  # without an inbox it is of the whole account, which not everybody may do
+            slots += [slot for slot in operation.slots if slot.word == "inbox_id"]
+        return {slot: self.value(operation, slot) for slot in slots}
 
 
 def _listed_by(operation: Operation) -> str:
@@ -109,6 +115,9 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "export_id": _exports(owner)[0],
         "erasure_id": _erasures(owner)[0],
         "domain_id": domains[0],
+        "hold_id": _holds(owner, inbox, mark)[0],
+        # No mark: both modes see them.
+        "retention_class_id": _classes(account)[0],
         "fallback_id": providers[1],
     }
     seal_all()
@@ -146,6 +155,16 @@ def _erasures(owner: Caller) -> list[str]:
     return [erase(live, f"{secrets.token_hex(4)}@shop.example")["id"] for _ in range(2)]
 
 
+def _holds(owner: Caller, inbox: Inbox, mark: str) -> list[str]:
+    """Two, so that lists have two pages. Released, so that nothing stands against what else is tried."""
+    holds = [place(owner.account, inbox=inbox, matter=f"Case of {mark}", reason=mark) for _ in range(2)]
+    return [release(hold, reason=mark).pk for hold in holds]
+
+
+def _classes(account: Account) -> list[str]:
+    return [make_class(account, {"name": secrets.token_hex(4)}).pk for _ in range(2)]
+
+
 def _exports(owner: Caller) -> list[str]:
     """Two, so that lists have two pages. No mark in the reason: all keys of the account that are not limited see them."""
     made = [ask_for_export(owner)["id"] for _ in range(2)]
@@ -178,6 +197,8 @@ def use_everything(world: World, operations: list[Operation]) -> None:
         if key := operation.slot("Idempotency-Key"):
             given = world.needed_values(operation) | {key: world.value(operation, key)}
             assert ask(operation, given, world.authorization).is_success, operation
+    for hold in LegalHold.objects.filter(inbox=world.inbox, released_at=None):
+        release(hold, reason=world.mark)
 
 
 def _cursor_of(world: World, operation: Operation) -> str:

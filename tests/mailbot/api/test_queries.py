@@ -17,6 +17,9 @@ from django.utils import timezone
 from audit.models import AuditEntry, Export
 from audit.sealing import seal_all
 from delivery.models import Erasure
+from inboxes.holds import place
+from inboxes.models import LegalHold, RetentionClass
+from inboxes.retention_classes import make_class
 from mailbot.api.renderers import dumps
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
@@ -42,7 +45,7 @@ QUERIES = {
     "GET /inboxes": 4,
     "GET /inboxes/{inbox_id}": 3,
     "PATCH /inboxes/{inbox_id}": 8,
-    "DELETE /inboxes/{inbox_id}": 8,
+    "DELETE /inboxes/{inbox_id}": 11,
     "POST /inboxes/{inbox_id}/pause": 8,
     "POST /inboxes/{inbox_id}/resume": 7,
     "GET /inboxes/{inbox_id}/messages": 6,
@@ -100,6 +103,16 @@ QUERIES = {
     "POST /simulate/late": 15,
     "POST /simulate/doubled": 10,
     "POST /simulate/{event}": 26,
+    "POST /holds": 7,
+    "GET /holds": 3,
+    "GET /holds/{hold_id}": 2,
+    "POST /holds/{hold_id}/release": 7,
+    "POST /retention-classes": 8,
+    "GET /retention-classes": 3,
+    "GET /retention-classes/{retention_class_id}": 2,
+    "PUT /retention-classes/{retention_class_id}": 9,
+    "PATCH /retention-classes/{retention_class_id}": 9,
+    "DELETE /retention-classes/{retention_class_id}": 10,
     "POST /domains": 16,
     "GET /domains": 5,
     "GET /domains/{domain_id}": 4,
@@ -117,6 +130,8 @@ QUERIES = {
 }
 # Lists that are counted only where they do not fit on a page.
 COUNTED = {
+    "GET /holds",
+    "GET /retention-classes",
     "GET /domains",
     "GET /suppressions",
     "GET /providers",
@@ -131,8 +146,10 @@ COUNTED = {
     "GET /lists/{direction}/{effect}",
 }
 A_PAGE = 50
-# What PostgreSQL is asked beyond that: it tells the time at which a mail is due or a lease over.
+# What PostgreSQL is asked beyond that: it tells the time at which a mail is due or a lease over, and keeps holds and removals apart.
 ON_POSTGRESQL = {
+    "DELETE /inboxes/{inbox_id}": 1,
+    "POST /holds": 1,
     "POST /providers/{provider_id}/test": 1,
     "POST /inboxes/{inbox_id}/messages": 1,
     "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 2,
@@ -148,6 +165,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /simulate/late": {"message_id": "{sent_id}", "event": "delivered"},
     "POST /simulate/doubled": {"message_id": "{message_id}"},
     "POST /simulate/{event}": {"message_id": "{sent_id}"},
+    "POST /holds": {"inbox_id": "{inbox_id}", "matter": "Smith v. Shop", "reason": "A claim"},
+    "POST /holds/{hold_id}/release": {"reason": "Settled"},
+    "POST /retention-classes": {"name": "Long", "content_days": 3650},
+    "PUT /retention-classes/{retention_class_id}": {"name": "Longer", "content_days": 7300},
+    "PATCH /retention-classes/{retention_class_id}": {"raw_days": 90},
     "POST /inboxes": {"username": "support", "client_id": "support-1"},
     "PATCH /inboxes/{inbox_id}": {"display_name": "Support"},
     "POST /inboxes/{inbox_id}/messages": {"to": ["a@example.com", "b@example.com"], "subject": "Hello"},
@@ -215,6 +237,12 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     seal_all()
     providers = [live.post("/v1/providers", PROVIDER).json()["data"]["id"] for _ in range(size)]
     domains = [add_domain(alice, f"shop-{number}.example")["id"] for number in range(size)]
+    held = alice.create_inbox()
+    hold = place(alice.account, inbox=held, matter="Case", reason="A claim")
+    retention = make_class(alice.account, {"name": "Class"})
+    others = range(size - 1)
+    LegalHold.objects.bulk_create(LegalHold(account=alice.account, inbox=held, matter=f"{n}") for n in others)
+    RetentionClass.objects.bulk_create(RetentionClass(account=alice.account, name=f"{n}") for n in others)
     exports = [ask(alice)["id"]]
     make()
     Export.objects.bulk_create(
@@ -227,6 +255,8 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     )
     return {
         "erasure_id": erased,
+        "hold_id": hold.pk,
+        "retention_class_id": retention.pk,
         "domain_id": domains[0],
         "export_id": exports[0],
         "inbox_id": inbox.pk,

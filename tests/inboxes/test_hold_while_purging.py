@@ -1,0 +1,130 @@
+"""A hold that is placed while a purge runs: one of them is first, and the other sees it."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from django.db import connection, connections, transaction
+
+from inboxes.holds import Held, place, refusals_stay
+from inboxes.models import Inbox, LegalHold
+from inboxes.provisioning import purge_inbox
+from mailbot.lib.scope import act_for_everybody_outside_of_requests
+from tests.cast import Caller
+from tests.mailing import deliver, mail
+from threads.models import Message
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time"),
+]
+WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+CASE = {"matter": "Smith v. Shop", "reason": "A claim"}
+
+
+@pytest.fixture
+def inbox(alice: Caller) -> Inbox:
+    inbox = alice.create_inbox()
+    deliver(mail(), inbox)
+    return inbox
+
+
+def slowly(work: Callable[[], object], begun: threading.Event, done: list[str]) -> None:
+    """Do it in a transaction that stays open until somebody waits for it."""
+    act_for_everybody_outside_of_requests()
+    try:
+        with transaction.atomic():
+            work()
+            begun.set()
+            ends = time.monotonic() + 5
+            with connection.cursor() as cursor:
+                while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
+                    time.sleep(0.01)
+        done.append("first")
+    finally:
+        connections.close_all()
+
+
+def beside(work: Callable[[], object], then: Callable[[], object], done: list[str]) -> None:
+    begun = threading.Event()
+    worker = threading.Thread(target=slowly, args=(work, begun, done))
+    worker.start()
+    assert begun.wait(5)
+    try:
+        then()
+    finally:
+        worker.join()
+
+
+@pytest.mark.parametrize("of_account", [False, True])
+def test_a_hold_waits_for_a_purge_that_has_begun(alice: Caller, inbox: Inbox, of_account: bool) -> None:
+    done: list[str] = []
+
+    def placed() -> None:
+        place(alice.account, inbox=None if of_account else inbox, **CASE)
+        done.append("second")
+
+    beside(lambda: purge_inbox(Inbox.objects.get(pk=inbox.pk)), placed, done)
+    assert sorted(done) == ["first", "second"]
+    assert not Message.objects.exists()
+    purged = Inbox.objects.get(pk=inbox.pk)
+    assert purged.purged_at is not None
+    # What it says it holds was held from then on: the purge was over.
+    assert LegalHold.objects.get().placed_at > purged.purged_at
+
+
+@pytest.mark.parametrize("of_account", [False, True])
+def test_a_purge_waits_for_a_hold_and_is_refused(alice: Caller, inbox: Inbox, of_account: bool) -> None:
+    done: list[str] = []
+
+    def purged() -> None:
+        with pytest.raises(Held), refusals_stay():
+            purge_inbox(Inbox.objects.get(pk=inbox.pk))
+        done.append("second")
+
+    beside(lambda: place(alice.account, inbox=None if of_account else inbox, **CASE), purged, done)
+    assert sorted(done) == ["first", "second"]
+    assert Message.objects.count() == 1
+    assert Inbox.objects.get(pk=inbox.pk).status == "active"
+
+
+def test_purges_do_not_wait_for_each_other(alice: Caller, inbox: Inbox) -> None:
+    other, done = alice.create_inbox(), list[str]()
+
+    def second() -> None:
+        with transaction.atomic():
+            purge_inbox(Inbox.objects.get(pk=other.pk))
+        done.append("second")
+
+    begun = threading.Event()
+
+    def first() -> None:
+        act_for_everybody_outside_of_requests()
+        try:
+            with transaction.atomic():
+                purge_inbox(Inbox.objects.get(pk=inbox.pk))
+                begun.set()
+                ends = time.monotonic() + 5
+                while time.monotonic() < ends and "second" not in done:
+                    time.sleep(0.01)
+            done.append("first")
+        finally:
+            connections.close_all()
+
+    worker = threading.Thread(target=first)
+    worker.start()
+    assert begun.wait(5)
+    second()
+    worker.join()
+    assert done == ["second", "first"]
+
+
+def test_a_refusal_stays_though_what_was_asked_for_is_undone(alice: Caller, inbox: Inbox) -> None:
+    from audit.models import AuditEntry
+
+    place(alice.account, inbox=inbox, **CASE)
+    answer = alice.client.delete(f"/v1/inboxes/{inbox.pk}?purge=true")
+    assert answer.status_code == 409
+    (entry,) = AuditEntry.objects.filter(act="hold.enforced")
+    assert (entry.actor_id, entry.inbox_id) == (alice.key.pk, inbox.pk)
