@@ -1,7 +1,7 @@
 """What an erasure would take away, without taking anything: the dry run."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -40,6 +40,7 @@ def plan(person: Person) -> dict[str, Any]:
     messages = list(messages_of(person))
     ids = [message.pk for message in messages]
     by_inbox = Counter(message.inbox_id for message in messages)
+    affected = affected_inboxes(person)
     addresses = dict(Inbox.objects.filter(pk__in=by_inbox).values_list("pk", "address"))
     return {
         "person": person.pseudonym,
@@ -59,15 +60,15 @@ def plan(person: Person) -> dict[str, Any]:
         "other_rows": _other_rows(person),
         "suppressions": [entry.pk for entry in suppressions_of(person)][:MOST_NAMED],
         "list_entries": [rule.pk for rule in list_entries_of(person)][:MOST_NAMED],
-        "exports": exports_of(person, by_inbox),
+        "exports": exports_of(person, affected),
         "mentioned_in": mentions(person).exclude(pk__in=ids[:AT_ONCE]).count(),
-        "holds": holds_against(person),
+        "holds": holds_against(person, affected),
     }
 
 
-def holds_against(person: Person) -> list[dict[str, Any]]:
+def holds_against(person: Person, affected: Iterable[str]) -> list[dict[str, Any]]:
     """The holds that forbid it."""
-    held = held_among(person.account_id, [*affected_inboxes(person), WHOLE_ACCOUNT])
+    held = held_among(person.account_id, [*affected, WHOLE_ACCOUNT])
     holds = {hold.pk: hold for found in held.values() for hold in found}
     return [{"id": pk, "matter": hold.matter, "inbox_id": hold.inbox_id} for pk, hold in sorted(holds.items())]
 
@@ -108,7 +109,10 @@ def list_entries_of(person: Person) -> list[AddressRule]:
     return list(AddressRule.objects.filter(account_id=person.account_id, pattern=person.address).order_by("pk"))
 
 
-def exports_of(person: Person, inbox_ids: Any) -> list[str]:
+def exports_of(person: Person, inbox_ids: Collection[str]) -> list[str]:
+    """Bundles that may hold something of the person: of these inboxes, and of the whole account where there is anything at all."""
+    if not inbox_ids and not any(True for _ in _entries_naming(person)):
+        return []
     there = Export.objects.filter(account_id=person.account_id, inbox_id__in=["", *inbox_ids])
     open_ones = there.filter(status__in=[Export.Status.DONE, Export.Status.RUNNING])
     return list(open_ones.order_by("pk").values_list("pk", flat=True)[:MOST_NAMED])

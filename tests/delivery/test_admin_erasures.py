@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.urls import reverse
 
 from audit.models import AuditEntry
@@ -38,7 +39,7 @@ class TestErasing:
         text = page.content.decode()
         assert page.status_code == 200
         assert "Erase for good" in text
-        assert inbox.pk in text
+        assert quote(inbox.pk) in text
         assert not Erasure.objects.exists()
         assert Message.objects.get().subject == "A secret"
         assert AuditEntry.objects.get(act="erasure.previewed").actor_name == "olga"
