@@ -7,7 +7,7 @@ queued → running → done → expired
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -199,6 +199,37 @@ def expire_exports() -> int:
         except StoreUnavailable as error:
             log.error("The octets of the export %s cannot be removed: %s", pk, error)
     return gone
+
+
+def withdraw_exports(account_id: str, inbox_ids: Collection[str], why: dict[str, str]) -> int:
+    """Bundles that hold what has been erased since cannot be downloaded any more, and one that is just made fails: those of these inboxes
+    and of the whole account. How many. Their octets go with the next sweep."""
+    theirs = Export.objects.filter(account_id=account_id, inbox_id__in=["", *inbox_ids])
+    now, error = timezone.now(), "Something that it is of was erased while it was made. Ask for it again."
+    number = 0
+    for export in theirs.filter(status__in=[Export.Status.DONE, Export.Status.RUNNING]).order_by("pk"):
+        is_done = export.status == Export.Status.DONE
+        columns = {"status": Export.Status.EXPIRED, "expires_at": now}
+        if not is_done:
+            columns = {
+                "status": Export.Status.FAILED,
+                "error": error,
+                "finished_at": now,
+                "expires_at": now,
+                "lease": "",
+            }
+        with transaction.atomic():
+            if Export.objects.filter(pk=export.pk, status=export.status).update(**columns):
+                act, told = (Act.EXPORT_EXPIRED, {}) if is_done else (Act.EXPORT_FAILED, {"error": error})
+                _record(act, export, told | why)
+                number += 1
+    return number
+
+
+def has_octets(account_id: str) -> bool:
+    """Whether the store still has something of bundles that are over."""
+    over = [Export.Status.EXPIRED, Export.Status.FAILED]
+    return ExportPart.objects.filter(account_id=account_id, export__status__in=over).exists()
 
 
 def begin_download(export: Export, told: Mapping[str, str] | None = None) -> None:

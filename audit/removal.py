@@ -67,7 +67,9 @@ class _Replaced:
 
     def __init__(self, leaf: AuditLeaf, told: Told, salts: Salts, values: Values) -> None:
         self.seq, self.key = leaf.seq, leaf.entry_id
-        self.personal = {name: value for name, value in {**told.personal, **values}.items() if value not in (None, "")}
+        # What stays is what was sealed, also where a change says nothing or an empty text.
+        both = {**told.personal, **values}.items()
+        self.personal = {name: value for name, value in both if name not in values or value not in (None, "")}
         original = commitments(told, salts)
         new = {name: Replacement(bytes.fromhex(original[name]), secrets.token_bytes(SALT_OCTETS)) for name in values}
         still = [name for name in told.personal if name not in salts.replaced and name not in values]

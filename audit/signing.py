@@ -21,6 +21,7 @@ from audit.leaves import moment
 from audit.models import AuditHead, AuditKey
 
 _HEAD, _KEY = b"mailbot audit head\n", b"mailbot audit key\n"
+_CERTIFICATE = b"mailbot certificate\n"
 
 
 class KeyRefused(Exception):
@@ -121,6 +122,19 @@ def key_as_json(key: AuditKey) -> dict[str, Any]:
         "endorsed_by": key.endorsed_by,
         "endorsement": bytes(key.endorsement).hex(),
     }
+
+
+def signed_certificate(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A statement of the server's, signed as heads are: `key` and `signature` are added. Raises KeyRefused."""
+    key = key_in_use()
+    fields = {**told, "key": key.id}
+    return {**fields, "signature": key.private.sign(_CERTIFICATE + canonical(fields)).hex()}
+
+
+def is_certificate_signed(told: Mapping[str, Any], public_keys: Mapping[str, bytes]) -> bool:
+    fields = {name: value for name, value in told.items() if name != "signature"}
+    public = public_keys.get(str(told.get("key")))
+    return public is not None and verifies(public, bytes.fromhex(told["signature"]), _CERTIFICATE + canonical(fields))
 
 
 def is_signed(head: AuditHead, public_keys: dict[str, bytes]) -> bool:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Verify an export of mailbot's audit log without the server. Python 3.9 or newer and `cryptography`; no code of mailbot's.
 
-    python verify_audit.py export.zip [--key PUBLIC_KEY] [--head HEADS.jsonl]
+    python verify_audit.py export.zip [--key PUBLIC_KEY] [--head HEADS.jsonl] [--certificate ERASURE.json]
 
 It says whether the entries are those that were sealed, and names the first that is changed, missing, added or moved. With --key the heads
 must be signed by that key or by one that follows from it; with --head the export must go on from heads that you kept, as far as it can
-tell. Exit code 0: it holds; 1: it does not; 2: it cannot be read. The format is described in docs/audit/format.md.
+tell; with --certificate the certificate of an erasure must be signed by one of these keys, and the export go on from its head. Exit
+code 0: it holds; 1: it does not; 2: it cannot be read. The format is described in docs/audit/format.md.
 """
 
 from __future__ import annotations
@@ -206,6 +207,13 @@ def is_head_signed(head: Any, keys: Any) -> bool:
     return head["key"] in keys and is_signed(keys[head["key"]], bytes.fromhex(head["signature"]), octets)
 
 
+def is_certificate_signed(certificate: Any, keys: Any) -> bool:
+    fields = {name: value for name, value in certificate.items() if name != "signature"}
+    octets = b"mailbot certificate\n" + canonical(fields)
+    key = certificate["key"]
+    return key in keys and is_signed(keys[key], bytes.fromhex(certificate["signature"]), octets)
+
+
 def checked_keys(told: Any, pinned: Any, say: Any) -> dict[str, bytes]:
     """Public keys by id: all of the export, or with `pinned` those that follow from it."""
     keys: dict[str, bytes] = {}
@@ -333,6 +341,12 @@ class Verification:
             self.kept_roots[head["size"]] = head["root"]
         else:
             self.say("head", None, f"The trail does not go on from the head of size {head['size']}.")
+
+    def check_certificate(self, certificate: Any) -> None:
+        if certificate["account_id"] != self.told["account_id"]:
+            self.say("certificate", None, "The certificate is that of another account.")
+        if not is_certificate_signed(certificate, self.keys):
+            self.say("certificate", None, "The certificate is not signed by a key that counts here, or was changed.")
 
     # --- Lines, in the order of the tree ---
 
@@ -514,16 +528,28 @@ def read_heads(path: Any) -> Any:
         return [json.loads(line) for line in file if line.lstrip().startswith("{")]
 
 
+def read_certificate(path: Any) -> Any:
+    """As it was downloaded in the console, or in the envelope of the API."""
+    with open(path, encoding="utf-8") as file:
+        told = json.load(file)
+    return told.get("data", told)
+
+
 def main(arguments: Any = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", help="the zip, or a folder with what was in it")
     parser.add_argument("--key", help="public key in hexadecimal that you know from elsewhere")
     parser.add_argument("--head", help="file with heads that you kept, one a line")
+    parser.add_argument("--certificate", help="file with the certificate of an erasure")
     parser.add_argument("--json", action="store_true", help="write the findings as JSON")
     given = parser.parse_args(arguments)
     try:
         kept = read_heads(given.head) if given.head else []
+        certificate = read_certificate(given.certificate) if given.certificate else None
+        kept += [certificate["head"]] if certificate else []
         run = Verification(Export(given.export), bytes.fromhex(given.key) if given.key else None, kept)
+        if certificate:
+            run.check_certificate(certificate)
         findings = run.run()
     except (Unreadable, KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         print(f"It cannot be read: {type(error).__name__}: {error}", file=sys.stderr)

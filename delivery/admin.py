@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from delivery.console import INBOUND_NEEDS, OUTBOUND_NEEDS, inbound_in_state, needs_filter, raw_message
+from delivery.console_erasures import ErasureAdmin
 from delivery.console_health import HealthAdmin, SendingDomainAdmin
 from delivery.console_outbox import sending_page
 from delivery.console_provider_events import ProviderEventAdmin
@@ -18,7 +19,7 @@ from delivery.esps import ESPS
 from delivery.esps.base import Hook
 from delivery.fidelity import Fidelity
 from delivery.inbound.process import retry_failed
-from delivery.models import InboundMail, OutboundMail, ProviderEvent, Recipient, StorageFigures, Suppression
+from delivery.models import Erasure, InboundMail, OutboundMail, ProviderEvent, Recipient, StorageFigures, Suppression
 from delivery.outbound.states import State
 from delivery.outbound.unknown import settle_unknown
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
@@ -46,6 +47,7 @@ admin.site.register(SendingRecord, HealthAdmin)
 admin.site.register(SendingDomain, SendingDomainAdmin)
 admin.site.register(ProviderEvent, ProviderEventAdmin)
 admin.site.register(Suppression, SuppressionAdmin)
+admin.site.register(Erasure, ErasureAdmin)
 
 
 TRY_AGAIN = Question(

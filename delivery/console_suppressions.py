@@ -42,7 +42,7 @@ IMPORT_INTRO = "Addresses that another system does not write to any more. Lines 
 
 @admin.display(description="address")
 def address(entry: Suppression) -> Any:
-    return shortened(entry.address, 60) if entry.address else "erased"
+    return shortened(entry.address, 60) if entry.address else f"erased person ({entry.person or 'unnamed'})"
 
 
 @admin.display(description="scope")
@@ -99,7 +99,7 @@ class SuppressionAdmin(ConsoleAdmin):
         AccountFilter,
         InboxFilter,
     ]
-    search_fields = ["address", "domain__exact", "inbox__address"]
+    search_fields = ["address", "person", "domain__exact", "inbox__address"]
     search_ids = {"supp": "pk", "inbox": "inbox_id", "account": "account_id", "msg": "message_id"}
     search_window = 100_000
     search_help_text = "Address or a part of it, address of an inbox, a domain, or an id."

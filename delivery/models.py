@@ -16,6 +16,8 @@ from django.db.models import Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
+from delivery.erasure_models import ErasedObject as ErasedObject
+from delivery.erasure_models import Erasure as Erasure
 from delivery.fidelity import Fidelity
 from delivery.outbound.states import UNSETTLED, State
 from delivery.suppression_model import Suppression as Suppression

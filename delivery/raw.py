@@ -30,6 +30,12 @@ def raw_of(message: Message) -> bytes:
     return _from_store(mail_id)
 
 
+def raw_in(mail_id: str) -> bytes:
+    """Of a row of the inbound queue, whatever became of it. Raises as `raw_of` does."""
+    row = InboundMail.objects.filter(pk=mail_id).values_list("raw_in_row", "raw").first()
+    return bytes(row[1]) if row and row[0] else _from_store(mail_id)
+
+
 def _row(message: Message) -> tuple[str, bool, bytes | memoryview] | None:
     if message.direction == Message.Direction.OUTBOUND:
         return OutboundMail.objects.filter(message=message).values_list("pk", "raw_in_row", "raw").first()

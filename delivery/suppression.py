@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from audit.actors import current
 from audit.record import Act, Entry, record_many
-from delivery.suppression_model import Cause, Scope, Suppression, digest_of
+from delivery.suppression_model import Cause, Scope, Suppression, digest_of, erased_digests
 from inboxes.models import Account, Inbox
 from mailbot.lib.addresses import AddressError, canonical, canonical_domain, comparable
 from mailbot.lib.bulk import bulk_set
@@ -174,22 +174,32 @@ def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True)
         by_digest[digest], targets[digest] = item, target
     now, stored, added = timezone.now(), dict[str, Suppression](), set[str]()
     for piece in _pieces(sorted(by_digest)):
-        new = [_row(targets[digest], digest, by_digest[digest], now) for digest in piece]
+        of_erased = _of_erased(piece)
+        fresh = [digest for digest in piece if digest not in of_erased.values()]
+        new = [_row(targets[digest], digest, by_digest[digest], now) for digest in fresh]
         Suppression.objects.bulk_create(new, ignore_conflicts=True)
         mine = {row.pk for row in new}
-        found = list(Suppression.objects.select_for_update(no_key=True).filter(digest__in=piece).order_by("digest"))
+        wanted_rows = Suppression.objects.select_for_update(no_key=True).filter(digest__in=[*piece, *of_erased])
+        found = list(wanted_rows.order_by("digest"))
         added |= {row.pk for row in found if row.pk in mine}
-        known = [row for row in found if row.pk not in mine]
-        added |= _strengthen(known, by_digest, now) if strengthens else set()
-        stored |= {row.digest: row for row in found}
+        known = [(row, by_digest[of_erased.get(row.digest, row.digest)]) for row in found if row.pk not in mine]
+        added |= _strengthen(known, now) if strengthens else set()
+        stored |= {of_erased.get(row.digest, row.digest): row for row in found}
     return [stored[digest] for digest in by_digest], added
 
 
-def _strengthen(known: Iterable[Suppression], by_digest: dict[str, Wanted], now: datetime) -> set[str]:
+def _of_erased(digests: Sequence[str]) -> dict[str, str]:
+    """Those of them that stand there for an erased person, under a keyed digest: by that one."""
+    keyed = {one: digest for digest in digests for one in erased_digests(digest)}
+    found = Suppression.objects.filter(digest__in=list(keyed)).values_list("digest", flat=True)
+    return {one: keyed[one] for one in found}
+
+
+def _strengthen(known: Iterable[tuple[Suppression, Wanted]], now: datetime) -> set[str]:
     """What the new cause changes in entries that are there; the ids of those whose time was over, which begin anew."""
     changed, begun = [], set()
-    for row in known:
-        wanted, was_over = by_digest[row.digest], row.is_over(now)
+    for row, wanted in known:
+        was_over = row.is_over(now)
         if was_over:
             begun.add(row.pk)
             row.created_at, row.created_by = now, _who()
@@ -223,9 +233,10 @@ def _stands_above(wanted: Wanted, row: Suppression) -> bool:
 def _with_cause(row: Suppression, wanted: Wanted, now: datetime, *, may_end_earlier: bool) -> Suppression:
     ends_at = wanted.ends_at(now)
     row.expires_at = ends_at if may_end_earlier else _later(row.expires_at, ends_at)
-    row.cause, row.reason, row.status_code = wanted.cause, wanted.reason[:MAX_REASON], wanted.status_code
+    row.cause, row.status_code = wanted.cause, wanted.status_code
+    row.reason = "" if row.person else wanted.reason[:MAX_REASON]  # a bounce names who it is about
     row.message_id, row.updated_at = wanted.message_id, now
-    row.address = row.address or comparable(wanted.address)[:320]
+    row.address = row.address or ("" if row.person else comparable(wanted.address)[:320])
     return row
 
 

@@ -45,6 +45,7 @@ CAUSES: dict[str, str] = {
     **dict.fromkeys(("unsubscribed", "unsubscription", "optout", "opt-out"), Cause.UNSUBSCRIBE.value),
     **dict.fromkeys(("manualsuppression", "admin"), Cause.MANUAL.value),
 }
+ERASED = "erased person"  # in the place of an address that is kept as a hash alone
 COLUMNS = (
     *("address", "scope", "inbox_id", "domain", "cause", "reason", "status_code", "message_id", "mode"),
     *("created_by", "created_at", "expires_at"),
@@ -158,6 +159,10 @@ def _cell_of(line: Line, name: str) -> str:
 
 
 def _wanted(line: Line, usual: Wanted, now: datetime) -> Wanted:
+    if line.address.startswith(ERASED):
+        raise NotSuppressible(
+            "The entry of an erased person has no address; only the server that kept its hash can go by it."
+        )
     told = {name: str(value or "").strip() for name, value in line.columns.items()}
     cause = told.get("cause", "")
     if cause and cause.lower() not in CAUSES:
@@ -280,5 +285,7 @@ def as_csv(entries: Iterable[Suppression]) -> str:
 def _cell(entry: Suppression, name: str) -> str:
     if name == "created_by":
         return str(entry.created_by.get("name") or entry.created_by.get("id") or "")
+    if name == "address" and entry.person:
+        return f"{ERASED} ({entry.person})"
     value = getattr(entry, name)
     return timestamp(value) if isinstance(value, datetime) else str(value or "")

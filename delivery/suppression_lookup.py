@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from delivery.suppression_model import Scope, Suppression, digest_of
+from delivery.suppression_model import Scope, Suppression, digest_of, erased_digests
 from inboxes.models import Inbox
 from mailbot.lib.addresses import comparable
 
@@ -17,7 +17,8 @@ def suppressed_among(inbox: Inbox, addresses: Iterable[str]) -> dict[str, Suppre
 
 
 def find_suppressed(wanted: Mapping[Inbox, Collection[str]]) -> dict[str, dict[str, Suppression]]:
-    """The same for a batch, by inbox id: one query by a unique column, three values for each address."""
+    """The same for a batch, by inbox id: one query by a unique column. For each address three values, and as many for each key: entries
+    of erased persons."""
     digests: dict[str, list[tuple[str, str]]] = {}
     for inbox, addresses in wanted.items():
         for address in addresses:
@@ -33,11 +34,12 @@ def find_suppressed(wanted: Mapping[Inbox, Collection[str]]) -> dict[str, dict[s
 
 def digests_of(inbox: Inbox, address: str) -> list[str]:
     whose, known = (inbox.account_id, inbox.mode), comparable(address)
-    return [
+    plain = [
         digest_of(*whose, known, inbox_id=inbox.pk),
         digest_of(*whose, known, domain=inbox.domain),
         digest_of(*whose, known),
     ]
+    return plain + [keyed for digest in plain for keyed in erased_digests(digest)]
 
 
 def _in_force(digests: list[str]) -> list[Suppression]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from datetime import datetime
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -43,6 +45,35 @@ def digest_of(account_id: str, mode: str, address: str, inbox_id: str = "", doma
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
 
 
+def person_key(encryption_key: str) -> bytes:
+    """What hashes of persons are keyed with, out of one of MAILBOT_ENCRYPTION_KEYS."""
+    return hashlib.sha256(b"mailbot person\n" + encryption_key.encode()).digest()
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(b"id\n" + key).hexdigest()[:8]
+
+
+def erased_digest(digest: str, encryption_key: str) -> str:
+    """What an entry is found by once the person was erased: a keyed hash of `digest_of`, with eight characters before it that say by which
+    key. Who has the database and no key cannot try out addresses."""
+    key = person_key(encryption_key)
+    return _key_id(key) + hmac.digest(key, digest.encode(), "sha256").hex()[:56]
+
+
+def erased_digests(digest: str) -> list[str]:
+    """By each of the keys that are set: the entry of an erased person is found as long as its key is one of them."""
+    return [erased_digest(digest, key) for key in settings.ENCRYPTION_KEYS]
+
+
+def is_of_known_key(digest: str) -> bool:
+    return digest[:8] in {_key_id(person_key(key)) for key in settings.ENCRYPTION_KEYS}
+
+
+def is_of_newest_key(digest: str) -> bool:
+    return digest[:8] == _key_id(person_key(settings.ENCRYPTION_KEYS[0]))
+
+
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     def in_force(self, now: datetime | None = None) -> SuppressionQuerySet:
         """Without those whose time is over: they stop nothing, whenever the sweep comes by."""
@@ -76,7 +107,16 @@ class Suppression(models.Model):
     address = models.CharField(
         max_length=320, blank=True, help_text="In comparable form; empty once the person was erased."
     )
-    digest = models.CharField(max_length=64, help_text="of whose mail it stops and of the address")
+    person = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The pseudonym of whoever was erased (docs/erasure.md).",
+    )
+    digest = models.CharField(
+        max_length=64, help_text="of whose mail it stops and of the address; keyed once the person was erased"
+    )
     cause = models.CharField(max_length=11, choices=Cause.choices)
     reason = models.CharField(max_length=500, blank=True)
     status_code = models.CharField(max_length=20, blank=True, help_text="of the bounce: 5.1.1 (RFC 3463)")
@@ -102,7 +142,7 @@ class Suppression(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.address or self.pk
+        return self.address or self.person or self.pk
 
     @staticmethod
     def over(now: datetime) -> Q:

@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from audit.actors import acting_as_system
 from delivery import retention_sweep
+from delivery.erasing.asking import RUN
+from delivery.erasing.working import run_erasures as have_a_turn
 from delivery.heartbeat import note_heartbeat
 from delivery.hooks import news
 from delivery.hooks.fetched import KEPT_BY_ESPS
@@ -31,6 +33,7 @@ HEARS_FOR = 20  # seconds, then others have a turn
 # Seconds a minute. Mail needs the same workers: what is left is for the next minute, and one batch is enough while mail waits.
 MOVES_FOR = 20
 SWEEPS_FOR = 10
+ERASES_FOR = 10
 INDEXES_FOR = 4  # of each five seconds
 
 
@@ -143,3 +146,12 @@ def sweep_suppressions() -> None:
         ends = monotonic() + SWEEPS_FOR
         while monotonic() < ends and remove_expired():
             pass
+
+
+@shared_task
+def run_erasures() -> None:
+    """A turn; where there is more to do, others who wait for this worker have one first."""
+    with acting_as_system("eraser"):
+        has_more = have_a_turn(ERASES_FOR)
+    if has_more:
+        ring(RUN)

@@ -33,6 +33,8 @@ HOLDS_READ = "holds:read"
 HOLDS_WRITE = "holds:write"
 RETENTION_READ = "retention:read"
 RETENTION_MANAGE = "retention:manage"
+ERASURES_READ = "erasures:read"
+ERASURES_WRITE = "erasures:write"
 
 # Each right and what it lets a key do, in the words of the documentation and of the console. Nothing else is a right.
 RIGHTS: dict[str, str] = {
@@ -68,6 +70,8 @@ RIGHTS: dict[str, str] = {
     HOLDS_WRITE: "Place and release legal holds.",
     RETENTION_READ: "See retention classes: how long what is kept.",
     RETENTION_MANAGE: "Make, change and delete retention classes, and choose those of inboxes: what is over is erased.",
+    ERASURES_READ: "See which persons were erased, by pseudonym, and the certificates. Of use in keys of a whole account.",
+    ERASURES_WRITE: "Erase a person: try it dry, and do it for good. Of use in live keys of a whole account.",
     SANDBOX_SIMULATE: "Simulate mail, bounces, complaints, opens. Of use in test keys only.",
 }
 
@@ -83,6 +87,6 @@ AGENT = (
 # What was done and by whom, not what was written: no right to read mail.
 AUDITOR = (
     *(INBOXES_READ, LISTS_READ, SUPPRESSIONS_READ, DOMAINS_READ, PROVIDERS_READ, USAGE_READ, AUDIT_READ, KEYS_READ),
-    *(HOLDS_READ, RETENTION_READ),
+    *(HOLDS_READ, RETENTION_READ, ERASURES_READ),
 )
 PRESETS: dict[str, tuple[str, ...]] = {"full": FULL, "agent": AGENT, "read-only": READ_ONLY, "auditor": AUDITOR}

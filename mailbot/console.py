@@ -43,6 +43,7 @@ NAVIGATION = (
     (COMPLIANCE, "Compliance"),
     ("audit.AuditEntry", "Audit trail"),
     ("audit.Export", "Exports"),
+    ("delivery.Erasure", "Erasures"),
     ("inboxes.LegalHold", "Legal holds"),
     ("inboxes.RetentionClass", "Retention"),
     ("auth.User", "Users"),

@@ -189,6 +189,7 @@ CELERY_BEAT_SCHEDULE = {
         ("check-domains", "inboxes.tasks.check_domains", 60.0),
         ("sweep-sending-record", "inboxes.tasks.sweep_sending_record", 600.0),
         ("forget-sends", "delivery.tasks.forget_sends", 60.0),
+        ("run-erasures", "delivery.tasks.run_erasures", 15.0),
         ("sweep-suppressions", "delivery.tasks.sweep_suppressions", 600.0),
     )
 }

@@ -47,6 +47,7 @@ SUPPRESSION = {
     "scope": "inbox",
     "mode": "live",
     "address": "carol@shop.example",
+    "person": "",
     "cause": "hard_bounce",
     "reason": "550 5.1.1 no such user",
     "status_code": "5.1.1",
@@ -176,4 +177,72 @@ ENGAGEMENT_TIMELINE = {
     "clicks": 0,
     "first_clicked_at": None,
     "events": [_OPENED],
+}
+
+_PERSON = "person_k4m2x7q5r3w6t9y8u1p0zabcde"
+_ASKED_BY = {"kind": "api_key", "id": "key_01m86mj0fve4c9m2d8v5g7t3wa", "name": "Privacy desk"}
+ERASURE_BODY = {"address": "carol@shop.example", "reason": "Request 2041 of 24 November", "dry_run": True}
+ERASURE_PLAN = {
+    "person": _PERSON,
+    "messages": {
+        "count": 2,
+        "by_inbox": [
+            {"inbox_id": "inbox_01m86mjjvsewt8t640x9zpmss7", "address": "support@mail.example.com", "count": 2}
+        ],
+        "ids": ["msg_01m86p3x5tf0vb8fyaw6t5m1cd", "msg_01m86p4c2nf1vb8fyaw6t5m1ce"],
+    },
+    "raw_mails": 2,
+    "attachments": 1,
+    "threads": 1,
+    "events": 6,
+    "recipients": 1,
+    "audit_entries": 9,
+    "provider_events": 1,
+    "kept_answers": 0,
+    "other_rows": {"exports": 1},
+    "suppressions": ["supp_01m86qa7n5e8ct9zq4h0w3k2rd"],
+    "list_entries": [],
+    "exports": ["export_01m86n4x6pfk2r9d5v1s8c3twz"],
+    "mentioned_in": 0,
+    "holds": [],
+}
+ERASURE = {
+    "id": "erasure_01m86qf3v5e8ct9zq4h0w3k2rd",
+    "account_id": "account_01m86mj0e8fpws6xzr3qxhn5qk",
+    "person": _PERSON,
+    "state": "done",
+    "progress": 100,
+    "done": 11,
+    "total": 11,
+    "counts": {"messages": 2, "attachments": 1, "audit_entries": 9},
+    "reason": "Request 2041 of 24 November",
+    "error": None,
+    "requested_by": _ASKED_BY,
+    "created_at": "2026-11-24T10:15:00.123Z",
+    "started_at": "2026-11-24T10:15:00.456Z",
+    "finished_at": "2026-11-24T10:15:02.789Z",
+}
+ERASURE_CERTIFICATE = {
+    "format": "mailbot.erasure/1",
+    "erasure": "erasure_01m86qf3v5e8ct9zq4h0w3k2rd",
+    "account_id": "account_01m86mj0e8fpws6xzr3qxhn5qk",
+    "person": _PERSON,
+    "reason": "Request 2041 of 24 November",
+    "requested_by": _ASKED_BY,
+    "requested_at": "2026-11-24T10:15:00.123456Z",
+    "started_at": "2026-11-24T10:15:00.456789Z",
+    "finished_at": "2026-11-24T10:15:02.789012Z",
+    "erased": {"messages": 2, "attachments": 1, "audit_entries": 9},
+    "kept": {"suppressions": ["supp_01m86qa7n5e8ct9zq4h0w3k2rd"], "list_entries": []},
+    "not_covered": ["Back-ups of the database and of the object store, until they are overwritten."],
+    "head": {
+        "account_id": "account_01m86mj0e8fpws6xzr3qxhn5qk",
+        "size": 2041,
+        "root": "5a0c6a3f0d0f3c3f7b8e1c9a6d5b4e3f2a1908f7e6d5c4b3a2918f7e6d5c4b3a",
+        "time": "2026-11-24T10:15:02.800000Z",
+        "key": "0f7f2c1d5b2c2f5e",
+        "signature": "9c1d…",
+    },
+    "key": "0f7f2c1d5b2c2f5e",
+    "signature": "77ab…",
 }

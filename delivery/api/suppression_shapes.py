@@ -163,7 +163,7 @@ class SuppressionSerializer(RowSerializer[Suppression]):
     class Meta:
         model = Suppression
         fields = (
-            "id account_id inbox_id domain scope mode address cause reason status_code message_id created_by created_at updated_at"
+            "id account_id inbox_id domain scope mode address person cause reason status_code message_id created_by created_at updated_at"
             " expires_at"
         ).split()
 

@@ -27,6 +27,7 @@ from delivery.models import Suppression
 from delivery.suppression import Target, Wanted, lift, set_suppression, suppress
 from delivery.suppression_import import MOST_EXPORTED, TooMany, Unreadable, as_csv, entry_lines, import_lines, lines_of
 from delivery.suppression_lookup import suppressed_among
+from delivery.suppression_model import erased_digests
 from inboxes.api.lists import is_limited
 from inboxes.api.views import InboxScopedView, visible_inboxes
 from inboxes.models import Inbox
@@ -166,7 +167,9 @@ class SuppressionsView(SuppressionScopedView):
         query = self.query(LiftQuery)
         inbox_id, domain = query.get("inbox_id"), query.get("domain", "")
         inbox = self.get_inbox(inbox_id) if inbox_id else None
-        rows = visible_suppressions(self.key).filter(inbox=inbox, domain=domain, address=query["address"])
+        digest = Target(self.key.account_id, self.key.mode, inbox, domain).digest(query["address"])
+        named = Q(address=query["address"]) | Q(digest__in=erased_digests(digest))
+        rows = visible_suppressions(self.key).filter(named, inbox=inbox, domain=domain)
         entry = rows.first()
         if entry is None:
             raise not_found()

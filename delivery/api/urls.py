@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import compliance, engagement, providers, simulate, suppressions, views
+from delivery.api import compliance, engagement, erasures, providers, simulate, suppressions, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -19,6 +19,9 @@ urlpatterns = [
     path("suppressions/import", suppressions.SuppressionImportView.as_view()),
     path("suppressions/export", suppressions.SuppressionExportView.as_view()),
     path("suppressions/<str:suppression_id>", suppressions.SuppressionView.as_view()),
+    path("erasures", erasures.ErasuresView.as_view()),
+    path("erasures/<str:erasure_id>", erasures.ErasureView.as_view()),
+    path("erasures/<str:erasure_id>/certificate", erasures.ErasureCertificateView.as_view()),
     path("engagement/events", engagement.EngagementEventsView.as_view()),
     path("engagement/stats", engagement.EngagementStatsView.as_view()),
     path("engagement/messages/<str:message_id>", engagement.EngagementMessageView.as_view()),

@@ -34,6 +34,9 @@ POINTS = frozenset(
         "export.cut",  # an object of a bundle is in the store, and so is the row that says so
         "export.read-back",  # all of a bundle is there, and nobody has said that it is finished
         "export.removing",  # an object of an expired bundle is gone, and its row is not
+        "erasure.erased",  # a batch of an erasure is written, and its transaction is open
+        "erasure.batch",  # a batch is committed, and its files are still in the store
+        "erasure.finished",  # its last entry is written, and it has no certificate
         "send.committed",  # a mail is queued, and its author has no answer yet
     }
 )

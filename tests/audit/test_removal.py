@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from audit.findings import Kind
 from audit.leaves import field_salt
 from audit.models import AuditEntry, AuditLeaf
+from audit.record import Act, record
 from audit.removal import MOST, NotRemovable, remove_entries, replace_values
 from audit.sealing import seal_all
 from audit.tree import Tree
@@ -102,6 +103,14 @@ class TestReplacing:
         assert before.hex() not in stored
         assert field_salt(before, "changes.to").hex() not in stored
         assert field_salt(before, "changes.subject").hex() in stored
+
+    def test_what_says_nothing_stays_as_it_was_sealed(self):
+        told = {"to": ["carol@shop.example"], "detail": "", "until": None, "list": []}
+        record(Act.MESSAGE_SENT, None, account_id=ACCOUNT, changes=told)
+        seal_all()
+        replace_values(ACCOUNT, {0: {"changes.to": ["person:7f3a"]}}, reason="GDPR 17")
+        assert entry_at(0).changes == {**told, "to": ["person:7f3a"]}
+        assert verify(ACCOUNT).findings == []
 
     def test_it_can_be_done_again(self):
         sealed(1)

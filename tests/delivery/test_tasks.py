@@ -27,7 +27,7 @@ class TestSweeps:
         sweeps = {tasks.process_inbound, tasks.sweep_outbound, tasks.move_raw, tasks.sweep_storage}
         ours = sweeps | {tasks.index_messages, tasks.forget_sends}
         ours |= {tasks.wait_for_others, tasks.process_provider_events, tasks.sweep_retention}
-        ours |= {tasks.beat_heart, tasks.look_after_breakers, tasks.sweep_suppressions}
+        ours |= {tasks.beat_heart, tasks.look_after_breakers, tasks.sweep_suppressions, tasks.run_erasures}
         theirs = {"inboxes.tasks.expire_inboxes", "inboxes.tasks.sweep_quotas", "inboxes.tasks.forget_answers"}
         theirs |= {"inboxes.tasks.sweep_sending_record"}
         theirs |= {"inboxes.tasks.check_domains"}

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from audit.models import AuditEntry, Export, Verification
 from audit.sealing import seal_all
-from delivery.models import InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
+from delivery.models import Erasure, InboundMail, OutboundMail, OutboxState, ProviderEvent, StorageFigures, Suppression
 from delivery.storage_figures import count_storage
 from inboxes.holds import place
 from inboxes.members import change_role, remove_member
@@ -36,6 +36,7 @@ from inboxes.retention_classes import make_class
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
 from tests.console import act, console, failed_event, failed_inbound, page_of, person, unknown_mail
+from tests.delivery.erasing.traces import erase
 from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import deliver, mail
 from threads.models import Attachment, Event, Message, Thread
@@ -76,6 +77,7 @@ MATRIX: dict[type[Model], dict[str, frozenset[str]]] = {
     Suppression: {"view": MEMBERS, "add": OPERATORS, "change": NOBODY, "remove_suppressions": OPERATORS},
     AuditEntry: {"view": MEMBERS, "add": NOBODY, "change": NOBODY},
     Export: {"view": MEMBERS, "add": MEMBERS, "change": NOBODY, "download": MEMBERS},
+    Erasure: {"view": OWNERS, "add": OWNERS, "change": NOBODY, "certificate": OWNERS},
     LegalHold: {"view": MEMBERS, "add": OWNERS, "change": NOBODY, "release_holds": OWNERS},
     RetentionClass: {"view": MEMBERS, "add": OWNERS, "change": NOBODY, "delete_classes": OWNERS},
     Thread: {"view": MEMBERS, "add": NOBODY, "change": NOBODY, "release": OPERATORS},
@@ -160,6 +162,7 @@ class World:
         ask(caller)
         make()
         seal_all()
+        erase(caller, f"{name}.person@shop.example")
         return account
 
     def row(self, model: type[Model], account: Account) -> Any:

@@ -58,6 +58,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/suppressions": {"address": "new@shop.example"},
     "PUT /v1/suppressions": {"address": "new@shop.example"},
     "POST /v1/audit-log/exports": {"reason": "because"},
+    "POST /v1/erasures": {"address": "nobody@shop.example", "reason": "because", "dry_run": True},
     "POST /v1/suppressions/import": {"content": "new@shop.example"},
 }
 

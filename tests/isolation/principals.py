@@ -33,9 +33,10 @@ class Principal:
         return self.own.owner.mode != self.victim.owner.mode
 
     def shares(self, word: str) -> bool:
-        """Whether what this slot takes is his as well as the victim's: domains and retention classes are of the
+        """Whether what this slot takes is his as well as the victim's: domains, retention classes and erasures are of the
         whole account and of both modes."""
-        return word in ("domain_id", "retention_class_id") and self.is_of_the_same_account and self.is_of_the_other_mode
+        of_both = ("domain_id", "retention_class_id", "erasure_id")
+        return word in of_both and self.is_of_the_same_account and self.is_of_the_other_mode
 
 
 @dataclass

@@ -19,7 +19,7 @@ TAKES_NONE = frozenset(
     " send_at participant has_attachment action from_address subject_contains has_code has_link_host timeout_ms poll_interval_ms"
     " event bounce date recipients force agent to_agent seconds token thread_token esp credentials is_default is_paused"
     " concurrency inbox_subdomains own_subdomain list_unsubscribe scope cause content format entries period track_clicks"
-    " from_seq size root include matter active content_days raw_days events_days audit_days".split()
+    " from_seq size root include state dry_run matter active content_days raw_days events_days audit_days".split()
 )
 
 

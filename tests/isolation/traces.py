@@ -98,7 +98,7 @@ def is_own(principal: Principal, key: Key, row: Row) -> bool:
         return bool(row["inbox_id"] == own.inbox.pk)
     if row.get("mail_id"):
         return row["mail_id"] in own.mail_ids
-    if key[0] in ("inboxes_domain", "inboxes_domainkey"):  # of both modes
+    if key[0] in ("inboxes_domain", "inboxes_domainkey", "delivery_erasure"):  # of both modes
         return row.get("account_id") == own.owner.account.pk
     account_wide = key[0] in ("inboxes_addressrule", "inboxes_keptanswer", "delivery_suppression")
     return account_wide and (row.get("account_id"), row.get("mode", own.owner.mode)) == (

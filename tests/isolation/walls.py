@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEntry, Export
-from delivery.models import Suppression
+from delivery.models import Erasure, Suppression
 from inboxes.api.audit_log import InboxAuditView
 from inboxes.models import AddressRule, ApiKey, Domain, Inbox, LegalHold, Provider, RetentionClass
 from mailbot.api import idempotency, views
@@ -35,6 +35,7 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("visible_holds", lambda key: LegalHold.objects.all()),
         ("visible_classes", lambda key: RetentionClass.objects.all()),
         ("visible_exports", lambda key: Export.objects.all()),
+        ("visible_erasures", lambda key: Erasure.objects.all()),
     ):
         for module in [module for module in list(sys.modules.values()) if name in vars(module)]:
             monkeypatch.setattr(module, name, everything)

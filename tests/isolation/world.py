@@ -20,6 +20,7 @@ from mailbot.lib.ids import new_id
 from tests.audit.bundles import ask as ask_for_export
 from tests.audit.bundles import make as make_exports
 from tests.cast import Caller, run_workers
+from tests.delivery.erasing.traces import erase
 from tests.dns_zone import add_domain
 from tests.isolation.asking import LIST, PATTERN, SUPPRESSED, ask
 from tests.isolation.slots import Operation, Slot
@@ -112,6 +113,7 @@ def build_world(account: Account, mode: str, mark: str) -> World:
         "entry_id": AuditEntry.objects.filter(inbox_id=inbox.pk).order_by("pk")[0].public_id,
         "provider_id": providers[0],
         "export_id": _exports(owner)[0],
+        "erasure_id": _erasures(owner)[0],
         "domain_id": domains[0],
         "hold_id": _holds(owner, inbox, mark)[0],
         # No mark: both modes see them.
@@ -147,6 +149,12 @@ def _fill(owner: Caller, inbox: Inbox, mark: str) -> None:
     owner.with_key(inbox=inbox)
 
 
+def _erasures(owner: Caller) -> list[str]:
+    """Two, so that lists have two pages."""
+    live = owner.with_key(mode="live")
+    return [erase(live, f"{secrets.token_hex(4)}@shop.example")["id"] for _ in range(2)]
+
+
 def _holds(owner: Caller, inbox: Inbox, mark: str) -> list[str]:
     """Two, so that lists have two pages. Released, so that nothing stands against what else is tried."""
     holds = [place(owner.account, inbox=inbox, matter=f"Case of {mark}", reason=mark) for _ in range(2)]
@@ -177,7 +185,8 @@ def has(world: World, operation: Operation) -> bool:
     """Whether there is anything of the kind in the world's mode."""
     if operation.path.startswith(SIMULATE):
         return world.owner.mode == "test"
-    return world.owner.mode == "live" or not operation.path.startswith("/v1/providers")
+    of_live = operation.path.startswith("/v1/providers") or str(operation) == "POST /v1/erasures"
+    return world.owner.mode == "live" or not of_live
 
 
 def use_everything(world: World, operations: list[Operation]) -> None:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from audit.last_verification import verify_within
 from audit.models import AuditNode
 from audit.sealing import seal_all
+from delivery.models import ErasedObject
 from delivery.storage_figures import count_storage
 from inboxes.holds import place
 from inboxes.models import ContentReview, Inbox, Membership, SendingDomain, WarmUpDay
@@ -59,6 +60,8 @@ def told(alice: Caller) -> Inbox:
     assert alice.post(f"/v1/inboxes/{inbox.pk}/messages/search", {"query": "secret"}).status_code == 200
     place(alice.account, inbox=inbox, matter="Smith v. Shop", reason="A claim")
     make_class(alice.account, {"name": "Short", "content_days": 30})
+    live.post("/v1/erasures", {"address": "dave@shop.example", "reason": "because"})
+    ErasedObject.objects.create(account_id=alice.account.pk, erasure_id="erasure_1", object_id="msg_1")
     ask(alice)
     make()
     AuditNode.objects.create(account_id=alice.account.pk, level=8, index=0, hash=b"")  # as after 256 entries
@@ -78,6 +81,7 @@ NOT_CHANGED_BY_TENANTS = {
     "audit_audithead",
     "audit_audittree",
     "audit_exportpart",
+    "delivery_erasedobject",
 }
 
 

@@ -16,17 +16,20 @@ from django.utils import timezone
 
 from audit.models import AuditEntry, Export
 from audit.sealing import seal_all
+from delivery.models import Erasure
 from inboxes.holds import place
 from inboxes.models import LegalHold, RetentionClass
 from inboxes.retention_classes import make_class
 from mailbot.api.renderers import dumps
 from tests.audit.bundles import ask, make
 from tests.cast import Caller, run_workers
+from tests.delivery.erasing.traces import erase
 from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import mail, store
 from threads.models import Attachment, Message
 from threads.search_index import index_batch
 
+OF_LIVE = re.compile(r" /(?:providers|erasures)")
 METHODS = ("get", "post", "put", "patch", "delete")
 # In a transaction of the test, where that of the request shows as a savepoint and its release. The first finds the key.
 QUERIES = {
@@ -78,14 +81,18 @@ QUERIES = {
     "GET /lists/{direction}/{effect}/{rule_id}": 2,
     "DELETE /lists/{direction}/{effect}/{rule_id}": 6,
     "GET /suppressions": 3,
-    "POST /suppressions": 6,
-    "PUT /suppressions": 6,
+    "POST /suppressions": 7,
+    "PUT /suppressions": 7,
     "DELETE /suppressions": 6,
     "GET /suppressions/check": 3,
-    "POST /suppressions/import": 9,
+    "POST /suppressions/import": 10,
     "GET /suppressions/export": 3,
     "GET /suppressions/{suppression_id}": 2,
     "DELETE /suppressions/{suppression_id}": 6,
+    "POST /erasures": 15,
+    "GET /erasures": 3,
+    "GET /erasures/{erasure_id}": 2,
+    "GET /erasures/{erasure_id}/certificate": 6,
     "GET /engagement/events": 2,
     "GET /engagement/stats": 2,
     "GET /engagement/messages/{message_id}": 3,
@@ -95,7 +102,7 @@ QUERIES = {
     "POST /simulate/received": 10,
     "POST /simulate/late": 15,
     "POST /simulate/doubled": 10,
-    "POST /simulate/{event}": 25,
+    "POST /simulate/{event}": 26,
     "POST /holds": 7,
     "GET /holds": 3,
     "GET /holds/{hold_id}": 2,
@@ -128,6 +135,7 @@ COUNTED = {
     "GET /domains",
     "GET /suppressions",
     "GET /providers",
+    "GET /erasures",
     "GET /audit-log",
     "GET /audit-log/exports",
     "GET /inboxes",
@@ -184,6 +192,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /suppressions": {"address": "another@shop.example"},
     "POST /audit-log/exports": {"reason": "because", "inbox_id": "{inbox_id}"},
     "POST /suppressions/import": {"content": "another@shop.example"},
+    "POST /erasures": {"address": "another@shop.example", "reason": "because"},
 }
 # Likewise what stands behind the `?`.
 PARAMETERS = {
@@ -239,7 +248,13 @@ def world(alice: Caller, size: int) -> dict[str, str]:
     Export.objects.bulk_create(
         Export(account_id=alice.account.pk, mode="test", status="done", actor_kind="system") for _ in range(size - 1)
     )
+    erased = erase(live, "dave@shop.example")["id"]
+    Erasure.objects.bulk_create(
+        Erasure(account_id=alice.account.pk, person=f"person_{number}", state="done", actor_kind="system")
+        for number in range(size - 1)
+    )
     return {
+        "erasure_id": erased,
         "hold_id": hold.pk,
         "retention_class_id": retention.pk,
         "domain_id": domains[0],
@@ -298,7 +313,7 @@ class TestQueries:
         ids = world(alice, size)
         live = alice.with_key(mode="live")
         live.get("/v1/providers")  # the first use of a key is noted
-        found = {route: counted(live if " /providers" in route else alice, route, ids) for route in QUERIES}
+        found = {route: counted(live if OF_LIVE.search(route) else alice, route, ids) for route in QUERIES}
         other = [
             f'"{route}": {number},  # not {expected(route, size)}'
             for route, number in found.items()

@@ -1,0 +1,162 @@
+"""What names a person: looked for in the database by a part of the address that no spelling changes, and then looked at.
+
+An account is gone through in the order of its inboxes, and there of the numbers of its messages, as the index has them, so that a look can
+stop and go on anywhere.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import or_
+from typing import Any
+
+from django.db.models import CharField, Field, JSONField, Model, Q, QuerySet, TextField
+
+from delivery.erasing.person import Person
+from delivery.models import InboundMail, ProviderEvent
+from delivery.raw import RawGone, raw_in
+from inboxes.models import Inbox
+from mailbot.lib.scope import acting_for_everybody
+from threads.models import Message
+from threads.tombstones import ERASED
+
+READ = 200
+# Headers that say between whom a mail went. Others may mention anybody.
+_HEADERS = frozenset(
+    "from sender reply-to to cc bcc return-path delivered-to x-original-to errors-to disposition-notification-to resent-from"
+    " resent-sender resent-to resent-cc resent-bcc resent-reply-to envelope-to x-envelope-from x-envelope-to".split()
+)
+_PEOPLE = ("to", "cc", "bcc", "reply_to", "recipients")
+_READ = ("pk", "sequence", "inbox_id", "from_address", *_PEOPLE, "headers", "explanation", "flags", "attachment_count")
+
+
+def naming(person: Person, columns: Iterable[str]) -> Q:
+    """The condition under which a row may name the person in one of these columns."""
+    if not person.hint:
+        return Q()
+    return reduce(or_, (Q(**{f"{column}__icontains": person.hint}) for column in columns))
+
+
+# --- Mail ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Behind which message of which inbox to go on."""
+
+    inbox_id: str = ""
+    sequence: int = 0
+
+    @classmethod
+    def read(cls, text: str) -> "Place":
+        inbox_id, _, sequence = text.partition(" ")
+        return cls(inbox_id, int(sequence or 0))
+
+    def __str__(self) -> str:
+        return f"{self.inbox_id} {self.sequence}"
+
+
+def messages_of(person: Person, place: Place = Place()) -> Iterator[Message]:
+    """Of mail that the person sent or was sent, also in inboxes that are deleted, in the order of places."""
+    inboxes = Inbox.objects.filter(account_id=person.account_id, pk__gte=place.inbox_id).order_by("pk")
+    rest = iter(list(inboxes.values_list("pk", flat=True)))
+    naming_columns = ("from_address", *_PEOPLE, "headers", "explanation")
+    while some := list(islice(rest, READ)):
+        rows = Message.objects.filter(naming(person, naming_columns), inbox_id__in=some)
+        rows = rows.order_by("inbox_id", "sequence").only(*_READ)
+        while found := list(rows.filter(_behind(place))[:READ]):
+            yield from (message for message in found if is_of(person, message))
+            place = Place(found[-1].inbox_id, found[-1].sequence)
+
+
+def _behind(place: Place) -> Q:
+    return Q(inbox_id=place.inbox_id, sequence__gt=place.sequence) | Q(inbox_id__gt=place.inbox_id)
+
+
+def is_of(person: Person, message: Message) -> bool:
+    if ERASED in message.flags:
+        return False
+    addresses = [message.from_address]
+    for column in _PEOPLE:
+        addresses += [item.get("address", "") for item in getattr(message, column)]
+    if any(person.is_at(address) for address in addresses if address):
+        return True
+    if any(name.lower() in _HEADERS and person.is_named_in(value) for name, value in message.headers):
+        return True
+    return person.is_named_in(message.explanation.get("checks", {}).get("envelope_sender", ""))
+
+
+def mentions(person: Person) -> QuerySet[Message]:
+    """Mail between others in whose text the address stands: it is theirs, and stays."""
+    columns = ("subject", "body_text", "body_html")
+    if not person.hint:
+        return Message.objects.none()
+    return Message.objects.filter(
+        reduce(or_, (Q(**{f"{column}__icontains": person.address}) for column in columns)), account_id=person.account_id
+    )
+
+
+def inbound_of(person: Person, after: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Rows of the inbound queue (id, recipients) that are of the person and of which no message is: what came again, what was refused,
+    what could not be read. What is still to be processed is left: it becomes a message first."""
+    with acting_for_everybody("mail on its way is of no account"):
+        ours = set(Inbox.objects.filter(account_id=person.account_id).values_list("pk", flat=True))
+        waiting = (InboundMail.State.STORED, InboundMail.State.PROCESSING)
+        rows = InboundMail.objects.exclude(state__in=waiting).order_by("pk")
+        while found := list(
+            rows.filter(pk__gt=after).values_list("pk", "envelope_sender", "recipients", "error")[:READ]
+        ):
+            after = found[-1][0]
+            theirs = [row for row in found if any(item["inbox_id"] in ours for item in row[2])]
+            kept = set(
+                Message.objects.filter(source_id__in=[row[0] for row in theirs]).values_list("source_id", flat=True)
+            )
+            for pk, sender, recipients, error in theirs:
+                if person.is_named_in([sender, error]) or (pk not in kept and _is_raw_of(person, pk)):
+                    yield pk, recipients
+
+
+def _is_raw_of(person: Person, mail_id: str) -> bool:
+    try:
+        raw = raw_in(mail_id)
+    except RawGone:
+        return False
+    head = raw.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    return person.is_named_in(head.decode("utf-8", "replace"))
+
+
+def waits_for_mail(person: Person) -> bool:
+    """Whether mail that the person sent is still to be processed."""
+    with acting_for_everybody("mail on its way is of no account"):
+        ours = set(Inbox.objects.filter(account_id=person.account_id).values_list("pk", flat=True))
+        states = (InboundMail.State.STORED, InboundMail.State.PROCESSING)
+        rows = InboundMail.objects.unfinished().filter(state__in=states).filter(naming(person, ["envelope_sender"]))
+        found = rows.values_list("envelope_sender", "recipients")
+        return any(
+            person.is_named_in(sender) and any(item["inbox_id"] in ours for item in recipients)
+            for sender, recipients in found
+        )
+
+
+# --- Other rows ---------------------------------------------------------------------------------------------------------
+
+
+def text_columns(model: type[Model], without: Iterable[str] = ()) -> list[Field[Any, Any]]:
+    """Columns in which anybody may have written an address."""
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if isinstance(field, (CharField, TextField, JSONField)) and not field.primary_key and field.name not in without
+    ]
+
+
+def provider_events_of(person: Person) -> Iterator[ProviderEvent]:
+    """What ESPs told of the person to providers of the account, or of its mail."""
+    columns = ("recipient", "reason", "data", "payload", "error")
+    with acting_for_everybody("what ESPs tell is of no account"):
+        whose = Q(provider__account_id=person.account_id) | Q(mail__account_id=person.account_id)
+        rows = ProviderEvent.objects.filter(whose).filter(naming(person, columns)).order_by("pk")
+        for event in rows.iterator(chunk_size=READ):
+            if person.is_named_in([getattr(event, column) for column in columns]):
+                yield event

@@ -1,0 +1,150 @@
+"""The first step of an erasure: mail that the person sent or was sent, a batch of one inbox at a time.
+
+A batch is one transaction. What it took from the object store is written down in it, and deleted once it is committed: who is killed in
+between finds the names again.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice, takewhile
+
+from django.db import transaction
+from django.db.models import Q
+
+from delivery.erasing.finding import Place, inbound_of, messages_of
+from delivery.erasing.person import Person
+from delivery.models import (
+    ErasedObject,
+    Erasure,
+    InboundMail,
+    OutboundMail,
+    ProviderEvent,
+    RawObject,
+    RecentSend,
+    Recipient,
+    SendAttempt,
+)
+from delivery.outbound.states import MOVES, State
+from delivery.raw_erasure import let_go
+from inboxes.models import Inbox
+from mailbot.lib.failpoints import failpoint
+from mailbot.lib.scope import acting_for_everybody
+from threads.models import Message
+from threads.tombstones import leave_tombstones
+
+BATCH = 50
+
+
+def next_messages(person: Person, place: Place) -> list[Message]:
+    """The next batch, all of one inbox."""
+    found = messages_of(person, place)
+    first = next(found, None)
+    if first is None:
+        return []
+    return [first, *takewhile(lambda message: message.inbox_id == first.inbox_id, islice(found, BATCH - 1))]
+
+
+@transaction.atomic
+def erase_messages(erasure: Erasure, person: Person, messages: Sequence[Message]) -> Counter[str]:
+    """What went, by kind."""
+    ids = [message.pk for message in messages]
+    inbox = Inbox.objects.get(pk=messages[0].inbox_id)
+    # Who settles a mail has locked its row first: see delivery.receivers.
+    mails = list(
+        OutboundMail.objects.filter(message_id__in=ids).order_by("pk").select_for_update().values_list("pk", "state")
+    )
+    outbound = [pk for pk, _ in mails]
+    gone = leave_tombstones(inbox, ids, {"erasure_id": erasure.pk, "person": person.pseudonym}, person.without)
+    counted = _erase_outbound([(pk, State(state)) for pk, state in mails], ids)
+    counted += _erase_sources(erasure.account_id, gone.sources)
+    let_go(outbound)
+    note_erased(erasure, [inbox.pk, *ids, *gone.threads, *gone.sources, *outbound])
+    erasure.files = sorted({*erasure.files, *gone.files})
+    failpoint("erasure.erased")
+    return counted + Counter(
+        messages=len(ids),
+        attachments=gone.attachments,
+        search_documents=gone.documents,
+        events=gone.events,
+        threads=len(gone.threads),
+    )
+
+
+def _erase_outbound(mails: Sequence[tuple[str, State]], message_ids: Sequence[str]) -> Counter[str]:
+    """The rows of the queue, with their raw mail, recipients and attempts. A mail that waits is not sent any more."""
+    ids = [pk for pk, _ in mails]
+    waiting = [pk for pk, state in mails if state in MOVES]
+    stopped = OutboundMail.objects.filter(pk__in=waiting).values("message_id")
+    Message.objects.filter(
+        pk__in=stopped, status__in=(Message.Status.QUEUED, Message.Status.SENDING, Message.Status.UNKNOWN)
+    ).update(status=Message.Status.CANCELLED)
+    counted = Counter(
+        recipients=Recipient.objects.filter(mail_id__in=ids).delete()[0],
+        send_attempts=SendAttempt.objects.filter(mail_id__in=ids).delete()[0],
+        provider_events=ProviderEvent.objects.filter(mail_id__in=ids).delete()[0],
+        raw_mails=len(ids),
+    )
+    RecentSend.objects.filter(message_id__in=message_ids).delete()
+    OutboundMail.objects.filter(pk__in=ids).delete()
+    return counted
+
+
+def _erase_sources(account_id: str, source_ids: Iterable[str]) -> Counter[str]:
+    """The rows that messages were read from, with their raw mail. One that was for an inbox of another account too is that one's, and only
+    forgets ours."""
+    counted: Counter[str] = Counter()
+    with acting_for_everybody("who else was it addressed to"):
+        ours = set(Inbox.objects.filter(account_id=account_id).values_list("pk", flat=True))
+        for source_id in sorted(source_ids):
+            row = InboundMail.objects.select_for_update(no_key=True).defer("raw").filter(pk=source_id).first()
+            card = RawObject.objects.select_for_update().filter(pk=source_id).first()
+            addressed = {item["inbox_id"] for item in row.recipients} if row else set()
+            addressed |= {card.inbox_id, *card.other_inboxes} if card else set()
+            others = addressed - ours - {""}
+            if Inbox.objects.filter(pk__in=others, purged_at=None).exists():
+                _forget_ours(row, card, ours)
+                counted["raw_mails_of_others"] += 1
+            else:
+                InboundMail.objects.filter(pk=source_id).delete()
+                let_go([source_id])
+                counted["raw_mails"] += 1
+    return counted
+
+
+def _forget_ours(row: InboundMail | None, card: RawObject | None, ours: set[str]) -> None:
+    if row:
+        left = [item for item in row.recipients if item["inbox_id"] not in ours]
+        InboundMail.objects.filter(pk=row.pk).update(recipients=left)
+    if card:
+        inboxes = [one for one in (card.inbox_id, *card.other_inboxes) if one not in ours]
+        whose = Inbox.objects.get(pk=inboxes[0]).account_id
+        RawObject.objects.filter(pk=card.pk).update(inbox_id=inboxes[0], other_inboxes=inboxes[1:], account_id=whose)
+
+
+def erase_inbound(erasure: Erasure, person: Person) -> Counter[str]:
+    """A batch of rows of the inbound queue of which there is no message."""
+    found = list(islice(inbound_of(person), BATCH))
+    if not found:
+        return Counter()
+    with transaction.atomic():
+        ids = [pk for pk, _ in found]
+        counted = _erase_sources(erasure.account_id, ids)
+        note_erased(erasure, ids)
+        failpoint("erasure.erased")
+    return counted
+
+
+def note_erased(erasure: Erasure, ids: Iterable[str]) -> None:
+    rows = [
+        ErasedObject(account_id=erasure.account_id, erasure_id=erasure.pk, object_id=one) for one in sorted(set(ids))
+    ]
+    ErasedObject.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def is_leaving(erasure: Erasure) -> bool:
+    """Whether raw mail of this erasure is still in the store."""
+    erased = ErasedObject.objects.filter(erasure_id=erasure.pk).filter(
+        Q(object_id__startswith="inmail_") | Q(object_id__startswith="outmail_")
+    )
+    cards = RawObject.objects.filter(pk__in=erased.values("object_id"))
+    return cards.filter(Q(account_id=erasure.account_id) | Q(state=RawObject.State.LEAVING)).exists()

@@ -1,0 +1,170 @@
+"""Rows beside the mail that name the person: in each table that belongs to an account, whatever it is for, so that one that comes later is
+gone over too. The address makes room for the pseudonym."""
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import orjson
+from django.apps import apps
+from django.db import models, transaction
+from django.db.models import QuerySet
+
+from delivery.erasing.finding import naming, provider_events_of, text_columns
+from delivery.erasing.person import Person
+from delivery.models import ErasedObject, Erasure, ProviderEvent
+from inboxes.models import KeptAnswer
+from mailbot.api.renderers import dumps
+from mailbot.lib.failpoints import failpoint
+from mailbot.lib.ids import ID_LENGTH
+from mailbot.lib.scope import acting_for_everybody
+from mailbot.lib.tenants import TenantManager
+from threads.models import Event, Message
+from threads.tombstones import rewrite_event
+
+BATCH = 200
+MAIL_OF_OTHERS = "mail between other people, which may mention anybody: what they wrote stays"
+OF_THE_TRAIL = "the trail: delivery.erasing.trail"
+OF_ITSELF = "it holds the pseudonym already"
+# Tables, or columns of them, that are not gone over, and why.
+KEPT: dict[str, tuple[tuple[str, ...] | None, str]] = {
+    "threads.Attachment": (None, MAIL_OF_OTHERS),
+    "threads.SearchDocument": (None, MAIL_OF_OTHERS),
+    "audit.AuditEntry": (None, OF_THE_TRAIL),
+    "audit.AuditLeaf": (None, OF_THE_TRAIL),
+    "audit.AuditNode": (None, OF_THE_TRAIL),
+    "audit.AuditHead": (None, OF_THE_TRAIL),
+    "audit.AuditTree": (None, OF_THE_TRAIL),
+    "audit.ExportPart": (None, "exports: delivery.erasing.bundles"),
+    "delivery.Erasure": (None, OF_ITSELF),
+    "delivery.ErasedObject": (None, OF_ITSELF),
+    "delivery.Suppression": (("address", "digest"), "kept as a hash: delivery.erasing.suppressed"),
+    "inboxes.AddressRule": (("pattern",), "an instruction of the operator, which says nothing without the address"),
+    "inboxes.Inbox": (("address", "local_part", "domain"), "inboxes are no persons"),
+}
+# Of a mail only what its keeper wrote to it.
+_OF_MESSAGES = ("labels", "metadata", "recipient_tag", "explanation")
+_KEPT_IN_ANSWERS = frozenset({"id", "status", "direction", "mode", "object", "code", "request_id"})
+
+
+def tables() -> Iterator[type[models.Model]]:
+    for model in apps.get_models():
+        columns, _ = KEPT.get(model._meta.label, ((), ""))
+        if isinstance(model._default_manager, TenantManager) and columns is not None:
+            yield model
+
+
+def columns_of(model: type[models.Model]) -> list[models.Field[Any, Any]]:
+    columns = text_columns(model, KEPT.get(model._meta.label, ((), ""))[0] or ())
+    return [field for field in columns if field.name in _OF_MESSAGES] if model is Message else columns
+
+
+def rows_naming(person: Person, model: type[models.Model]) -> Iterator[models.Model]:
+    """In the order of their keys."""
+    manager: Any = model._default_manager
+    fields = columns_of(model)
+    if not fields:
+        return
+    names = [field.name for field in fields]
+    rows = manager.filter(naming(person, names), **{manager.account: person.account_id})
+    for row in rows.order_by("pk").only("pk", *names).iterator(chunk_size=BATCH):
+        if person.is_named_in([getattr(row, name) for name in names]):
+            yield row
+
+
+def sweep_table(person: Person, model: type[models.Model]) -> int:
+    """A batch of one table, in a transaction of its own; how many rows it changed."""
+    found = [row.pk for row in islice(rows_naming(person, model), BATCH)]
+    if not found:
+        return 0
+    with transaction.atomic():
+        rows: Any = model._default_manager.filter(pk__in=found).order_by("pk")
+        for row in rows.select_for_update(no_key=True, of=("self",)).only("pk", *(f.name for f in columns_of(model))):
+            _rewrite(person, row)
+        failpoint("erasure.erased")
+    return len(found)
+
+
+def _rewrite(person: Person, row: models.Model) -> None:
+    if isinstance(row, Event):
+        rewrite_event(row, person.without(row.recipient), person.without(row.data))
+        return
+    changed: dict[str, Any] = {}
+    for field in columns_of(type(row)):
+        value = getattr(row, field.name)
+        new = person.without(value)
+        if new != value:
+            longest = getattr(field, "max_length", None)
+            changed[field.name] = new[:longest] if longest and isinstance(new, str) else new
+    if changed:
+        rows: QuerySet[Any] = type(row)._default_manager.filter(pk=row.pk)
+        rows.update(**changed)
+
+
+# --- What is of no account, and what is compressed -----------------------------------------------------------------------
+
+
+def sweep_provider_events(person: Person) -> int:
+    """What an ESP told of the person goes; what became of it stands in events."""
+    found = [event.pk for event in islice(provider_events_of(person), BATCH)]
+    with acting_for_everybody("what ESPs tell is of no account"):
+        return ProviderEvent.objects.filter(pk__in=found).delete()[0] if found else 0
+
+
+def sweep_answers(erasure: Erasure, person: Person) -> int:
+    """Kept answers to requests with an Idempotency-Key. The request still counts as done: only what the answer says of the person goes."""
+    changed = 0
+    for kept in answers_naming(erasure.pk, person):
+        body = orjson.loads(zlib.decompress(kept.body))
+        new = person.without(_emptied(body) if _shows_erased(erasure.pk, body) else body)
+        changed += KeptAnswer.objects.filter(pk=kept.pk).update(body=zlib.compress(dumps(new), level=1))
+    return changed
+
+
+def answers_naming(erasure_id: str, person: Person) -> Iterator[KeptAnswer]:
+    for kept in KeptAnswer.objects.filter(account_id=person.account_id).order_by("pk").iterator(chunk_size=BATCH):
+        body = orjson.loads(zlib.decompress(kept.body))
+        if person.is_named_in(body) or (_shows_erased(erasure_id, body) and _emptied(body) != body):
+            yield kept
+
+
+def _shows_erased(erasure_id: str, body: Any) -> bool:
+    """Whether it tells of a message or thread that an erasure took away."""
+    ids = sorted({one for one in _texts(body) if one.startswith(("msg_", "thread_")) and len(one) <= ID_LENGTH})
+    return bool(ids) and ErasedObject.objects.filter(erasure_id=erasure_id, object_id__in=ids).exists()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(item)
+
+
+def _emptied(value: Any, name: str = "") -> Any:
+    """The same shape without words: ids, states and times are left."""
+    if isinstance(value, dict):
+        return {key: _emptied(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_emptied(item, name) for item in value if isinstance(item, dict)]
+    if isinstance(value, str):
+        return value if name in _KEPT_IN_ANSWERS or name.endswith(("_id", "_at")) else ""
+    return value
+
+
+def sweep(erasure: Erasure, person: Person) -> Counter[str]:
+    """A batch of the first table that has any; what it changed, by kind."""
+    for model in tables():
+        if changed := sweep_table(person, model):
+            return Counter({kind_of(model): changed})
+    if changed := sweep_provider_events(person):
+        return Counter(provider_events=changed)
+    changed = sweep_answers(erasure, person)
+    return Counter(kept_answers=changed) if changed else Counter()
+
+
+def kind_of(model: type[models.Model]) -> str:
+    """`events`, `threads`, `api_keys`: as counts name it."""
+    return str(model._meta.verbose_name_plural).lower().replace(" ", "_")
