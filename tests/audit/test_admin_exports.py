@@ -33,6 +33,12 @@ class TestAsking:
         asked(console(person("olga", alice.account)), alice, include=["messages"])
         assert Export.objects.get().include == "messages"
 
+    def test_conversations_are_offered_as_pdf(self, alice: Caller) -> None:
+        browser = console(person("olga", alice.account))
+        assert "Conversations, as PDF" in browser.get(ADD).content.decode()
+        asked(browser, alice, include=["threads", "threads_pdf"])
+        assert Export.objects.get().include == "threads threads_pdf"
+
     def test_of_another_account_there_is_none(self, alice: Caller, charlie: Caller) -> None:
         asked(console(person("rita", alice.account, "reviewer")), charlie)
         assert not Export.objects.exists()

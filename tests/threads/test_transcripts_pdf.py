@@ -117,6 +117,17 @@ class TestHostileMail:
         assert len(pdf) < 1_000_000
         assert "Cut here: this message has" in text_of(pdf)
 
+    def test_one_that_cannot_be_drawn_keeps_no_export_from_being_made(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise ValueError("a fault of the library")
+
+        monkeypatch.setattr("threads.transcripts_pdf.facts_of", fail)
+        inbox = alice.create_inbox()
+        deliver(mail(), inbox)
+        assert "This conversation cannot be drawn." in text_of(pdf_of(alice, inbox)).replace("\n", " ")
+
     def test_a_conversation_ends_after_so_many_pages(self, alice: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("threads.transcripts_pdf.MOST_PAGES", 2)
         inbox = alice.create_inbox()
