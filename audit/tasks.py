@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from audit import anchors, exports, sealing
+from audit import anchors, exports, last_verification, sealing
 from audit.actors import acting_as_system
 from audit.signing import KeyRefused
 from mailbot.lib import hints
@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 SEALS_FOR = 20.0  # seconds, then others have a turn
 EXPORTS_FOR = 20.0  # the same
+VERIFIES_FOR = 20.0  # the same
 
 
 @shared_task
@@ -43,3 +44,9 @@ def make_exports() -> None:
 def expire_exports() -> None:
     with acting_as_system("schedule"):
         exports.expire_exports()
+
+
+@shared_task
+def verify_trails() -> None:
+    with acting_as_system("verifier"):
+        last_verification.verify_trails(VERIFIES_FOR)

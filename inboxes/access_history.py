@@ -83,9 +83,14 @@ def access_at(inbox: Inbox, at: datetime) -> Access:
     keys = _undone_keys({key.pk: _key_of(key) for key in _keys(inbox)}, about_keys)
     members = _undone_members({row.pk: _member_of(row) for row in _memberships(inbox)}, about_members)
     found.keys = sorted((key for key in keys.values() if key.reaches(inbox, at)), key=lambda key: key.name.lower())
-    found.members = sorted(members.values(), key=lambda member: (member.role, member.name.lower()))
+    found.members = sorted(members.values(), key=_by_role)
     found.reviews = [review for review in _reviews(inbox, at) if review.ended_at is None or review.ended_at > at]
     return found
+
+
+def _by_role(member: MemberAccess) -> tuple[int, str]:
+    roles = Membership.Role.values
+    return roles.index(member.role) if member.role in roles else len(roles), member.name.lower()
 
 
 def _since(account_id: str, at: datetime) -> Any:

@@ -22,9 +22,11 @@ def end_reviews_with_session(sender: object, *, user: AbstractUser | None, **_: 
 @receiver(post_save, sender=Membership, dispatch_uid="inboxes.end_reviews_with_role")
 def end_reviews_with_role(sender: object, *, instance: Membership, created: bool, **_: Any) -> None:
     if not created and instance.role != Membership.Role.REVIEWER:
-        end_reviews_under(instance)
+        with acting_for_everybody("whatever its account is"):
+            end_reviews_under(instance)
 
 
 @receiver(post_delete, sender=Membership, dispatch_uid="inboxes.end_reviews_with_membership")
 def end_reviews_with_membership(sender: object, *, instance: Membership, **_: Any) -> None:
-    end_reviews_under(instance)
+    with acting_for_everybody("whatever its account is"):
+        end_reviews_under(instance)

@@ -137,6 +137,7 @@ COMMANDS = {
 SHOWN = {
     "audit.tasks.make_exports": ("tests/audit/test_exports.py", "export.finished"),
     "audit.tasks.expire_exports": ("tests/audit/test_exports.py", "export.expired"),
+    "audit.tasks.verify_trails": ("tests/audit/test_last_verification.py", "trail.verified"),
     "inboxes.tasks.expire_inboxes": ("tests/inboxes/test_expiry.py", "inbox.expired"),
     "inboxes.tasks.sweep_quotas": ("tests/inboxes/test_quotas.py", "account.full"),
     "inboxes.tasks.check_domains": ("tests/inboxes/api/test_verify_domain.py", "domain.degraded"),
