@@ -1,7 +1,7 @@
 """The sweep of retention classes: inbox by inbox, for so many seconds, and the next time it goes on where it stopped.
 
 An inbox that was looked at has its turn again hours later; one that was not finished goes behind the others that are due. Whoever is killed
-in between leaves its claim, which is over after some minutes. What is held is passed over, and is due at once when it is released.
+in between leaves its claim, which is over after some minutes. What is held is passed over; once it is released its turn comes.
 """
 
 import logging

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 from django.utils import timezone
+from django.utils.html import format_html
 
 from audit.admin import AuditEntryAdmin as TrailAdmin
 from audit.models import AuditEntry, Export
@@ -43,6 +44,7 @@ from inboxes.models import (
 )
 from inboxes.provisioning import change_inbox, delete_inbox, pause, resume
 from inboxes.quotas import look_again
+from inboxes.retention_classes import class_of
 from mailbot.lib.console_cells import (
     NOTHING,
     badge,
@@ -52,6 +54,7 @@ from mailbot.lib.console_cells import (
     link_column,
     number_column,
     page_link,
+    shortened,
     text_column,
     time_column,
 )
@@ -215,6 +218,15 @@ def sends_today(inbox: Inbox) -> str:
     return f"{inbox.sends_on(timezone.now().date())}{limit}"
 
 
+@admin.display(description="retention")
+def retention(inbox: Inbox) -> Any:
+    found = class_of(inbox)
+    if found is None:
+        return "no class: everything is kept, but for what the server's settings say"
+    link = page_link("inboxes_retentionclass", found.pk, shortened(found.name, 60))
+    return link if inbox.retention_class_id else format_html("{} (the account’s default)", link)
+
+
 @admin.register(Inbox)
 class InboxAdmin(ConsoleAdmin):
     list_display = [
@@ -257,7 +269,7 @@ class InboxAdmin(ConsoleAdmin):
                     flag_column("track_clicks"),
                     link_column("provider", "inboxes_provider"),
                     flag_column("list_unsubscribe", "offers to unsubscribe"),
-                    link_column("retention_class", "inboxes_retentionclass", "retention"),
+                    retention,
                     sends_today,
                 ]
             },

@@ -46,6 +46,7 @@ INBOX = {
     "track_opens": False,
     "track_clicks": False,
     "retention_class_id": None,
+    "on_hold": False,
 }
 INBOX_BODY = {
     "username": "billing",

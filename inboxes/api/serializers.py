@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from inboxes.api import examples
 from inboxes.api.reputation import Reputation, reputation_of
+from inboxes.holds import held_among
 from inboxes.models import Inbox
 from inboxes.provisioning import EXPIRED
 from mailbot.api.fields import OneOf, StoredField
@@ -135,13 +136,14 @@ class InboxSerializer(RowSerializer[Inbox]):
     metadata = StoredField(dict[str, Any])
     message_count = serializers.IntegerField(source="messages_held")
     reputation = serializers.SerializerMethodField()
+    on_hold = serializers.SerializerMethodField()
 
     class Meta:
         model = Inbox
         fields = (
             "id account_id address username display_name domain status status_reason permissions daily_send_limit sends_today"
             " created_at metadata client_id expires_at deleted_at mode message_count thread_count oversight reputation"
-            " purge_on_expiry provider_id list_unsubscribe track_opens track_clicks retention_class_id"
+            " purge_on_expiry provider_id list_unsubscribe track_opens track_clicks retention_class_id on_hold"
         ).split()
         extra_kwargs = {"address": {"help_text": ""}}
 
@@ -159,6 +161,11 @@ class InboxSerializer(RowSerializer[Inbox]):
     def get_sends_today(self, inbox: Inbox) -> int:
         """Recipients since midnight (UTC)."""
         return inbox.sends_on(self.context["now"].date())
+
+    def get_on_hold(self, inbox: Inbox) -> bool:
+        """Whether a legal hold is in force on it or on its account: it can be neither deleted nor purged."""
+        known = inbox.__dict__.get("on_hold")  # where it was read to be shown
+        return bool(held_among(inbox.account_id, [inbox.pk])) if known is None else bool(known)
 
     def get_reputation(self, inbox: Inbox) -> Reputation:
         """Recipients that its mail was handed over for and what became of them, in the last hour, day and week, and how it stands with its

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from inboxes.api.retention_classes import with_retention_class
 from inboxes.api.serializers import DeleteQuery, InboxBody, InboxPatch, InboxQuery, InboxSerializer, ReasonBody
+from inboxes.holds import is_held
 from inboxes.models import Account, Inbox, Mode, Provider
 from inboxes.permissions import INBOXES_CREATE, INBOXES_DELETE, INBOXES_READ, INBOXES_WRITE
 from inboxes.provisioning import (
@@ -38,6 +39,11 @@ def visible_inboxes(key: Principal) -> QuerySet[Inbox]:
     return rows if key.inbox_ids is None else rows.filter(pk__in=key.inbox_ids)
 
 
+def shown_inboxes(rows: QuerySet[Inbox]) -> QuerySet[Inbox]:
+    """With whether a legal hold is in force, so that nobody has to ask for each."""
+    return rows.annotate(on_hold=is_held())
+
+
 def visible_providers(key: Principal) -> QuerySet[Provider]:
     """Those of its account. None for a test key, whose mail reaches none, nor (by the manager) for a key of some inboxes."""
     rows = Provider.objects.filter(account_id=key.account_id)
@@ -57,8 +63,10 @@ def with_provider(key: Principal, body: dict[str, Any]) -> dict[str, Any]:
 class InboxScopedView(TenantView):
     """A view of one inbox or of what is in it."""
 
-    def get_inbox(self, inbox_id: str) -> Inbox:
-        inbox = visible_inboxes(self.key).filter(pk=inbox_id).first()
+    def get_inbox(self, inbox_id: str, *, to_show: bool = False) -> Inbox:
+        """`to_show`: with all that an answer says of it."""
+        rows = visible_inboxes(self.key)
+        inbox = (shown_inboxes(rows) if to_show else rows).filter(pk=inbox_id).first()
         if inbox is None:
             raise not_found()
         return inbox
@@ -113,7 +121,7 @@ class InboxesView(InboxScopedView):
     def get(self, request: Request) -> Response:
         """Newest first; deleted ones are among them."""
         query = self.query(InboxQuery)
-        inboxes = visible_inboxes(self.key)
+        inboxes = shown_inboxes(visible_inboxes(self.key))
         if status := query.get("status"):
             ended = Inbox.ended(timezone.now())
             inboxes = inboxes.filter(ended if status == Inbox.Status.DELETED else Q(status=status) & ~ended)
@@ -127,13 +135,13 @@ class InboxView(InboxScopedView):
 
     @described("Read an inbox", answer=InboxSerializer)
     def get(self, request: Request, inbox_id: str) -> Response:
-        return data(self.represent(self.get_inbox(inbox_id)))
+        return data(self.represent(self.get_inbox(inbox_id, to_show=True)))
 
     @described("Change an inbox", body=InboxPatch, answer=InboxSerializer, errors=(Code.GONE,))
     def patch(self, request: Request, inbox_id: str) -> Response:
         """What is left out stays as it is. `expires_in` counts from now; null means no end. Of a deleted inbox the retention class can be
         changed, and nothing else."""
-        inbox = self.get_inbox(inbox_id)
+        inbox = self.get_inbox(inbox_id, to_show=True)
         changes = with_retention_class(self.key, with_provider(self.key, self.body(InboxPatch, request)))
         if inbox.has_ended(timezone.now()) and changes.keys() != {"retention_class"}:
             raise ApiError(
@@ -147,7 +155,7 @@ class InboxView(InboxScopedView):
         raw mail at once. Safe to repeat. While a legal hold is in force on it, both are a 409 that names the hold."""
         query = self.query(DeleteQuery)
         end = purge_inbox if query["purge"] else delete_inbox
-        return data(self.represent(end(self.get_inbox(inbox_id))))
+        return data(self.represent(end(self.get_inbox(inbox_id, to_show=True))))
 
 
 class InboxStateView(InboxScopedView):
@@ -156,7 +164,7 @@ class InboxStateView(InboxScopedView):
     needs = INBOXES_WRITE
 
     def moved(self, move: Callable[[Inbox, str], Inbox], request: Request, inbox_id: str) -> Response:
-        inbox = self.get_inbox(inbox_id)
+        inbox = self.get_inbox(inbox_id, to_show=True)
         reason = self.body(ReasonBody, request)["reason"]
         if inbox.has_ended(timezone.now()):
             raise ApiError(Code.GONE, "This inbox is deleted.", fix="Make a new one.")

@@ -29,6 +29,7 @@ from tests.stores import Store
 from threads.erasure import erase_messages
 from threads.models import Attachment, Event, Message, SearchDocument, Thread
 from threads.search_index import index_batch
+from threads.wanted import first_match, wanted
 
 CASE = {"matter": "Smith v. Shop", "reason": "A claim"}
 
@@ -195,6 +196,23 @@ class TestWhoReadsOn:
             found = alice.messages(inbox, after=gone)
             assert [message["subject"] for message in found] == ["New"]
             assert alice.messages(inbox, before=gone) == []
+
+    def test_a_wait_goes_on_behind_one_too(self, alice: Caller, inbox: Inbox) -> None:
+        keep(inbox, content_days=30)
+        deliver(mail(Subject="Old"), inbox)
+        gone = alice.messages(inbox)[0]["id"]
+        query = {"after": gone, "direction": "inbound", "has_code": None}
+        with after_days(31):
+            retention_sweep.sweep()
+            now = Inbox.objects.get(pk=inbox.pk)
+            assert first_match(wanted(now, query), now) is None
+            deliver(mail(Subject="New"), inbox)
+            now = Inbox.objects.get(pk=inbox.pk)
+            found = first_match(wanted(now, query), now)
+            assert found is not None
+            assert found.subject == "New"
+            other = alice.create_inbox()
+            assert first_match(wanted(other, query), other) is None
 
     def test_a_message_of_another_inbox_is_still_before_nothing(self, alice: Caller, inbox: Inbox) -> None:
         other = alice.create_inbox()

@@ -157,7 +157,15 @@ class TestClasses:
         assert owner.post(page, {"retention_class": mine.pk}).url == page_of(inbox)
         inbox.refresh_from_db()
         assert inbox.retention_class == mine
+        assert page_of(mine) in owner.get(page_of(inbox)).content.decode()
         assert AuditEntry.objects.filter(act="inbox.updated", inbox_id=inbox.pk, actor_name="olga").exists()
+
+    def test_the_page_of_an_inbox_says_which_counts(self, acme: Account, reviewer: Any, inbox: Inbox) -> None:
+        assert "no class: everything is kept" in reviewer.get(page_of(inbox)).content.decode()
+        make_class(acme, {"name": "Of all", "is_default": True})
+        page = reviewer.get(page_of(inbox)).content.decode()
+        assert "Of all" in page
+        assert "(the account’s default)" in page
 
     def test_one_that_inboxes_name_is_not_deleted(self, acme: Account, owner: Any, inbox: Inbox) -> None:
         retention = make_class(acme, {"name": "Long"})

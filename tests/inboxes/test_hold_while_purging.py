@@ -3,10 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection, connections, transaction
+from django.utils import timezone
 
+from audit.models import AuditEntry
+from delivery import retention_parts
 from inboxes.holds import Held, place, refusals_stay
 from inboxes.models import Inbox, LegalHold
 from inboxes.provisioning import purge_inbox
@@ -89,6 +93,46 @@ def test_a_purge_waits_for_a_hold_and_is_refused(alice: Caller, inbox: Inbox, of
     assert Inbox.objects.get(pk=inbox.pk).status == "active"
 
 
+@pytest.mark.parametrize("of_account", [False, True])
+def test_a_hold_waits_for_a_batch_of_retention_and_the_next_one_takes_nothing(
+    alice: Caller, inbox: Inbox, of_account: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention_parts, "MESSAGES", 1)
+    deliver(mail(), inbox)
+    time_, done = timezone.now() + timedelta(days=1), list[str]()
+
+    def placed() -> None:
+        place(alice.account, inbox=None if of_account else inbox, **CASE)
+        done.append("second")
+
+    beside(lambda: retention_parts.remove_content(inbox, time_), placed, done)
+    assert sorted(done) == ["first", "second"]
+    assert Message.objects.count() == 1
+    assert retention_parts.remove_content(inbox, time_) == 0
+    assert Message.objects.count() == 1
+
+
+def test_a_batch_of_retention_waits_for_a_hold(alice: Caller, inbox: Inbox) -> None:
+    removed, done = list[int](), list[str]()
+    beside(
+        lambda: place(alice.account, inbox=inbox, **CASE),
+        lambda: removed.append(retention_parts.remove_content(inbox, timezone.now() + timedelta(days=1))),
+        done,
+    )
+    assert (removed, done) == ([0], ["first"])
+    assert Message.objects.count() == 1
+
+
+def test_mail_that_comes_in_meanwhile_is_counted(alice: Caller, inbox: Inbox) -> None:
+    """Who files mail and who removes some both change the counters of the inbox: one after the other."""
+    done, before = list[str](), timezone.now() + timedelta(days=1)
+    beside(lambda: retention_parts.remove_content(inbox, before), lambda: deliver(mail(Subject="New"), inbox), done)
+    assert done == ["first"]
+    new, row = Message.objects.get(), Inbox.objects.get(pk=inbox.pk)
+    assert (new.subject, new.sequence) == ("New", 2)
+    assert (row.messages_held, row.thread_count, row.message_octets) == (1, 1, new.size)
+
+
 def test_purges_do_not_wait_for_each_other(alice: Caller, inbox: Inbox) -> None:
     other, done = alice.create_inbox(), list[str]()
 
@@ -121,8 +165,6 @@ def test_purges_do_not_wait_for_each_other(alice: Caller, inbox: Inbox) -> None:
 
 
 def test_a_refusal_stays_though_what_was_asked_for_is_undone(alice: Caller, inbox: Inbox) -> None:
-    from audit.models import AuditEntry
-
     place(alice.account, inbox=inbox, **CASE)
     answer = alice.client.delete(f"/v1/inboxes/{inbox.pk}?purge=true")
     assert answer.status_code == 409

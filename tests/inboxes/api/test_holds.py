@@ -175,6 +175,27 @@ class TestDeletion:
         assert acts(inbox) == ["hold.placed"]
 
 
+class TestShown:
+    def test_an_inbox_says_that_it_is_held(self, alice: Caller, inbox: Inbox) -> None:
+        def shown() -> list[bool]:
+            return [
+                alice.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["on_hold"],
+                alice.get("/v1/inboxes").json()["data"][0]["on_hold"],
+                alice.patch(f"/v1/inboxes/{inbox.pk}", {"display_name": "x"}).json()["data"]["on_hold"],
+            ]
+
+        assert shown() == [False] * 3
+        placed = hold(alice, inbox)
+        assert shown() == [True] * 3
+        alice.post(f"/v1/holds/{placed['id']}/release", {"reason": "Settled"})
+        assert shown() == [False] * 3
+        assert alice.post("/v1/inboxes").json()["data"]["on_hold"] is False
+        hold(alice.with_key(mode="live"), None)
+        assert alice.post("/v1/inboxes").json()["data"]["on_hold"] is True
+        agent = alice.with_key(inbox=inbox, permissions=["inboxes:read"])
+        assert agent.get(f"/v1/inboxes/{inbox.pk}").json()["data"]["on_hold"] is True
+
+
 class TestExpiry:
     def test_it_ends_the_inbox_and_purges_it_once_released(self, alice: Caller) -> None:
         inbox = alice.create_inbox(expires_in=60, purge_on_expiry=True)

@@ -41,7 +41,7 @@ QUERIES = {
     "POST /audit-log/exports": 7,
     "GET /audit-log/exports/{export_id}": 2,
     "GET /audit-log/exports/{export_id}/download": 6,
-    "POST /inboxes": 11,
+    "POST /inboxes": 12,
     "GET /inboxes": 4,
     "GET /inboxes/{inbox_id}": 3,
     "PATCH /inboxes/{inbox_id}": 8,
