@@ -24,7 +24,7 @@ from delivery.models import (
     Recipient,
     SendAttempt,
 )
-from delivery.outbound.states import MOVES, State
+from delivery.outbound.states import State
 from delivery.raw_erasure import let_go
 from inboxes.models import Inbox
 from mailbot.lib.failpoints import failpoint
@@ -33,6 +33,7 @@ from threads.models import Message
 from threads.tombstones import leave_tombstones
 
 BATCH = 50
+_WAITING = (State.PREPARING, State.QUEUED)
 
 
 def next_messages(person: Person, place: Place) -> list[Message]:
@@ -58,6 +59,7 @@ def erase_messages(erasure: Erasure, person: Person, messages: Sequence[Message]
     counted = _erase_outbound([(pk, State(state)) for pk, state in mails], ids)
     counted += _erase_sources(erasure.account_id, gone.sources)
     let_go(outbound)
+    threads = len(gone.threads) - _known(erasure, gone.threads)
     note_erased(erasure, [inbox.pk, *ids, *gone.threads, *gone.sources, *outbound])
     erasure.files = sorted({*erasure.files, *gone.files})
     failpoint("erasure.erased")
@@ -66,18 +68,16 @@ def erase_messages(erasure: Erasure, person: Person, messages: Sequence[Message]
         attachments=gone.attachments,
         search_documents=gone.documents,
         events=gone.events,
-        threads=len(gone.threads),
+        threads=threads,
     )
 
 
 def _erase_outbound(mails: Sequence[tuple[str, State]], message_ids: Sequence[str]) -> Counter[str]:
     """The rows of the queue, with their raw mail, recipients and attempts. A mail that waits is not sent any more."""
     ids = [pk for pk, _ in mails]
-    waiting = [pk for pk, state in mails if state in MOVES]
-    stopped = OutboundMail.objects.filter(pk__in=waiting).values("message_id")
-    Message.objects.filter(
-        pk__in=stopped, status__in=(Message.Status.QUEUED, Message.Status.SENDING, Message.Status.UNKNOWN)
-    ).update(status=Message.Status.CANCELLED)
+    for states, status in ((_WAITING, Message.Status.CANCELLED), ((State.SENDING,), Message.Status.UNKNOWN)):
+        stopped = OutboundMail.objects.filter(pk__in=[pk for pk, state in mails if state in states])
+        Message.objects.filter(pk__in=stopped.values("message_id")).update(status=status)
     counted = Counter(
         recipients=Recipient.objects.filter(mail_id__in=ids).delete()[0],
         send_attempts=SendAttempt.objects.filter(mail_id__in=ids).delete()[0],
@@ -139,6 +139,23 @@ def note_erased(erasure: Erasure, ids: Iterable[str]) -> None:
         ErasedObject(account_id=erasure.account_id, erasure_id=erasure.pk, object_id=one) for one in sorted(set(ids))
     ]
     ErasedObject.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _known(erasure: Erasure, ids: Iterable[str]) -> int:
+    """How many of them it took something from before."""
+    return ErasedObject.objects.filter(erasure_id=erasure.pk, object_id__in=list(ids)).count()
+
+
+def take_over(erasure: Erasure) -> None:
+    """What earlier ones of the same person that came to no end took away, and left: entries about it still have to be gone over, and files
+    to be deleted."""
+    ended = (Erasure.State.FAILED, Erasure.State.REFUSED)
+    earlier = Erasure.objects.filter(account_id=erasure.account_id, person=erasure.person, state__in=ended)
+    for one in earlier.order_by("pk"):
+        note_erased(
+            erasure, ErasedObject.objects.filter(erasure_id=one.pk).values_list("object_id", flat=True).iterator()
+        )
+        erasure.files = sorted({*erasure.files, *one.files})
 
 
 def is_leaving(erasure: Erasure) -> bool:

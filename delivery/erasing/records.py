@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from delivery.erasing.finding import naming, provider_events_of, text_columns
 from delivery.erasing.person import Person
 from delivery.models import ErasedObject, Erasure, ProviderEvent
+from delivery.outbound.loop_guard import forget_pairs
 from inboxes.models import KeptAnswer
 from mailbot.api.renderers import dumps
 from mailbot.lib.failpoints import failpoint
@@ -161,8 +162,10 @@ def sweep(erasure: Erasure, person: Person) -> Counter[str]:
             return Counter({kind_of(model): changed})
     if changed := sweep_provider_events(person):
         return Counter(provider_events=changed)
-    changed = sweep_answers(erasure, person)
-    return Counter(kept_answers=changed) if changed else Counter()
+    if changed := sweep_answers(erasure, person):
+        return Counter(kept_answers=changed)
+    changed = forget_pairs(person.account_id, person.address)
+    return Counter(loop_counts=changed) if changed else Counter()
 
 
 def kind_of(model: type[models.Model]) -> str:

@@ -25,7 +25,7 @@ from audit.sealing import seal_all
 from audit.signing import KeyRefused
 from delivery.erasing.certificate import certificate_of, kept_rules_of
 from delivery.erasing.finding import Place, messages_of, waits_for_mail
-from delivery.erasing.mail import erase_inbound, erase_messages, is_leaving, next_messages, note_erased
+from delivery.erasing.mail import erase_inbound, erase_messages, is_leaving, next_messages, note_erased, take_over
 from delivery.erasing.person import Person
 from delivery.erasing.planning import WHOLE_ACCOUNT, affected_inboxes, entries_of
 from delivery.erasing.records import sweep
@@ -126,6 +126,7 @@ class _Work:
 
     def _run(self) -> None:
         if not self.erasure.total:
+            take_over(self.erasure)
             self._count()
         self._delete_files()
         while self.erasure.state == Erasure.State.RUNNING:
@@ -163,8 +164,8 @@ class _Work:
         if not messages:
             return False
         with transaction.atomic():
-            self._hold()
             keep_out_holds([self.erasure.account_id])
+            self._hold()
             self._refuse_if_held([messages[0].inbox_id])
             counted = erase_messages(self.erasure, self.person, messages)
             place = str(Place(messages[-1].inbox_id, messages[-1].sequence))
@@ -244,15 +245,15 @@ class _Work:
         seal_all()
         kept = kept_rules_of(self.erasure.account_id, self.person.address)
         certificate = certificate_of(self.erasure, kept)
-        self._save(state=Erasure.State.DONE, certificate=certificate, sealed="", error="", lease="", files=[])
-        self.erasure.state = Erasure.State.DONE
+        over = {"state": Erasure.State.DONE, "total": self.erasure.done, "sealed": "", "error": "", "lease": ""}
+        self._save(certificate=certificate, **over)
         return False
 
     # --- The row ---
 
     def _count(self) -> None:
         ids = [message.pk for message in messages_of(self.person)]
-        self._save(total=max(1, len(ids) + entries_of(self.person, ids)))
+        self._save(total=max(1, len(ids) + entries_of(self.person, ids)), files=self.erasure.files)
 
     def _hold(self) -> None:
         self._save(lease_until=timezone.now() + LEASE)

@@ -79,6 +79,11 @@ def forget_old(now: datetime, limit: int = 1000) -> int:
     return len(old)
 
 
+def forget_pairs(account_id: str, address: str) -> int:
+    """Of mail to this address, of all inboxes of the account; how many counters."""
+    return LoopCount.objects.filter(account_id=account_id, key=_key(address)).delete()[0]
+
+
 def _limits(thread_id: str, addresses: Collection[str]) -> dict[str, int]:
     of_thread = {thread_id: settings.LOOP_THREAD_LIMIT} if settings.LOOP_THREAD_LIMIT else {}
     others = [address for address in addresses if not is_simulated(address)] if settings.LOOP_PAIR_LIMIT else []

@@ -131,3 +131,29 @@ def test_what_cannot_be_done_fails_and_forgets_who_it_was(
     assert (told["state"], told["error"]) == ("failed", "RuntimeError")
     assert Erasure.objects.get().sealed == ""
     assert "erasure.failed" in [entry["action"] for entry in owner.get("/v1/audit-log").json()["data"]]
+
+
+def test_another_one_ends_what_one_that_failed_had_begun(
+    owner: Caller, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tombstones name nobody any more, and yet their entries are gone over, and their files deleted."""
+    ask(owner, CAROL)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(working, "sweep", broken)
+        patched.setattr(working._Work, "_delete_files", lambda self: None)
+        for _ in range(working.MOST_ATTEMPTS):
+            work()
+            lease_runs_out()
+    assert Erasure.objects.get().state == "failed"
+    assert {place.partition("/")[0] for place in places(store, MARKERS)} >= {
+        "store attachments",
+        "audit_auditentry.changes",
+    }
+    ask(owner, CAROL)
+    work()
+    assert set(Erasure.objects.values_list("state", flat=True)) == {"failed", "done"}
+    assert places(store, MARKERS) == set()

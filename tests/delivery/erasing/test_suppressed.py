@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from delivery.models import Suppression
+from delivery.models import LoopCount, Suppression
 from delivery.outbound.send import send_due_mail
 from delivery.suppression import Target, Wanted, suppress
 from delivery.suppression_model import digest_of
@@ -106,10 +106,14 @@ def test_a_second_erasure_leaves_one_entry(owner: Caller, inbox: Inbox) -> None:
     assert Suppression.objects.count() == 3
 
 
-def test_mail_that_waits_is_not_sent(owner: Caller, store: Store, mailoutbox: list[Any]) -> None:
+@pytest.mark.parametrize("send_at", [None, "2099-01-01T00:00:00Z"])
+def test_mail_that_waits_is_not_sent(owner: Caller, store: Store, mailoutbox: list[Any], send_at: str | None) -> None:
     inbox = owner.create_inbox()
-    owner.send(inbox, to=[CAROL, "dave@other.example"], subject="x", body_text="x")
+    later = {"send_at": send_at} if send_at else {}
+    owner.send(inbox, to=[CAROL, "dave@other.example"], subject="x", body_text="x", **later)
+    assert LoopCount.objects.filter(inbox=inbox).count() == 3
     erase(owner, CAROL)
     send_due_mail()
     assert mailoutbox == []
     assert [message["status"] for message in owner.messages(inbox)] == ["cancelled"]
+    assert LoopCount.objects.filter(inbox=inbox).count() == 2  # of the thread, and of Dave
