@@ -41,7 +41,7 @@ from tests.dns_zone import PublishedZone, add_domain
 from tests.mailing import deliver, mail
 from threads.models import Attachment, Event, Message, Thread
 
-pytestmark = pytest.mark.one_profile
+pytestmark = [pytest.mark.one_profile, pytest.mark.timeout(180)]  # the first test makes everything that there can be
 
 ROLES = ["owner", "operator", "reviewer", "nobody", "superuser"]
 NOBODY: frozenset[str] = frozenset()
