@@ -257,7 +257,7 @@ def operation_id(method: str, path: str, many: bool) -> str:
 
 
 def singular(plural: str) -> str:
-    return plural.removesuffix("es") if plural.endswith("xes") else plural.removesuffix("s")
+    return plural.removesuffix("es") if plural.endswith(("xes", "sses")) else plural.removesuffix("s")
 
 
 def _tidied(part: Any) -> Any:

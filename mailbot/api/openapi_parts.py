@@ -217,6 +217,8 @@ TAGS: dict[str, tuple[str, str]] = {
     "search": ("Search", "Words, phrases and fields, in one inbox or in all that the key may see."),
     "lists": ("Lists", "Which addresses and domains may send to an inbox, and which it may send to."),
     "domains": ("Domains", "Domains of your own, and what they publish in DNS."),
+    "holds": ("Legal holds", "What must not be removed, on one inbox or on all of the account."),
+    "retention-classes": ("Retention classes", "How long inboxes keep content, raw mail, events and trail."),
     "erasures": ("Erasures", "The erasure of a person on request."),
     "suppressions": ("Suppressions", "Addresses that get no more mail, and why."),
     "providers": ("Providers", "Who carries mail on: ESPs and smart hosts, with credentials of your own."),

@@ -77,7 +77,11 @@ def scene(kept_rows: None) -> Scene:
     provider = alice.with_key(mode="live").post("/v1/providers", body).json()["data"]
     domain = alice.post("/v1/domains", {"domain": "shop.example"}).json()["data"]
     suppression = alice.post("/v1/suppressions", {"address": "ann@shop.example"}).json()["data"]
+    retention = alice.with_key(mode="live").post("/v1/retention-classes", {"name": "Long", "content_days": 3650})
+    hold = alice.post("/v1/holds", {"inbox_id": alice.create_inbox().pk, "matter": "Case 7", "reason": "discovery"})
     ids = {
+        "retention_class_id": retention.json()["data"]["id"],
+        "hold_id": hold.json()["data"]["id"],
         "domain_id": domain["id"],
         "suppression_id": suppression["id"],
         "inbox_id": inbox.pk,
