@@ -13,6 +13,7 @@ import pytest
 SECONDS = {
     "test_ledger.py": 270,
     "test_kills.py": 120,
+    "test_export_kills.py": 100,
     "test_restore.py": 70,
     "test_make_run.py": 90,
     "test_idempotency.py": 80,

@@ -102,7 +102,7 @@ def queue_once(
 
 
 def answer_again(message_id: str) -> None:
-    """The send is answered once more: whether that arrives is what matters now."""
+    """The send is answered once more: whether that arrives is what matters now. Call it in no transaction."""
     _notes.drop(message_id)
     RecentSend.objects.filter(pk=message_id).update(answer=Outcome.PENDING.value, answered_at=Now())
 
@@ -165,6 +165,7 @@ class _Notes:
 
     def __init__(self) -> None:
         self._outcomes: dict[str, Outcome] = {}
+        self._writing = threading.Lock()
         self._news = threading.Condition()
         self._doorbell = Doorbell(lambda _: self._write(), name="receipts", pause=WRITTEN_EVERY)
 
@@ -175,7 +176,8 @@ class _Notes:
         self._doorbell.ring("write")
 
     def drop(self, message_id: str) -> None:
-        with self._news:
+        """What is just being written of it is written before: behind what follows it would be news."""
+        with self._writing, self._news:
             self._outcomes.pop(message_id, None)
 
     def known(self) -> dict[str, Outcome]:
@@ -187,12 +189,13 @@ class _Notes:
             self._news.wait(seconds)
 
     def _write(self) -> None:
-        with self._news:
-            written = dict(self._outcomes)
-        try:
-            self._write_all(written)
-        finally:
-            connection.close()  # back into the pool; it is this thread's own
+        with self._writing:
+            with self._news:
+                written = dict(self._outcomes)
+            try:
+                self._write_all(written)
+            finally:
+                connection.close()  # back into the pool; it is this thread's own
         with self._news:
             for message_id, outcome in written.items():
                 if self._outcomes.get(message_id) is outcome:

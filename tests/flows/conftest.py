@@ -326,14 +326,15 @@ def own_redis() -> Iterator[dict[str, str]]:
         yield variables
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A whole mailbot, one for each xdist worker. Tests share it: make accounts and inboxes of your own."""
+    """A whole mailbot, one for each xdist worker, which ends behind the last flow: idle it would take a thirtieth of a core. Tests share
+    it: make accounts and inboxes of your own."""
     with a_server(tmp_path_factory.mktemp("var")) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fragile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Another one, for tests that kill its processes and set their clocks. What a dead worker held is taken over after LEASE seconds."""
     environment = {"MAILBOT_INBOUND_LEASE": str(LEASE), "MAILBOT_INBOUND_RETRY_AFTER": "3,3,3"}
