@@ -360,6 +360,36 @@ class TestWithoutKey:
         assert alice.send(inbox)["id"] == first["id"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_old_news_of_an_answer_is_not_written_behind_its_being_given_again(
+    alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = alice.send(alice.create_inbox())["id"]
+    is_writing, may_write, is_written = threading.Event(), threading.Event(), threading.Event()
+    write_all = recent._notes._write_all
+
+    def write_slowly(outcomes: dict[str, Outcome]) -> None:
+        is_writing.set()
+        may_write.wait(10)
+        write_all(outcomes)
+        is_written.set()
+
+    def answer_again() -> None:
+        recent.answer_again(sent)
+        connection.close()
+
+    monkeypatch.setattr(recent._notes, "_write_all", write_slowly)
+    recent._notes.add(sent, Outcome.LOST)
+    assert is_writing.wait(10)
+    again = threading.Thread(target=answer_again)
+    again.start()
+    again.join(0.5)
+    may_write.set()
+    again.join(10)
+    assert is_written.wait(10)
+    assert RecentSend.objects.get(pk=sent).answer == Outcome.PENDING.value
+
+
 def lose(message: dict[str, Any], age: timedelta = timedelta(seconds=5)) -> None:
     """As if the answer that told of this message had not arrived."""
     sent = timezone.now() - age
