@@ -28,7 +28,18 @@ _HEADERS = frozenset(
     " resent-sender resent-to resent-cc resent-bcc resent-reply-to envelope-to x-envelope-from x-envelope-to".split()
 )
 _PEOPLE = ("to", "cc", "bcc", "reply_to", "recipients")
-_READ = ("pk", "sequence", "inbox_id", "from_address", *_PEOPLE, "headers", "explanation", "flags", "attachment_count")
+_TOLD = (
+    "pk",
+    "sequence",
+    "inbox_id",
+    "source_id",
+    "from_address",
+    "headers",
+    "explanation",
+    "flags",
+    "attachment_count",
+)
+_READ = (*_TOLD, *_PEOPLE)
 
 
 def naming(person: Person, columns: Iterable[str]) -> Q:

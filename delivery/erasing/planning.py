@@ -49,7 +49,9 @@ def plan(person: Person) -> dict[str, Any]:
             "by_inbox": [{"inbox_id": pk, "address": addresses[pk], "count": n} for pk, n in sorted(by_inbox.items())],
             "ids": ids[:MOST_NAMED],
         },
-        "raw_mails": len(ids) + sum(1 for _ in inbound_of(person)),
+        "raw_mails": len(
+            {message.source_id or message.pk for message in messages} | {pk for pk, _ in inbound_of(person)}
+        ),
         "attachments": _attachments(messages),
         "threads": _threads(person, ids),
         "events": _events(person, ids),

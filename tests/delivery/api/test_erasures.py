@@ -41,7 +41,7 @@ class TestDryRun:
             "by_inbox": [{"inbox_id": inbox.pk, "address": inbox.address, "count": 1}],
             "ids": [message["id"]],
         }
-        assert message["subject"] == "A secret"
+        assert (plan["raw_mails"], message["subject"]) == (1, "A secret")
         assert not Erasure.objects.exists()
 
     def test_its_entry_names_the_pseudonym_alone(self, owner: Caller, inbox: Inbox) -> None:
