@@ -16,7 +16,7 @@ from tests.mailing import deliver, mail
 from threads.models import Message, Thread
 from threads.transcripts_pdf import transcript_pdf
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_profile]
 SCRIPTS = {
     "Latin": "Grüße aus Łódź, señor",
     "Greek": "Καλημέρα",

@@ -18,6 +18,7 @@ from mailbot.lib.object_store import StoreUnavailable
 from tests.cast import Caller
 from tests.mailing import deliver, mail
 
+pytestmark = pytest.mark.one_profile
 BUCKET = "mailbot-tests"
 KEYS = {"access_key": "key", "secret_key": "secret", "region_name": "us-east-1"}
 NOW = timedelta()
