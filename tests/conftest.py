@@ -49,6 +49,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = deal(items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Before any test's time runs: what migrates on a busy machine would be the first test's time-out, and each later one's error."""
+    if any(_asks_a_database(item) for item in session.items):
+        templates.prepare()
+
+
+def _asks_a_database(item: pytest.Item) -> bool:
+    names = set(getattr(item, "fixturenames", ()))
+    return bool(names & {"db", "transactional_db", "kept_rows"}) or item.get_closest_marker("django_db") is not None
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """What `django_db_modify_db_settings` puts there on SQLite. On PostgreSQL a copy is made, and dropped."""

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from audit.actors import Actor
+from audit.record import Act
+from delivery.outbound.states import State
 from threads.events import EventType
 
 
@@ -16,6 +18,28 @@ class Result(StrEnum):
     PERMANENT = "permanent"  # surely not taken; trying again would not help
     UNKNOWN = "unknown"  # may have been taken: never tried again blindly
     BLOCKED = "blocked"  # refused by a rule of ours before anything was handed over
+
+
+STATE_AFTER: dict[Result, State] = {
+    Result.SENT: State.SENT,
+    Result.TEMPORARY: State.QUEUED,
+    Result.PERMANENT: State.FAILED,
+    Result.UNKNOWN: State.UNKNOWN,
+    Result.BLOCKED: State.BLOCKED,
+}
+EVENT_AFTER: dict[State, EventType] = {
+    State.SENT: EventType.MESSAGE_SENT,
+    State.QUEUED: EventType.MESSAGE_DEFERRED,
+    State.FAILED: EventType.MESSAGE_FAILED,
+    State.UNKNOWN: EventType.MESSAGE_UNKNOWN,
+    State.BLOCKED: EventType.MESSAGE_BLOCKED,
+}
+ACT_AFTER: dict[State, Act] = {
+    State.SENT: Act.MESSAGE_SENT,
+    State.FAILED: Act.MESSAGE_FAILED,
+    State.BLOCKED: Act.MESSAGE_FAILED,
+    State.UNKNOWN: Act.MESSAGE_UNKNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)

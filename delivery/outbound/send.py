@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic, sleep
@@ -15,16 +15,16 @@ from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
 from audit.actors import acting_for_request
-from audit.record import Act, record
+from audit.record import record
 from delivery.inbound.receive import storable
-from delivery.models import OutboundMail, SendAttempt, Suppression
+from delivery.models import OutboundMail, SendAttempt
 from delivery.outbound.breaker import Standings, standings_of, why_domain_stopped
 from delivery.outbound.choosing import provider_for
 from delivery.outbound.claiming import Ring, claim_next, claim_one
-from delivery.outbound.outcomes import Outcome, Report, Result
+from delivery.outbound.outcomes import ACT_AFTER, EVENT_AFTER, STATE_AFTER, Outcome, Report, Result
 from delivery.outbound.queue import Blocked, why_not_send, why_not_to
 from delivery.outbound.sending import Handed, Sending, carrier_for, esp_of, hand_over
-from delivery.outbound.sent import final_message_id, is_plain, write_sent
+from delivery.outbound.sent import final_message_id, is_plain, write_together
 from delivery.outbound.states import State
 from delivery.outbound.suppressed import leave_out, suppressed_detail, suppressed_in
 from delivery.outbound.tracking import apply_reports
@@ -34,7 +34,6 @@ from inboxes.rules_in_force import with_rules_flag
 from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
 from threads.conversation import note_final_message_ids
-from threads.events import EventType
 from threads.models import Message
 
 log = logging.getLogger(__name__)
@@ -49,27 +48,6 @@ RETRY_AFTER = tuple(timedelta(seconds=s) for s in (30, 120, 600, 1800, 3600, 720
 JITTER = 0.2
 FORGOTTEN = "It waited until the provider, which may have taken it, does not know it by its key any more."
 FIRST_LOOK = timedelta(seconds=30)  # until somebody looks what became of an unknown one (delivery.outbound.unknown)
-
-STATE_AFTER: dict[Result, State] = {
-    Result.SENT: State.SENT,
-    Result.TEMPORARY: State.QUEUED,
-    Result.PERMANENT: State.FAILED,
-    Result.UNKNOWN: State.UNKNOWN,
-    Result.BLOCKED: State.BLOCKED,
-}
-EVENT_AFTER: dict[State, EventType] = {
-    State.SENT: EventType.MESSAGE_SENT,
-    State.QUEUED: EventType.MESSAGE_DEFERRED,
-    State.FAILED: EventType.MESSAGE_FAILED,
-    State.UNKNOWN: EventType.MESSAGE_UNKNOWN,
-    State.BLOCKED: EventType.MESSAGE_BLOCKED,
-}
-ACT_AFTER: dict[State, Act] = {
-    State.SENT: Act.MESSAGE_SENT,
-    State.FAILED: Act.MESSAGE_FAILED,
-    State.BLOCKED: Act.MESSAGE_FAILED,
-    State.UNKNOWN: Act.MESSAGE_UNKNOWN,
-}
 
 
 def send_due_mail() -> int:
@@ -90,8 +68,10 @@ def _send_due(sending: Sending) -> int:
     while True:
         taken = claim_next(_ring, sending.room) if sending.room >= sending.worth_a_claim and monotonic() < ends else []
         tried += len(taken)
-        for mail in _without_blocked(taken):
+        may_go, blocked = _parted(taken)
+        for mail in may_go:
             sending.start(mail)
+        _settle_all(blocked)  # behind: nobody waits while it is written why another one's mail does not go
         if not taken and not sending.is_busy:
             return tried
         _settle_finished(sending)
@@ -104,16 +84,22 @@ def send_outbound_mail(mail_id: str) -> None:
     is on the row.
     """
     mail = claim_one(mail_id)
-    if mail is None or not _without_blocked([mail]):  # another worker has it, or it is not due
+    if mail is None:  # another worker has it, or it is not due
         return
-    _settle_handed(hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
+    may_go, blocked = _parted([mail])
+    _settle_all(blocked)
+    for mail in may_go:
+        _settle_handed(hand_over(mail, carrier_for(mail)))  # no transaction is open during I/O
 
 
 def _settle_finished(sending: Sending) -> None:
-    """Those that were simply taken at once, the others each by itself: one that cannot be written must not cost the others their
-    outcomes. Its lease runs out, and it is unknown."""
-    handed = [each._replace(outcome=_storable(each.outcome)) for each in sending.finished()]
-    written = _written_together([each for each in handed if is_plain(each.outcome)])
+    _settle_all([each._replace(outcome=_storable(each.outcome)) for each in sending.finished()])
+
+
+def _settle_all(handed: list[Handed]) -> None:
+    """Those that were simply taken, or blocked, at once, the others each by itself: one that cannot be written must not cost the others
+    their outcomes. Its lease runs out, and it is unknown."""
+    written = _written_together([each for each in handed if is_plain(each)])
     for each in handed:
         if each.mail.pk not in written:
             try:
@@ -127,14 +113,14 @@ def _written_together(plain: list[Handed]) -> set[str]:
     if len(plain) < 2:
         return set()
     try:
-        written = _patiently(write_sent, plain)
+        written = _patiently(write_together, plain)
     except Exception:
         log.exception("%d outcomes are written one by one", len(plain))
         return set()
     for each in plain:
         if each.mail.pk in written:
             with bound_contextvars(mail_id=each.mail.pk, inbox_id=each.mail.inbox_id, request_id=each.mail.request_id):
-                _say(each, State.SENT)
+                _say(each, STATE_AFTER[each.outcome.result])
     return written
 
 
@@ -169,33 +155,28 @@ def _say(handed: Handed, state: State | None) -> None:
     lines.info("send", account_id=mail.account_id, esp=esp_of(mail), attempt=mail.attempts + 1, **told)
 
 
-def _without_blocked(taken: list[OutboundMail]) -> list[OutboundMail]:
-    """Those that may go, to whom they may; of the others it is written why not."""
+def _parted(taken: list[OutboundMail]) -> tuple[list[OutboundMail], list[Handed]]:
+    """Those that may go, to whom they may; and the others, of which it is still to be written why not."""
     inboxes = Inbox.objects.filter(pk__in={mail.inbox_id for mail in taken})
     ruled = {inbox.pk for inbox in with_rules_flag(inboxes) if inbox.has_rules} if taken else set()
     standings = standings_of(taken)
-    may_go = [mail for mail in taken if not _is_blocked(mail, standings, has_rules=mail.inbox_id in ruled)]
-    return hold_back(_without_suppressed(may_go), standings)
+    may_go, blocked = [], []
+    for mail in taken:
+        if why := _why_blocked(mail, standings, mail.inbox_id in ruled):
+            blocked.append(_blocked(mail, why))
+        else:
+            may_go.append(mail)
+    suppressed = suppressed_in(may_go)
+    # What bounced or was complained of since it was queued: a mail for nobody else is blocked, from others these recipients are left out.
+    for mail in [mail for mail in may_go if len(suppressed.get(mail.pk, ())) == len(mail.remaining())]:
+        blocked.append(_blocked(mail, Outcome(Result.BLOCKED, suppressed_detail(suppressed.pop(mail.pk)))))
+        may_go.remove(mail)
+    to_somebody = [mail for mail in may_go if mail.pk not in suppressed or leave_out(mail, suppressed[mail.pk])]
+    return hold_back(to_somebody, standings), blocked
 
 
-def _without_suppressed(taken: list[OutboundMail]) -> list[OutboundMail]:
-    """What bounced or was complained of since it was queued: those recipients are left out, and a mail for nobody else is blocked."""
-    suppressed = suppressed_in(taken)
-    return [mail for mail in taken if mail.pk not in suppressed or _goes_on(mail, suppressed[mail.pk])]
-
-
-def _goes_on(mail: OutboundMail, suppressed: Mapping[str, Suppression]) -> bool:
-    if len(suppressed) == len(mail.remaining()):
-        settle(mail, Outcome(Result.BLOCKED, suppressed_detail(suppressed)), "mailbot", timezone.now())
-        return False
-    return leave_out(mail, suppressed)
-
-
-def _is_blocked(mail: OutboundMail, standings: Standings, *, has_rules: bool) -> bool:
-    blocked = _why_blocked(mail, standings, has_rules)
-    if blocked:
-        settle(mail, blocked, "mailbot", timezone.now())
-    return blocked is not None
+def _blocked(mail: OutboundMail, why: Outcome) -> Handed:
+    return Handed(mail, _storable(why), "mailbot", timezone.now(), None)
 
 
 def _why_blocked(mail: OutboundMail, standings: Standings, has_rules: bool) -> Outcome | None:

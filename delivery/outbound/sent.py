@@ -1,4 +1,5 @@
-"""Writing down many mails at once that their providers took: nearly all of what is sent, and one by one the main cost of sending."""
+"""Writing down many mails at once that their providers took, which is nearly all of what is sent and one by one
+the main cost of sending, or that were blocked: whoever has very many of these is to cost the others little."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -7,27 +8,28 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from audit.record import Act, Entry, record_many
+from audit.record import Entry, record_many
 from delivery.esps import ESPS
 from delivery.esps.base import MessageId
 from delivery.models import OutboundMail, SendAttempt
-from delivery.outbound.outcomes import Outcome, Report, Result
+from delivery.outbound.outcomes import ACT_AFTER, EVENT_AFTER, STATE_AFTER, Report, Result
 from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
 from delivery.outbound.tracking import Moves
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.crypto import CannotDecrypt
 from threads.conversation import note_final_message_ids
-from threads.events import EventType
 
 
-def is_plain(outcome: Outcome) -> bool:
-    """Whether it is nothing more than that the provider took it, for all recipients."""
-    return outcome.result is Result.SENT and not outcome.reports
+def is_plain(each: Handed) -> bool:
+    """Whether it is nothing more than that the provider took it, for all recipients, or that it is blocked at its first try."""
+    if each.outcome.result is Result.BLOCKED:
+        return each.mail.attempts == 0
+    return each.outcome.result is Result.SENT and not each.outcome.reports
 
 
 @transaction.atomic
-def write_sent(handed: Sequence[Handed]) -> set[str]:
+def write_together(handed: Sequence[Handed]) -> set[str]:
     """What `send.settle` writes of one plain outcome, for each of these; the ids of those whose lease was still ours.
 
     The rows are locked before the inboxes, and both in order, as everybody does who locks both.
@@ -47,7 +49,7 @@ def write_sent(handed: Sequence[Handed]) -> set[str]:
     note_final_message_ids({row.message_id: row.final_message_id for row in rows if row.final_message_id})
     for each in done:
         for address in _addresses(each):
-            moves.apply(each.mail, Report(EventType.MESSAGE_SENT, address))
+            moves.apply(each.mail, Report(EVENT_AFTER[_state(each)], address, each.outcome.detail[:500]))
     moves.write()
     record_many(_entry(each) for each in done)
     return ours
@@ -62,7 +64,8 @@ def _still_ours(handed: Sequence[Handed]) -> set[str]:
 def _row(each: Handed) -> OutboundMail:
     """A copy: what was claimed stays as it was, should this be undone."""
     row = copy(each.mail)
-    row.state, row.attempts, row.provider, row.error = State.SENT, each.mail.attempts + 1, each.carrier, ""
+    row.state, row.attempts, row.provider = _state(each), each.mail.attempts + 1, each.carrier
+    row.error = each.outcome.detail[:2000]
     row.lease_token, row.lease_until, row.finished_at = "", None, timezone.now()
     row.provider_message_id = each.outcome.provider_message_id or row.provider_message_id
     row.final_message_id = final_message_id(each.mail, each.outcome.provider_message_id) or row.final_message_id
@@ -87,17 +90,28 @@ def _attempt(each: Handed) -> SendAttempt:
         mail_id=each.mail.pk,
         number=each.mail.attempts + 1,
         provider=each.carrier,
-        outcome=Result.SENT.value,
+        outcome=each.outcome.result.value,
+        detail=each.outcome.detail,
         started_at=each.started_at,
     )
 
 
 def _entry(each: Handed) -> Entry:
     mail = each.mail
-    changes: dict[str, Any] = {"recipients": _addresses(each), "subject": mail.message.subject, "detail": ""}
+    detail = each.outcome.detail[:500]
+    changes: dict[str, Any] = {"recipients": _addresses(each), "subject": mail.message.subject, "detail": detail}
     return Entry(
-        Act.MESSAGE_SENT, mail.message, mail.account_id, mail.inbox_id, changes=changes, request_id=mail.request_id
+        ACT_AFTER[_state(each)],
+        mail.message,
+        mail.account_id,
+        mail.inbox_id,
+        changes=changes,
+        request_id=mail.request_id,
     )
+
+
+def _state(each: Handed) -> State:
+    return STATE_AFTER[each.outcome.result]
 
 
 def _addresses(each: Handed) -> list[str]:

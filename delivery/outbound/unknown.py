@@ -22,9 +22,9 @@ from delivery.esps import ESPS
 from delivery.esps.base import Esp
 from delivery.inbound.receive import storable
 from delivery.models import OutboundMail, SendAttempt
-from delivery.outbound.outcomes import Report, Result
+from delivery.outbound.outcomes import EVENT_AFTER, Report, Result
 from delivery.outbound.queue import SEND_TASK
-from delivery.outbound.send import EVENT_AFTER, RETRY_AFTER
+from delivery.outbound.send import RETRY_AFTER
 from delivery.outbound.states import State, can_move
 from delivery.outbound.tracking import apply_reports, requeue
 from delivery.slow_work import Source

@@ -42,6 +42,11 @@ def end_run(folder: Path) -> None:
     del os.environ[FOLDER]
 
 
+def prepare() -> None:
+    """Make it now, or wait for whoever makes it."""
+    _key()
+
+
 def key_of(url: str, var: Path) -> str:
     """The secret of the key in the copy that a server with this DATABASE_URL and folder has; on SQLite it is made now. "": it has none."""
     if url:

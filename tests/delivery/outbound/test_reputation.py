@@ -13,7 +13,7 @@ from delivery.outbound.claiming import claim_one
 from delivery.outbound.outcomes import Outcome, Report, Result
 from delivery.outbound.send import settle
 from delivery.outbound.sending import Handed
-from delivery.outbound.sent import write_sent
+from delivery.outbound.sent import write_together
 from delivery.outbound.tracking import apply_reports
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
@@ -137,7 +137,9 @@ class TestAtOnce:
         def write(number: int) -> None:
             try:
                 mine = claimed[number * 2 : number * 2 + 2]
-                assert len(write_sent([Handed(mail, Outcome.sent(), "", timezone.now(), None) for mail in mine])) == 2
+                assert (
+                    len(write_together([Handed(mail, Outcome.sent(), "", timezone.now(), None) for mail in mine])) == 2
+                )
                 for mail in claimed[number::4]:  # as another writer does
                     hear(mail, DELIVERED, DELIVERED, *([BOUNCED] if mail.inbox_id == inboxes[0].pk else []))
             finally:
