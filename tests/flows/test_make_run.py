@@ -136,7 +136,7 @@ class Run:
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
     def wait(self) -> int:
-        code = self.process.wait(15)
+        code = self.process.wait(60)  # all of it ends within ten seconds, on a machine that has nothing else to do
         self._reader.join(5)
         return code
 

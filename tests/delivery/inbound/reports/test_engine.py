@@ -4,7 +4,7 @@ import base64
 import json
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -165,9 +165,9 @@ class TestHostile:
         seconds = []
         for size in (60_000, 600_000):
             raw = (HEAD % (subject, kind) + start + piece * (size // len(piece)) + "\n").encode()
-            began = perf_counter()
+            began = thread_time()
             read_report(raw)
-            seconds.append(perf_counter() - began)
+            seconds.append(thread_time() - began)
         for small, large in pairwise(seconds):
             assert large < max(0.5, 25 * small)
         assert seconds[-1] < 5
@@ -177,9 +177,9 @@ class TestHostile:
         part = "--x\nContent-Type: text/plain; charset=punycode\nContent-Transfer-Encoding: base64\n\n"
         body = base64.b64encode(b"b9a" * 200_000).decode()
         raw = (HEAD % ("failure notice", 'multipart/report; boundary="x"') + part + body + "\n--x--\n").encode()
-        began = perf_counter()
+        began = thread_time()
         read_report(raw)
-        assert perf_counter() - began < 2
+        assert thread_time() - began < 2
 
     def test_no_report_has_recipients_without_end(self) -> None:
         report = read_report((HEAD % HOSTILE["recipients"][:2] + "The mail system\n" + "".join(
