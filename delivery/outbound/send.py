@@ -160,19 +160,21 @@ def _parted(taken: list[OutboundMail]) -> tuple[list[OutboundMail], list[Handed]
     inboxes = Inbox.objects.filter(pk__in={mail.inbox_id for mail in taken})
     ruled = {inbox.pk for inbox in with_rules_flag(inboxes) if inbox.has_rules} if taken else set()
     standings = standings_of(taken)
-    may_go, blocked = [], []
+    allowed, may_go, blocked = [], [], []
     for mail in taken:
         if why := _why_blocked(mail, standings, mail.inbox_id in ruled):
             blocked.append(_blocked(mail, why))
         else:
+            allowed.append(mail)
+    suppressed = suppressed_in(allowed)
+    for mail in allowed:
+        # Who bounced or complained since it was queued is left out; a mail for nobody else is blocked.
+        theirs = suppressed.get(mail.pk)
+        if theirs and len(theirs) == len(mail.remaining()):
+            blocked.append(_blocked(mail, Outcome(Result.BLOCKED, suppressed_detail(theirs))))
+        elif not theirs or leave_out(mail, theirs):
             may_go.append(mail)
-    suppressed = suppressed_in(may_go)
-    # What bounced or was complained of since it was queued: a mail for nobody else is blocked, from others these recipients are left out.
-    for mail in [mail for mail in may_go if len(suppressed.get(mail.pk, ())) == len(mail.remaining())]:
-        blocked.append(_blocked(mail, Outcome(Result.BLOCKED, suppressed_detail(suppressed.pop(mail.pk)))))
-        may_go.remove(mail)
-    to_somebody = [mail for mail in may_go if mail.pk not in suppressed or leave_out(mail, suppressed[mail.pk])]
-    return hold_back(to_somebody, standings), blocked
+    return hold_back(may_go, standings), blocked
 
 
 def _blocked(mail: OutboundMail, why: Outcome) -> Handed:

@@ -11,7 +11,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.utils import timezone
 
 from audit.actors import acting_as_system
-from delivery.models import OutboundMail, SendAttempt
+from delivery.models import OutboundMail, Recipient, SendAttempt
 from delivery.outbound.claiming import SEND_LEASE
 from delivery.outbound.send import (
     RETRY_AFTER,
@@ -23,6 +23,7 @@ from delivery.outbound.states import FINAL, MOVES, State
 from delivery.outbound.unknown import settle_unknown
 from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
+from threads.models import Message
 
 
 class ScriptedBackend(BaseEmailBackend):
@@ -228,6 +229,16 @@ class TestGates:
         provider.script = [None]
         run_workers()
         assert status(live, inbox, message) == "sent"
+
+    def test_a_mail_that_is_for_nobody_any_more_holds_up_no_other(
+        self, live: Caller, inbox: Inbox, provider: type[ScriptedBackend]
+    ) -> None:
+        nobodys, other = live.send(inbox), live.send(inbox, subject="Another one")
+        Recipient.objects.filter(mail__message_id=nobodys["id"]).update(status=Message.Status.BLOCKED)
+        provider.script = [None, None]
+        run_workers()
+        assert status(live, inbox, other) == "sent"
+        assert not OutboundMail.objects.filter(state=State.SENDING).exists()
 
 
 def test_it_writes_every_state_down_once() -> None:
