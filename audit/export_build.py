@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -25,13 +25,13 @@ from audit.export_table import table_head, table_rows
 from audit.export_writer import BundleWriter
 from audit.models import AuditEntry, AuditHead
 from audit.sealing import seal_all
+from mailbot.lib.bulk import batches
 from mailbot.lib.failpoints import failpoint
 
 FORMAT = "mailbot.export/1"
 TABLE_FILE, MANIFEST_FILE = "audit.csv", "manifest.json"
 AT_ONCE = 500  # entries
 _SEQ = re.compile(rb'"seq":(\d+)\}$')
-T = TypeVar("T")
 
 
 class TurnOver(Exception):
@@ -233,9 +233,3 @@ def _places(content: Iterable[bytes]) -> Iterator[int]:
             found = _SEQ.search(line)
             if found:
                 yield int(found[1])
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

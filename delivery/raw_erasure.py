@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import reduce
-from itertools import islice
 from operator import or_
 
 from django.db.models import Exists, OuterRef, Q
 
 from delivery.models import InboundMail, OutboundMail, RawObject
 from mailbot.lib import object_store
+from mailbot.lib.bulk import batches
 from mailbot.lib.clock import database_now
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
@@ -28,10 +28,7 @@ THREADS = 8
 
 
 def in_pieces(values: Iterable[str], size: int = AT_ONCE) -> Iterator[list[str]]:
-    """A database takes only so many parameters."""
-    rest = iter(sorted(values))
-    while piece := list(islice(rest, size)):
-        yield piece
+    return batches(sorted(values), size)
 
 
 def let_go(mail_ids: Iterable[str]) -> None:
@@ -52,9 +49,9 @@ def let_go_outbound(inbox_id: str) -> None:
 
 def sources_in_use(mails: Iterable[tuple[str, str, Sequence[str]]]) -> set[str]:
     """Of mails (id, SHA-256, inboxes that it was for) those of which an inbox still has a message."""
-    wanted = iter([(mail_id, inbox_id, sha256) for mail_id, sha256, inboxes in mails for inbox_id in inboxes])
+    wanted = ((mail_id, inbox_id, sha256) for mail_id, sha256, inboxes in mails for inbox_id in inboxes)
     found: set[str] = set()
-    while piece := list(islice(wanted, PAIRS_AT_ONCE)):
+    for piece in batches(wanted, PAIRS_AT_ONCE):
         pairs = reduce(or_, (Q(inbox_id=inbox_id, raw_sha256=sha256) for _, inbox_id, sha256 in piece))
         found |= set(Message.objects.filter(pairs).order_by().values_list("source_id", flat=True))
     return found

@@ -4,10 +4,9 @@ An entry is unique by whose mail it stops and by the address. Of two causes the 
 earlier for one that comes.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +18,7 @@ from audit.record import Act, Entry, record_many
 from delivery.suppression_model import Cause, Scope, Suppression, digest_of, erased_digests
 from inboxes.models import Account, Inbox
 from mailbot.lib.addresses import AddressError, canonical, canonical_domain, comparable
-from mailbot.lib.bulk import bulk_set
+from mailbot.lib.bulk import batches, bulk_set
 
 # From the weakest: an import is hearsay, a bounce may end, what a person decided here outlasts both, and whoever asked to be left alone
 # or called it spam has the last word.
@@ -173,7 +172,7 @@ def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True)
         digest = target.digest(item.address)
         by_digest[digest], targets[digest] = item, target
     now, stored, added = timezone.now(), dict[str, Suppression](), set[str]()
-    for piece in _pieces(sorted(by_digest)):
+    for piece in batches(sorted(by_digest), PIECE):
         of_erased = _of_erased(piece)
         fresh = [digest for digest in piece if digest not in of_erased.values()]
         new = [_row(targets[digest], digest, by_digest[digest], now) for digest in fresh]
@@ -295,9 +294,3 @@ def scope_of(target: Target) -> Scope:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _pieces(items: Collection[str]) -> Iterator[list[str]]:
-    rest = iter(items)
-    while piece := list(islice(rest, PIECE)):
-        yield piece

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from django.db.models import QuerySet
@@ -17,6 +16,7 @@ from delivery.erasing.suppressed import suppressions_of
 from delivery.models import Recipient
 from inboxes.holds import held_among
 from inboxes.models import Account, AddressRule, Inbox
+from mailbot.lib.bulk import batches
 from mailbot.lib.scope import acting_for_everybody
 from threads.models import Attachment, Event, Message, Thread
 
@@ -88,8 +88,7 @@ def entries_of(person: Person, message_ids: list[str]) -> int:
     """Entries of the trail that name the person, and those about his mail."""
     ours = _entries(person)
     found = {pk for pk, _ in _entries_naming(person)}
-    rest = iter(message_ids)
-    while piece := list(islice(rest, AT_ONCE)):
+    for piece in batches(message_ids, AT_ONCE):
         about = ours.filter(object_pk__in=piece).exclude(object_repr="")
         found |= set(about.values_list("pk", flat=True))
     return len(found)
@@ -123,27 +122,29 @@ def exports_of(person: Person, inbox_ids: Collection[str]) -> list[str]:
 def _attachments(messages: list[Message]) -> int:
     return sum(
         Attachment.objects.filter(message_id__in=[m.pk for m in piece]).count()
-        for piece in _pieces([message for message in messages if message.attachment_count])
+        for piece in batches([message for message in messages if message.attachment_count], AT_ONCE)
     )
 
 
 def _threads(person: Person, message_ids: list[str]) -> int:
     found = {row.pk for row in rows_naming(person, Thread)}
-    for piece in _pieces(message_ids):
+    for piece in batches(message_ids, AT_ONCE):
         found |= set(Message.objects.filter(pk__in=piece).order_by().values_list("thread_id", flat=True))
     return len(found)
 
 
 def _events(person: Person, message_ids: list[str]) -> int:
     found = {row.pk for row in rows_naming(person, Event)}
-    for piece in _pieces(message_ids):
+    for piece in batches(message_ids, AT_ONCE):
         found |= set(Event.objects.filter(message_id__in=piece).order_by().values_list("pk", flat=True))
     return len(found)
 
 
 def _recipients(message_ids: list[str]) -> int:
     with acting_for_everybody("as the inboxes of the account are known"):
-        return sum(Recipient.objects.filter(mail__message_id__in=piece).count() for piece in _pieces(message_ids))
+        return sum(
+            Recipient.objects.filter(mail__message_id__in=piece).count() for piece in batches(message_ids, AT_ONCE)
+        )
 
 
 def _other_rows(person: Person) -> dict[str, int]:
@@ -152,18 +153,12 @@ def _other_rows(person: Person) -> dict[str, int]:
     return {kind: number for kind, number in counted.items() if number}
 
 
-def _pieces(items: list[Any]) -> Any:
-    rest = iter(items)
-    while piece := list(islice(rest, AT_ONCE)):
-        yield piece
-
-
 def affected_inboxes(person: Person) -> list[str]:
     """Those whose mail, events, threads or trail would change."""
     found = {message.inbox_id for message in messages_of(person)}
     for model in (Thread, Event):
         keys = [row.pk for row in rows_naming(person, model)]
-        for piece in _pieces(keys):
+        for piece in batches(keys, AT_ONCE):
             found |= set(model._default_manager.filter(pk__in=piece).order_by().values_list("inbox_id", flat=True))
     found |= {inbox_id for _, inbox_id in _entries_naming(person)}
     return sorted(filter(None, found))

@@ -21,6 +21,7 @@ from mailbot.lib import scope
 from mailbot.lib.tenants import TenantManager
 
 Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
 Values = list[Any]
 AnyField = Field[Any, Any]
 ADDED_AT_ONCE = 1000  # rows a statement: SQLite takes 32,766 parameters
@@ -85,6 +86,13 @@ def bulk_set(rows: Sequence[Model], *columns: str) -> None:
         _run_for_each(f"UPDATE {_quoted(meta.db_table)} SET {changes} {where}", values)  # noqa: S608 (our names)
 
 
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """So many at a time: a database takes only so many parameters, and memory only so many rows."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
 def bulk_add(
     model: type[Model], columns: Sequence[str], key: Sequence[str], counted: Sequence[str], rows: Iterable[Values]
 ) -> None:
@@ -96,8 +104,7 @@ def bulk_add(
     table = model._meta.db_table
     changes = _list_of(f"{column} = {table}.{column} + excluded.{column}" for column in counted)
     end = f"ON CONFLICT ({_list_of(key)}) DO UPDATE SET {changes}"
-    rest = iter(rows)
-    while piece := list(islice(rest, ADDED_AT_ONCE)):
+    for piece in batches(rows, ADDED_AT_ONCE):
         values = _list_of([places(len(columns))] * len(piece))
         with connection.cursor() as cursor:
             cursor.execute(
