@@ -1,14 +1,16 @@
 """Files of messages in the storage: one object per account and content, however many messages carry it."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from mailbot.lib import object_store
+from mailbot.lib.bulk import batches
 from threads.mime import ParsedAttachment
 from threads.models import Attachment, Message
 
 THREADS = 8
+AT_ONCE = 500  # names in a query
 
 
 class ContentGone(LookupError):
@@ -69,3 +71,12 @@ def content_of(attachment: Attachment) -> bytes:
         return object_store.read(attachment.storage_name)
     except FileNotFoundError as error:
         raise ContentGone(attachment.pk) from error
+
+
+def unneeded(names: Collection[str]) -> list[str]:
+    """Those of these files that no message needs. Ask right before they are deleted: another mail may have brought the same content."""
+    found: list[str] = []
+    for piece in batches(sorted(names), AT_ONCE):
+        needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
+        found += [name for name in piece if name not in needed]
+    return found

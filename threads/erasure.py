@@ -4,7 +4,6 @@ subjects but no body."""
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import islice
 from typing import NamedTuple
 
 from django.db import transaction
@@ -14,7 +13,9 @@ from django.db.models.functions import Greatest
 from inboxes.models import Inbox
 from mailbot.lib import object_store
 from mailbot.lib.addresses import comparable
+from mailbot.lib.bulk import batches
 from mailbot.lib.object_store import StoreUnavailable
+from threads.attachments import unneeded
 from threads.filters import SET_ASIDE
 from threads.models import Attachment, Message, Thread
 from threads.search_index import remove_from_index, remove_messages_from_index
@@ -149,10 +150,8 @@ def _delete_files(names: set[str]) -> None:
 
     What the store does not delete now is logged, and found by `manage.py orphaned_objects`.
     """
-    rest = iter(sorted(names))
-    while piece := list(islice(rest, AT_ONCE)):
-        needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
-        for name in (name for name in piece if name not in needed):
+    for piece in batches(sorted(names), AT_ONCE):
+        for name in unneeded(piece):
             try:
                 object_store.delete(name)
             except StoreUnavailable as error:

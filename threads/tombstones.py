@@ -6,7 +6,6 @@ which way it went.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from django.db.models import F, Q, QuerySet, Sum
@@ -141,12 +140,3 @@ def rewrite_event(event: Event, recipient: str, data: Any) -> int:
         return 0
     rows: QuerySet[Event] = Event.objects.filter(pk=event.pk)
     return QuerySet.update(rows, recipient=recipient, data=data)
-
-
-def unneeded(names: Collection[str]) -> list[str]:
-    """Those of these files that no message needs. Ask right before they are deleted: another mail may have brought the same content."""
-    rest, found = iter(sorted(names)), list[str]()
-    while piece := list(islice(rest, AT_ONCE)):
-        needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
-        found += [name for name in piece if name not in needed]
-    return found

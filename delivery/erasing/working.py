@@ -38,7 +38,7 @@ from mailbot.lib import object_store
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.object_store import StoreUnavailable
-from threads.tombstones import unneeded
+from threads.attachments import unneeded
 
 log = logging.getLogger(__name__)
 
