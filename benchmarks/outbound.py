@@ -86,19 +86,24 @@ def worker(mailbot: Mailbot) -> Iterator[None]:
 
 
 def run(mails: int, events: int, latency: float) -> dict[str, float]:
-    """One run on a database of its own: the rates by their names."""
+    """One run on a database of its own: the rates by their names, and CPU in ms a mail."""
     with new_database() as environment:
         environment |= {"MAILBOT_FETCH_ALLOW": "127.0.0.0/8", "MAILBOT_SEND_THREADS": str(THREADS)}
         ledger = Path(environment["MAILBOT_VAR"]) / "esp.jsonl"
         with esp(ledger, latency) as url, Mailbot(environment, workers=2, processes=("web", "beat")) as mailbot:
             hook = in_django(SETUP.format(threads=THREADS, url=url), mailbot.environment).strip()
             in_django(QUEUE.format(mails=mails), mailbot.environment)
+            before = mailbot.cpu()
             with worker(mailbot):
                 until(lambda: _lines(ledger) >= mails, "the ESP has all mails", 300, pause=0.5)
                 until(lambda: _sent(mailbot) == mails, "all are written down as sent", 60, pause=0.5)
+                spent = mailbot.cpu()
             taken = entries(ledger)
             assert len({entry["message_id"] for entry in taken}) == len(taken) == mails
-            rates = {"sent": (mails - 1) / (taken[-1]["at"] - taken[0]["at"])}
+            rates = {"mails sent": (mails - 1) / (taken[-1]["at"] - taken[0]["at"])}
+            for name in ("worker", "PostgreSQL"):
+                if name in spent:
+                    rates[f"CPU of {name}"] = (spent[name] - before.get(name, 0.0)) / mails * 1000
             if events:
                 rates |= tell(mailbot, f"http://{HOST}:{mailbot.port}/hooks/{hook}/tracking", taken[:events])
     return rates
@@ -157,11 +162,12 @@ def main() -> None:
         for latency in LATENCIES:
             rates = run(options.mails, options.events if not latency else 0, latency)
             for name, rate in rates.items():
-                named = f"mails sent at {latency * 1000:.0f} ms" if name == "sent" else name
+                named = name if name.startswith("webhooks") else f"{name} at {latency * 1000:.0f} ms"
                 found.setdefault(named, []).append(rate)
         if profile() == "production":
             found.setdefault("Celery tasks that do nothing", []).append(nothing_tasks(options.mails * 2))
-    report([Figure(f"{name} / {profile()}", "/s", runs) for name, runs in found.items()])
+    units = {name: "ms a mail" if name.startswith("CPU") else "/s" for name in found}
+    report([Figure(f"{name} / {profile()}", units[name], runs) for name, runs in found.items()])
 
 
 if __name__ == "__main__":
