@@ -18,6 +18,7 @@ from mailbot.lib.failpoints import failpoint
 from mailbot.lib.zip_stream import Member, ZipStream, header_length
 
 PART = 4 * 1024 * 1024  # octets, from which on an object is cut off
+PIECE = 256 * 1024  # octets at once of what is unpacked again: an object holds a trail of ten times its size
 
 
 class Damaged(Exception):
@@ -124,8 +125,11 @@ class BundleWriter:
             if at + part.size > start and left > 0:
                 octets = octets_of(part)[max(start - at, 0) :][:left]
                 left -= len(octets)
-                yield inflate.decompress(octets)
+                while octets:
+                    yield inflate.decompress(octets, PIECE)
+                    octets = inflate.unconsumed_tail
             at += part.size
+        yield inflate.flush()
 
     def octets(self) -> Iterator[bytes]:
         for part in self._parts().defer("state"):

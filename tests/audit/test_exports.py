@@ -15,8 +15,9 @@ from django.db import connection
 from django.utils import timezone
 
 from audit.actors import acting_as_system
+from audit.export_writer import PIECE, BundleWriter
 from audit.exports import expire_exports, make_exports
-from audit.models import ExportPart
+from audit.models import Export, ExportPart
 from audit.record import Act, Entry, record_many
 from mailbot.lib import object_store
 from tests.audit.bundles import EXPORTS, ask, download, made, make, verified
@@ -237,6 +238,25 @@ class TestGoingOn:
         assert manifest["files"] == {
             name: hashlib.sha256(bundle.read(name)).hexdigest() for name in bundle.namelist() if name != "manifest.json"
         }
+
+    @pytest.mark.parametrize("is_finished", [False, True], ids=["an open file", "a finished one"])
+    def test_what_is_unpacked_again_comes_in_small_pieces(self, alice: Caller, is_finished: bool) -> None:
+        """A trail is ten times as long as its zip, and whoever goes on holds neither."""
+        export = Export.objects.get(pk=ask(alice)["id"])
+        writer = BundleWriter(export)
+        writer.begin("audit.jsonl")
+        pieces = [bytes([65 + number]) * 1_000_003 for number in range(9)]
+        for number, piece in enumerate(pieces):
+            writer.add(piece)
+            if number in (2, 3, 7):
+                writer.cut({})
+        if is_finished:
+            writer.end()
+        writer.cut({})
+        again = BundleWriter(export)
+        content = list(again.content_of(again.zip.members[0]) if is_finished else again.reopen())
+        assert b"".join(content) == b"".join(pieces)
+        assert max(map(len, content)) <= PIECE
 
     def test_a_store_that_is_away_is_waited_for(self, alice: Caller, store: Store) -> None:
         export = ask(alice)
