@@ -29,8 +29,7 @@ from delivery.outbound.states import State
 from delivery.outbound.suppressed import leave_out, suppressed_detail, suppressed_in
 from delivery.outbound.tracking import apply_reports
 from delivery.outbound.warm_up import hold_back
-from inboxes.models import Inbox, Provider
-from inboxes.rules_in_force import with_rules_flag
+from inboxes.models import Provider
 from mailbot.lib import metrics
 from mailbot.lib.clock import database_now
 from threads.conversation import note_final_message_ids
@@ -157,12 +156,10 @@ def _say(handed: Handed, state: State | None) -> None:
 
 def _parted(taken: list[OutboundMail]) -> tuple[list[OutboundMail], list[Handed]]:
     """Those that may go, to whom they may; and the others, of which it is still to be written why not."""
-    inboxes = Inbox.objects.filter(pk__in={mail.inbox_id for mail in taken})
-    ruled = {inbox.pk for inbox in with_rules_flag(inboxes) if inbox.has_rules} if taken else set()
     standings = standings_of(taken)
     allowed, may_go, blocked = [], [], []
     for mail in taken:
-        if why := _why_blocked(mail, standings, mail.inbox_id in ruled):
+        if why := _why_blocked(mail, standings):
             blocked.append(_blocked(mail, why))
         else:
             allowed.append(mail)
@@ -181,12 +178,12 @@ def _blocked(mail: OutboundMail, why: Outcome) -> Handed:
     return Handed(mail, _storable(why), "mailbot", timezone.now(), None)
 
 
-def _why_blocked(mail: OutboundMail, standings: Standings, has_rules: bool) -> Outcome | None:
+def _why_blocked(mail: OutboundMail, standings: Standings) -> Outcome | None:
     try:
         why_not_send(mail.inbox, mail.created_at)
         if stop := why_domain_stopped(standings.get((mail.account_id, mail.inbox.domain)), mail.created_at):
             raise Blocked(*stop)
-        if has_rules:
+        if mail.inbox.has_rules:  # type: ignore[attr-defined]  # as claiming reads it
             why_not_to(mail.inbox, [recipient.address for recipient in mail.remaining()], _parent_of(mail))
     except Blocked as blocked:
         return Outcome(Result.BLOCKED, blocked.detail)

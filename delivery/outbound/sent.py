@@ -2,7 +2,6 @@
 the main cost of sending, or that were blocked: whoever has very many of these is to cost the others little."""
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Any
 
 from django.db import transaction
@@ -16,7 +15,7 @@ from delivery.outbound.outcomes import ACT_AFTER, EVENT_AFTER, STATE_AFTER, Repo
 from delivery.outbound.sending import Handed
 from delivery.outbound.states import State
 from delivery.outbound.tracking import Moves
-from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
+from mailbot.lib.bulk import bulk_insert, bulk_set, copied, new_row
 from mailbot.lib.crypto import CannotDecrypt
 from threads.conversation import note_final_message_ids
 
@@ -63,7 +62,7 @@ def _still_ours(handed: Sequence[Handed]) -> set[str]:
 
 def _row(each: Handed) -> OutboundMail:
     """A copy: what was claimed stays as it was, should this be undone."""
-    row = copy(each.mail)
+    row = copied(each.mail)
     row.state, row.attempts, row.provider = _state(each), each.mail.attempts + 1, each.carrier
     row.error = each.outcome.detail[:2000]
     row.lease_token, row.lease_until, row.finished_at = "", None, timezone.now()

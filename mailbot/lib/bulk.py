@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Values = list[Any]
 AnyField = Field[Any, Any]
 ADDED_AT_ONCE = 1000  # rows a statement: SQLite takes 32,766 parameters
-FEW = 3  # rows for which a COPY, which takes two round trips, is not worth it
+FEW = 10  # rows for which a COPY, which takes two round trips, is not worth it
 
 
 def new_row(model: type[Row], **columns: Any) -> Row:
@@ -46,6 +46,15 @@ def new_row(model: type[Row], **columns: Any) -> Row:
         raise TypeError(f"{model.__name__} has no columns {', '.join(sorted(columns.keys() - known))}")
     row._state = ModelState()
     return row
+
+
+def copied(row: Row) -> Row:
+    """Another instance with the same values, to be changed apart. `copy.copy` of one takes six times as long."""
+    new = type(row).__new__(type(row))
+    new.__dict__.update(row.__dict__)
+    new._state = ModelState()
+    new._state.adding, new._state.db = row._state.adding, row._state.db
+    return new
 
 
 def bulk_insert(rows: Sequence[Model], *, unless_there: bool = False) -> None:
