@@ -294,7 +294,8 @@ class InboxAdmin(CompliancePages):
         if not self.has_add_permission(request):
             raise Http404
         accounts = visible(request, Account.objects.order_by("name"), "pk", Can.OPERATE)
-        form = CreateInboxForm(request.POST or None, accounts=accounts, initial=prefilled(request))
+        classes = visible(request, RetentionClass.objects.all(), what=Can.MANAGE)
+        form = CreateInboxForm(request.POST or None, accounts=accounts, classes=classes, initial=prefilled(request))
         if form.is_valid() and (inbox := form.create()):
             self.message_user(request, f"{inbox.address} takes mail now.")
             return HttpResponseRedirect(self._page_of(inbox))
