@@ -7,6 +7,7 @@ in between leaves its claim, which is over after some minutes. What is held is p
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, NamedTuple
@@ -114,7 +115,8 @@ def remove_now(inbox: Inbox, seconds: float = INBOX_FOR) -> Removed:
 # --- What the next one would do ---
 
 
-class Over(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Over:
     """How much of a part is over; there may be more where it is not counted further."""
 
     count: int = 0

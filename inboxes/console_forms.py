@@ -138,7 +138,7 @@ class IssueKeyForm(ModeForm):
         )
 
 
-class ClassField(forms.ModelChoiceField):
+class ClassField(forms.ModelChoiceField[RetentionClass]):
     """A retention class. With its account, where there are several to choose from."""
 
     names_account = False
@@ -198,8 +198,12 @@ class CreateInboxForm(ModeForm):
     def create(self) -> Inbox | None:
         """The inbox; None when the address cannot be had, which the form then says."""
         given = self.cleaned_data
-        names = ("domain", "display_name", "daily_send_limit", "retention_class")
-        wanted = InboxRequest(local_part=given["username"], **{name: given.get(name) for name in names})
+        names = ("domain", "display_name", "daily_send_limit")
+        wanted = InboxRequest(
+            local_part=given["username"],
+            retention_class=given.get("retention_class"),
+            **{name: given[name] for name in names},
+        )
         try:
             return create_inbox(given["account"], given["mode"], wanted)[0]
         except AddressTaken as error:

@@ -1,5 +1,6 @@
 """/v1/inboxes/{inbox_id}/retention: how long an inbox keeps what it has, and what the next sweep would remove."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rest_framework.request import Request
@@ -32,7 +33,7 @@ def represent(found: Preview) -> dict[str, Any]:
             "retention_class_id": found.retention.pk if found.retention else None,
             "source": found.source,
             **{f"{name}_days": days for name, days in found.periods._asdict().items()},
-            "over": {name: over._asdict() for name, over in found.over.items()},
+            "over": {name: asdict(over) for name, over in found.over.items()},
             "next_sweep_at": found.next_at,
             "holds": [{"id": hold.pk, "inbox_id": hold.inbox_id, "matter": hold.matter} for hold in found.holds],
         }

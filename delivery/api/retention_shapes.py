@@ -30,7 +30,7 @@ class InboxRetentionSerializer(serializers.Serializer[Any]):
 
     inbox_id = serializers.CharField()
     retention_class_id = serializers.CharField(allow_null=True, help_text="The class that counts; null: none does.")
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # a field of that name, and not where this one reads from
         choices=SOURCES,
         help_text="Whose class it is: the inbox's own, the account's default one, or none, so that it is as the server is set.",
     )
