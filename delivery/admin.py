@@ -13,6 +13,7 @@ from delivery.console_health import HealthAdmin, SendingDomainAdmin
 from delivery.console_outbox import sending_page
 from delivery.console_provider_events import ProviderEventAdmin
 from delivery.console_providers import ProviderAdmin
+from delivery.console_retention import RetentionAdmin
 from delivery.console_storage import StorageAdmin
 from delivery.console_suppressions import SuppressionAdmin
 from delivery.esps import ESPS
@@ -24,7 +25,7 @@ from delivery.outbound.states import State
 from delivery.outbound.unknown import settle_unknown
 from inboxes.console import AccountFilter, ConsoleAdmin, InboxFilter, Question, choice_filter
 from inboxes.console_roles import Rows
-from inboxes.models import Mode, Provider, SendingDomain, SendingRecord
+from inboxes.models import Mode, Provider, RetentionClass, SendingDomain, SendingRecord
 from mailbot.lib.console_cells import badge_column, flag_column, link_column, shortened, text_column, time_column
 from threads.models import Message
 
@@ -48,6 +49,7 @@ admin.site.register(SendingDomain, SendingDomainAdmin)
 admin.site.register(ProviderEvent, ProviderEventAdmin)
 admin.site.register(Suppression, SuppressionAdmin)
 admin.site.register(Erasure, ErasureAdmin)
+admin.site.register(RetentionClass, RetentionAdmin)
 
 
 TRY_AGAIN = Question(

@@ -502,7 +502,7 @@ class RawObject(models.Model):
     class Meta:
         ordering = ["mail_id"]
         indexes = [
-            models.Index(fields=["inbox_id"], name="raw_object_by_inbox"),
+            models.Index(fields=["inbox_id", "mail_at"], name="raw_object_by_inbox_and_time"),
             models.Index(
                 fields=["state", "lease_until"],
                 condition=any_of("state", "moving", "leaving"),

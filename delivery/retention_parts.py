@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -23,7 +23,9 @@ from inboxes.holds import held_inboxes, keep_out_holds
 from inboxes.models import Inbox
 from inboxes.quotas import see_whether_room
 from inboxes.retention_classes import Periods, periods_among, periods_of
+from mailbot.lib.bulk import batches
 from mailbot.lib.ids import first_id
+from mailbot.lib.scope import acting_for_everybody
 from threads.erasure import erase_messages
 from threads.events import remove_events
 from threads.models import Event, Message
@@ -32,14 +34,21 @@ MESSAGES = 50  # in a batch
 OTHERS = 500
 
 
+class Old(NamedTuple):
+    """How many rows are older, and how many of them stay for now all the same."""
+
+    rows: int
+    stay: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """`remove` takes an inbox and what is older than when, and says how many of a batch it removed; 0: there is nothing more.
-    `count` says how many there are."""
+    `count` says how many there are among the oldest `most` rows (None: among all)."""
 
     name: str
     remove: Callable[[Inbox, datetime], int]
-    count: Callable[[Inbox, datetime], int]
+    count: Callable[[Inbox, datetime, int | None], Old]
 
 
 def before(days: int | None) -> datetime | None:
@@ -107,8 +116,11 @@ def _settled(batches: Iterable[list[str]]) -> list[str]:
     return []
 
 
-def count_content(inbox: Inbox, time: datetime) -> int:
-    return Message.objects.filter(inbox=inbox, created_at__lt=time).count()
+def count_content(inbox: Inbox, time: datetime, most: int | None) -> Old:
+    oldest = Message.objects.filter(inbox=inbox).order_by("sequence")[:most]
+    old = Message.objects.filter(pk__in=oldest.values("pk"), created_at__lt=time)
+    unsettled = OutboundMail.objects.filter(message__in=old).exclude(state__in=[state.value for state in FINAL])
+    return Old(old.count(), unsettled.count())
 
 
 # --- Raw mail ---
@@ -147,8 +159,11 @@ def _owners(cards: Sequence[RawObject]) -> dict[str, Inbox]:
     return {inbox.pk: inbox for inbox in Inbox.objects.filter(pk__in=ids, purged_at=None)}
 
 
-def those_over(cards: Sequence[RawObject]) -> list[RawObject]:
+def those_over(cards: Sequence[RawObject], asking: Inbox | None = None) -> list[RawObject]:
+    """Those that no inbox keeps any longer; of the one that asks it is known that its time is over."""
     owners = _owners(cards)
+    if asking:
+        owners.pop(asking.pk, None)
     held = held_inboxes(owners)
     times = {pk: before(kept.raw) for pk, kept in periods_among(owners.values()).items()}
 
@@ -171,8 +186,12 @@ def _raw_entries(cards: Sequence[RawObject], inbox: Inbox, time: datetime) -> It
         yield Entry(Act.RAW_REMOVED, owner, owner.account_id, owner.pk, about)
 
 
-def count_raw(inbox: Inbox, time: datetime) -> int:
-    return _old_raw(inbox, time).count()
+def count_raw(inbox: Inbox, time: datetime, most: int | None) -> Old:
+    with acting_for_everybody("raw mail may be of several accounts"):
+        oldest = _old_raw(inbox, time).order_by("mail_at")[:most]
+        shared = RawObject.objects.filter(pk__in=oldest.values("pk")).exclude(other_inboxes=[])
+        kept = sum(len(some) - len(those_over(some, inbox)) for some in batches(shared, OTHERS))
+        return Old(oldest.count(), kept)
 
 
 # --- Events ---
@@ -187,8 +206,8 @@ def remove_old_events(inbox: Inbox, time: datetime) -> int:
     return number
 
 
-def count_events(inbox: Inbox, time: datetime) -> int:
-    return Event.objects.filter(inbox=inbox, pk__lt=first_id("evt", time)).count()
+def count_events(inbox: Inbox, time: datetime, most: int | None) -> Old:
+    return Old(Event.objects.filter(inbox=inbox, pk__lt=first_id("evt", time)).order_by()[:most].count())
 
 
 # --- Trail ---
@@ -202,8 +221,8 @@ def remove_trail(inbox: Inbox, time: datetime) -> int:
         return remove_old_entries(inbox.account_id, inbox.pk, time, OTHERS, about)
 
 
-def count_trail(inbox: Inbox, time: datetime) -> int:
-    return old_entries(inbox.account_id, inbox.pk, time).count()
+def count_trail(inbox: Inbox, time: datetime, most: int | None) -> Old:
+    return Old(old_entries(inbox.account_id, inbox.pk, time).order_by()[:most].count())
 
 
 # In this order: what goes first is told by an entry that is younger than what goes last.

@@ -11,7 +11,6 @@ from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 from django.utils import timezone
-from django.utils.html import format_html
 
 from audit.admin import AuditEntryAdmin as TrailAdmin
 from audit.models import AuditEntry, Export
@@ -26,7 +25,7 @@ from inboxes.console_holds import LegalHoldAdmin, binding
 from inboxes.console_keys import ApiKeyAdmin
 from inboxes.console_lists import AddressRuleAdmin, rules_over
 from inboxes.console_members import MembershipAdmin
-from inboxes.console_retention import ChooseClassForm, RetentionClassAdmin
+from inboxes.console_retention import ChooseClassForm, RetentionFilter, class_of_inbox
 from inboxes.console_roles import Can, Rows, is_superuser, may_in, visible
 from inboxes.console_usage import LIMITS, SENDING_OF_INBOX, USED_BY_ACCOUNT, USED_BY_INBOX, servers_own
 from inboxes.console_users import ConsoleUserAdmin, MembershipInline
@@ -45,7 +44,6 @@ from inboxes.models import (
 )
 from inboxes.provisioning import change_inbox, delete_inbox, pause, resume
 from inboxes.quotas import look_again
-from inboxes.retention_classes import class_of
 from mailbot.lib.console_cells import (
     NOTHING,
     badge,
@@ -55,7 +53,6 @@ from mailbot.lib.console_cells import (
     link_column,
     number_column,
     page_link,
-    shortened,
     text_column,
     time_column,
 )
@@ -69,7 +66,6 @@ admin.site.register(AddressRule, AddressRuleAdmin)
 admin.site.register(Domain, DomainAdmin)
 admin.site.register(Export, ExportAdmin)
 admin.site.register(LegalHold, LegalHoldAdmin)
-admin.site.register(RetentionClass, RetentionClassAdmin)
 
 ModeFilter = choice_filter("mode", "mode", Mode.choices)
 
@@ -219,15 +215,6 @@ def sends_today(inbox: Inbox) -> str:
     return f"{inbox.sends_on(timezone.now().date())}{limit}"
 
 
-@admin.display(description="retention")
-def retention(inbox: Inbox) -> Any:
-    found = class_of(inbox)
-    if found is None:
-        return "no class: everything is kept, but for what the server's settings say"
-    link = page_link("inboxes_retentionclass", found.pk, shortened(found.name, 60))
-    return link if inbox.retention_class_id else format_html("{} (the account’s default)", link)
-
-
 @admin.register(Inbox)
 class InboxAdmin(CompliancePages):
     list_display = [
@@ -241,7 +228,13 @@ class InboxAdmin(CompliancePages):
         time_column("created_at", "created"),
     ]
     list_select_related = ["account"]
-    list_filter = [choice_filter("status", "status", Inbox.Status.choices), ModeFilter, DomainFilter, AccountFilter]
+    list_filter = [
+        choice_filter("status", "status", Inbox.Status.choices),
+        ModeFilter,
+        DomainFilter,
+        AccountFilter,
+        RetentionFilter,
+    ]
     search_fields = ["address", "display_name"]
     search_ids = {"inbox": "pk", "account": "account_id"}
     search_help_text = "Address, name, or an id."
@@ -270,7 +263,7 @@ class InboxAdmin(CompliancePages):
                     flag_column("track_clicks"),
                     link_column("provider", "inboxes_provider"),
                     flag_column("list_unsubscribe", "offers to unsubscribe"),
-                    retention,
+                    class_of_inbox,
                     sends_today,
                 ]
             },
@@ -301,7 +294,8 @@ class InboxAdmin(CompliancePages):
         if not self.has_add_permission(request):
             raise Http404
         accounts = visible(request, Account.objects.order_by("name"), "pk", Can.OPERATE)
-        form = CreateInboxForm(request.POST or None, accounts=accounts, initial=prefilled(request))
+        classes = visible(request, RetentionClass.objects.all(), what=Can.MANAGE)
+        form = CreateInboxForm(request.POST or None, accounts=accounts, classes=classes, initial=prefilled(request))
         if form.is_valid() and (inbox := form.create()):
             self.message_user(request, f"{inbox.address} takes mail now.")
             return HttpResponseRedirect(self._page_of(inbox))

@@ -29,7 +29,6 @@ from inboxes.console_reviews import ReviewForm, membership_of, open_review, revi
 from inboxes.console_roles import Can, Rows, may_in
 from inboxes.holds import holds_on
 from inboxes.models import ContentReview, Inbox, LegalHold
-from inboxes.retention_classes import class_of, periods
 from inboxes.reviews import end_review, start_review
 from mailbot.lib.ids import is_id
 
@@ -108,6 +107,7 @@ class CompliancePages(ConsoleAdmin):
             "chart": chart_of(figures, *days),
             "seal": seal_of(inbox.account_id),
             **_kept(inbox),
+            "may_operate": may_in(request, Can.OPERATE, inbox.account_id),
             "access": access_at(inbox, form.cleaned_data.get("at") or now),
             "looks_back": bool(form.cleaned_data.get("at")),
             **self._reviews(request, inbox, now),
@@ -255,15 +255,11 @@ def _entry(inbox: Inbox, entry_id: str) -> AuditEntry:
 
 
 def _kept(inbox: Inbox) -> dict[str, Any]:
-    """Holds in force and past, and how long the inbox keeps what it has."""
+    """Holds in force and past. How long it keeps what it has, and what is over, the template asks of `delivery`."""
     past = LegalHold.objects.filter(Q(inbox=None) | Q(inbox=inbox.pk), account_id=inbox.account_id)
-    retention = class_of(inbox)
-    named = ("Messages and attachments", "Raw mail", "Events", "Audit trail")
     return {
         "holds": list(holds_on(inbox)),
         "past_holds": list(past.exclude(released_at=None).order_by("-pk")[:MOST_PAST]),
-        "retention": retention,
-        "periods": list(zip(named, periods(retention), strict=True)),
     }
 
 

@@ -14,7 +14,7 @@ from inboxes.console_roles import visible
 from inboxes.keys import issue_key
 from inboxes.lists import AddressList, ListFull, add_entry
 from inboxes.members import NameTaken, add_member, add_new_member
-from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode, Provider
+from inboxes.models import Account, AddressRule, ApiKey, Inbox, Membership, Mode, Provider, RetentionClass
 from inboxes.permissions import PRESETS
 from inboxes.provisioning import AddressRefused, AddressTaken, InboxRequest, create_inbox
 from inboxes.rules import canonical_pattern
@@ -138,6 +138,28 @@ class IssueKeyForm(ModeForm):
         )
 
 
+class ClassField(forms.ModelChoiceField[RetentionClass]):
+    """A retention class. With its account, where there are several to choose from."""
+
+    names_account = False
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.name} ({obj.account})" if self.names_account else str(obj.name)
+
+
+def offer_classes(form: forms.Form, name: str, classes: QuerySet[RetentionClass]) -> None:
+    """Those among which the user may choose; where there is none, it is not asked."""
+    field = form.fields[name]
+    assert isinstance(field, ClassField)
+    if not classes.exists():
+        del form.fields[name]
+        return
+    field.queryset = classes.select_related("account").order_by("account__name", "name")
+    field.names_account = classes.values("account").distinct()[1:2].exists()
+    if classes[MOST_IN_A_SELECT : MOST_IN_A_SELECT + 1]:
+        field.widget, field.help_text = forms.TextInput(attrs={"size": 40}), "The id of a class. Empty: the default."
+
+
 class CreateInboxForm(ModeForm):
     username = forms.CharField(
         max_length=64,
@@ -153,16 +175,35 @@ class CreateInboxForm(ModeForm):
     daily_send_limit = forms.IntegerField(
         min_value=0, max_value=10_000_000, required=False, help_text="Recipients a day. Empty: no limit."
     )
+    retention_class = ClassField(
+        RetentionClass.objects.none(),
+        required=False,
+        label="Retention",
+        empty_label="the default of the account or of the server",
+        help_text="How long it keeps what it has.",
+    )
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, classes: QuerySet[RetentionClass], **options: Any) -> None:
         super().__init__(*args, **options)
+        offer_classes(self, "retention_class", classes)
         self.fields["domain"].help_text = f"Empty: {settings.MAILBOT_DOMAIN}."
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        chosen: RetentionClass | None = given.get("retention_class")
+        if chosen and "account" in given and chosen.account_id != given["account"].pk:
+            self.add_error("retention_class", "This is a class of another account.")
+        return given
 
     def create(self) -> Inbox | None:
         """The inbox; None when the address cannot be had, which the form then says."""
         given = self.cleaned_data
         names = ("domain", "display_name", "daily_send_limit")
-        wanted = InboxRequest(local_part=given["username"], **{name: given[name] for name in names})
+        wanted = InboxRequest(
+            local_part=given["username"],
+            retention_class=given.get("retention_class"),
+            **{name: given[name] for name in names},
+        )
         try:
             return create_inbox(given["account"], given["mode"], wanted)[0]
         except AddressTaken as error:

@@ -8,22 +8,25 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
+from django.utils.html import format_html
 
 from inboxes.console import AccountFilter, ConsoleAdmin, Question
 from inboxes.console_forms import AccountForm, prefilled
 from inboxes.console_roles import Can, Rows, may_in, visible
-from inboxes.models import Account, RetentionClass
+from inboxes.models import Account, Inbox, RetentionClass
 from inboxes.retention_classes import (
     DAYS,
     ClassInUse,
     ClassRefused,
     change_class,
+    class_of,
     delete_class,
     inboxes_of,
     make_class,
 )
 from inboxes.retention_models import LEAST_AUDIT_DAYS, LEAST_DAYS, MOST_DAYS
-from mailbot.lib.console_cells import flag_column, link_column, list_url, text_column, time_column
+from mailbot.lib.console_cells import flag_column, link_column, list_url, page_link, shortened, text_column, time_column
+from mailbot.lib.ids import is_id
 from mailbot.lib.stray_keys import refuse_key
 
 DELETE = Question(
@@ -113,6 +116,48 @@ def inbox_count(retention: RetentionClass) -> int:
     return inboxes_of(retention).count()
 
 
+def inboxes_url(retention: RetentionClass) -> str:
+    """The list of the inboxes that it counts for."""
+    return list_url("inboxes_inbox", retention=retention.pk)
+
+
+@admin.display(description="inboxes")
+def inboxes_link(retention: RetentionClass) -> Any:
+    label = f"Inboxes that are kept by {retention.name}"
+    return format_html('<a href="{}" aria-label="{}">show</a>', inboxes_url(retention), label)
+
+
+@admin.display(description="retention")
+def class_of_inbox(inbox: Inbox) -> Any:
+    found = class_of(inbox)
+    if found is None:
+        return "no class: everything is kept, but for what the server's settings say"
+    link = page_link("inboxes_retentionclass", found.pk, shortened(found.name, 60))
+    return link if inbox.retention_class_id else format_html("{} (the account’s default)", link)
+
+
+class RetentionFilter(admin.SimpleListFilter):
+    """To the inboxes of one class, which its page and list link to."""
+
+    title = "retention"
+    parameter_name = "retention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+        chosen = str(request.GET.get(self.parameter_name, ""))
+        found = self._class(request, chosen)
+        return [(chosen, found.name if found else "not found")] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        if self.value() is None:
+            return queryset
+        found = self._class(request, str(self.value()))
+        return queryset.filter(pk__in=inboxes_of(found).values("pk")) if found else queryset.none()
+
+    def _class(self, request: HttpRequest, pk: str) -> RetentionClass | None:
+        rows = RetentionClass.objects.filter(pk=pk if is_id(pk, "retention") else "")
+        return visible(request, rows).first()
+
+
 class RetentionClassAdmin(ConsoleAdmin):
     heading = "Retention"
     to_change = Can.MANAGE
@@ -121,6 +166,7 @@ class RetentionClassAdmin(ConsoleAdmin):
         link_column("account", "inboxes_account"),
         *(days_column(name) for name in DAYS),
         flag_column("is_default", "default"),
+        inboxes_link,
     ]
     list_select_related = ["account"]
     list_filter = [AccountFilter]
@@ -153,7 +199,7 @@ class RetentionClassAdmin(ConsoleAdmin):
         return [path("<str:class_id>/edit/", page, name="inboxes_retentionclass_edit"), *super().get_urls()]
 
     def details(self, request: HttpRequest, row: RetentionClass) -> dict[str, Any]:
-        return {"may_manage": may_in(request, Can.MANAGE, row.account_id)}
+        return {"may_manage": may_in(request, Can.MANAGE, row.account_id), "inboxes_url": inboxes_url(row)}
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):

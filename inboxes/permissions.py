@@ -68,7 +68,7 @@ RIGHTS: dict[str, str] = {
     KEYS_MANAGE: "Make, change and revoke API keys, within what this key may do itself.",
     HOLDS_READ: "See legal holds: of which case, and since when.",
     HOLDS_WRITE: "Place and release legal holds.",
-    RETENTION_READ: "See retention classes: how long what is kept.",
+    RETENTION_READ: "See retention classes: how long what is kept, and what of an inbox is over.",
     RETENTION_MANAGE: "Make, change and delete retention classes, and choose those of inboxes: what is over is erased.",
     ERASURES_READ: "See which persons were erased, by pseudonym, and the certificates. Of use in keys of a whole account.",
     ERASURES_WRITE: "Erase a person: try it dry, and do it for good. Of use in live keys of a whole account.",

@@ -18,7 +18,7 @@ django_stubs_ext.monkeypatch()  # Django's generics take [Type] when they run, t
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = env.path("MAILBOT_VAR", BASE_DIR / "var")
-VERSION = re.search(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]  # type: ignore[index]
+VERSION = re.search(r"^## (\d\S*)", (BASE_DIR / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]  # type: ignore[index]
 
 # --- Addresses ---------------------------------------------------------------------------------------------------------
 MAILBOT_DOMAIN = env.domain("MAILBOT_DOMAIN", "mailbot.localhost")

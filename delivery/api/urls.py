@@ -1,6 +1,6 @@
 from django.urls import path
 
-from delivery.api import compliance, engagement, erasures, providers, simulate, suppressions, views
+from delivery.api import compliance, engagement, erasures, providers, retention, simulate, suppressions, views
 
 MESSAGES = "inboxes/<str:inbox_id>/messages"
 
@@ -25,6 +25,7 @@ urlpatterns = [
     path("engagement/events", engagement.EngagementEventsView.as_view()),
     path("engagement/stats", engagement.EngagementStatsView.as_view()),
     path("engagement/messages/<str:message_id>", engagement.EngagementMessageView.as_view()),
+    path("inboxes/<str:inbox_id>/retention", retention.InboxRetentionView.as_view()),
     path(MESSAGES, views.SendMessagesView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/reply", views.ReplyView.as_view()),
     path(f"{MESSAGES}/<str:message_id>/forward", views.ForwardView.as_view()),

@@ -7,10 +7,12 @@ from django.conf import settings
 
 from audit.sentences import called
 from audit.timeline import Actor
+from delivery.console_retention import OverShown, what_is_over
 from delivery.models import OutboxState
 from delivery.outbound.outbox import current_state
 from inboxes.console_reviews import Banner, banner_of
 from inboxes.console_roles import is_member
+from inboxes.models import Inbox
 from mailbot import console
 from mailbot.lib import console_cells
 
@@ -56,6 +58,11 @@ def review_minutes() -> int:
 @register.simple_tag(takes_context=True)
 def review_banner(context: Any) -> Banner | None:
     return banner_of(context["request"])
+
+
+@register.simple_tag
+def over_of(inbox: Inbox) -> OverShown:
+    return what_is_over(inbox)
 
 
 @register.simple_tag

@@ -76,6 +76,7 @@ NOT_RECORDED = {
     "GET /inboxes/{inbox_id}/threads/{thread_id}/events": "As GET /events.",
     "GET /inboxes": NO_MAIL,
     "GET /inboxes/{inbox_id}": NO_MAIL,
+    "GET /inboxes/{inbox_id}/retention": NO_MAIL,
     "GET /api-keys": NO_MAIL,
     "GET /api-keys/{key_id}": NO_MAIL,
     "GET /lists/check": NOTHING_HELD,
@@ -216,6 +217,7 @@ OTHER_PAGES = {
     "inboxes_inbox_provider": "inbox.updated: a registered row",
     "inboxes_inbox_retention": "inbox.updated: a registered row",
     "inboxes_retentionclass_edit": "retention.class_changed: a registered row",
+    "inboxes_retentionclass_over": "content.removed and the like: tests/delivery/test_admin_retention.py",
     "inboxes_provider_edit": "provider.updated: a registered row",
     "inboxes_provider_test": "provider.tested, by the function of the API",
 }

@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.utils import timezone
 
 from audit.models import AuditEntry
 from audit.sealing import seal_all
 from delivery.storage_figures import count_storage
 from inboxes.holds import place
 from inboxes.models import Account, ApiKey, Inbox, Provider
+from inboxes.retention_classes import make_class
 from tests.cast import Caller
 from tests.console import HOSTILE, PASSWORD, failed_event, failed_inbound, fill, list_of, page_of, person, unknown_mail
 from tests.mailing import deliver, mail
@@ -176,6 +179,28 @@ class TestCompliance:
         browser.page.set_viewport_size({"width": 360, "height": 740})
         browser.open(view)
         assert browser.is_as_wide_as_its_window()
+
+    def test_an_operator_removes_what_is_over_by_keyboard_alone(self, browser, alice):
+        person("oscar", alice.account)
+        inbox = alice.create_inbox(username="archive")
+        deliver(mail(Subject="Old"), inbox)
+        Message.objects.filter(inbox=inbox).update(created_at=timezone.now() - timedelta(days=31))
+        retention = make_class(alice.account, {"name": "A month", "content_days": 30})
+        Inbox.objects.filter(pk=inbox.pk).update(retention_class=retention)
+        browser.sign_in("oscar")
+        browser.open(f"/admin/inboxes/inbox/{inbox.pk}/compliance/")
+        assert self.tab_to(browser, tag="A", text="Remove now…")["outline"]
+        self.go_on(browser)
+        for width in (360, 1280):
+            browser.page.set_viewport_size({"width": width, "height": 740})
+            assert browser.is_as_wide_as_its_window()
+        assert browser.page.evaluate(STUMBLES) == []
+        assert self.tab_to(browser, tag="BUTTON", text="Remove now")["outline"]
+        self.go_on(browser)
+        assert "Removed: 1 message." in browser.text
+        assert "Nothing is over." in browser.text
+        assert browser.page.evaluate(STUMBLES) == []
+        assert not Message.objects.filter(inbox=inbox).exists()
 
     def test_on_paper_there_is_no_navigation_and_each_entry_is_open(self, browser, inbox):
         browser.sign_in("rita")

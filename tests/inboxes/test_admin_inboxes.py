@@ -6,6 +6,7 @@ import pytest
 
 from audit.models import AuditEntry
 from inboxes.models import Account, Inbox
+from inboxes.retention_classes import make_class
 from tests.cast import Caller
 from tests.console import HOSTILE, act, console, list_of, page_of, person, queries_for
 from threads.models import Event
@@ -111,6 +112,33 @@ class TestCreating:
     def test_it_is_closed_to_the_account_of_another(self, charlie, operator):
         page = operator.post(CREATE, self.body(charlie.account))
         assert page.status_code == 400
+        assert not Inbox.objects.exists()
+
+    def test_an_owner_chooses_how_long_it_keeps_what_it_has(self, acme, charlie):
+        owner = console(person("otto", acme, "owner"))
+        assert "id_retention_class" not in owner.get(CREATE).content.decode()
+        mine, theirs = make_class(acme, {"name": "Long"}), make_class(charlie.account, {"name": "Theirs"})
+        page = owner.get(CREATE).content.decode()
+        assert ("id_retention_class" in page, "Long" in page, "Theirs" in page) == (True, True, False)
+        assert owner.post(CREATE, self.body(acme, retention_class=theirs.pk)).status_code == 400
+        owner.post(CREATE, self.body(acme, retention_class=mine.pk))
+        assert Inbox.objects.get().retention_class == mine
+        owner.post(CREATE, self.body(acme, username="other"))
+        assert Inbox.objects.get(local_part="other").retention_class is None
+
+    def test_an_operator_is_not_asked_for_it(self, acme, operator):
+        mine = make_class(acme, {"name": "Long"})
+        assert "id_retention_class" not in operator.get(CREATE).content.decode()
+        operator.post(CREATE, self.body(acme, retention_class=mine.pk))
+        assert Inbox.objects.get().retention_class is None
+
+    def test_the_class_is_one_of_the_chosen_account(self, admin_client, acme, charlie):
+        theirs = make_class(charlie.account, {"name": "Theirs"})
+        make_class(acme, {"name": "Long"})
+        assert f"Theirs ({charlie.account.name})" in admin_client.get(CREATE).content.decode()
+        answer = admin_client.post(CREATE, self.body(acme, retention_class=theirs.pk))
+        assert answer.status_code == 400
+        assert "This is a class of another account." in answer.content.decode()
         assert not Inbox.objects.exists()
 
 

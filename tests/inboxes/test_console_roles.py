@@ -338,6 +338,24 @@ class TestMatrix:
             assert Verification.objects.filter(pk=inbox.account_id).exists() is sees
 
     @pytest.mark.parametrize("role", ROLES)
+    def test_who_sees_what_is_over_and_removes_it(self, world: World, role: str) -> None:
+        browser = world.browser(role)
+        for account in (world.mine, world.theirs):
+            inbox = world.row(Inbox, account)
+            url = reverse("admin:inboxes_retentionclass_over", args=[inbox.pk])
+            sees = role == "superuser" or (account == world.mine and role in MEMBERS)
+            removes = role == "superuser" or (account == world.mine and role in OPERATORS)
+            retention = RetentionClass.objects.filter(account=account).first()
+            Inbox.objects.filter(pk=inbox.pk).update(retention_class=retention)
+            Message.objects.filter(inbox=inbox).update(created_at=timezone.now() - timedelta(days=3660))
+            first = Message.objects.filter(inbox=inbox).earliest("sequence")
+            answer = browser.get(url)
+            assert answer.status_code == (200 if sees else 404)
+            assert not sees or ("Remove now" in answer.content.decode()) is removes
+            assert browser.post(url).status_code == (302 if removes else 404)
+            assert everything(first) == {} if removes else everything(first)
+
+    @pytest.mark.parametrize("role", ROLES)
     def test_who_begins_a_review(self, world: World, role: str) -> None:
         """Those who read anyway have no use for one."""
         browser = world.browser(role)

@@ -46,6 +46,7 @@ QUERIES = {
     "GET /inboxes/{inbox_id}": 3,
     "PATCH /inboxes/{inbox_id}": 8,
     "DELETE /inboxes/{inbox_id}": 11,
+    "GET /inboxes/{inbox_id}/retention": 4,
     "POST /inboxes/{inbox_id}/pause": 8,
     "POST /inboxes/{inbox_id}/resume": 7,
     "GET /inboxes/{inbox_id}/messages": 6,
