@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from audit.ageing import old_entries, remove_old_entries
 from audit.record import Act, Entry, record, record_many
-from delivery.models import OutboundMail, RawObject
+from delivery.models import InboundMail, OutboundMail, RawObject
 from delivery.outbound.states import FINAL
 from delivery.raw_erasure import let_go
 from inboxes.holds import held_inboxes, keep_out_holds
@@ -148,7 +148,10 @@ def _owners(cards: Sequence[RawObject]) -> dict[str, Inbox]:
 
 
 def those_over(cards: Sequence[RawObject]) -> list[RawObject]:
+    """Without those of mail that failed or is still to be read."""
     owners = _owners(cards)
+    unread = InboundMail.objects.unfinished().filter(pk__in=[card.pk for card in cards])
+    waiting = set(unread.values_list("pk", flat=True))
     held = held_inboxes(owners)
     times = {pk: before(kept.raw) for pk, kept in periods_among(owners.values()).items()}
 
@@ -156,7 +159,8 @@ def those_over(cards: Sequence[RawObject]) -> list[RawObject]:
         time = times[inbox_id]
         return inbox_id not in held and time is not None and card.mail_at < time
 
-    return [card for card in cards if all(is_over(card, pk) for pk in _inboxes_of(card) if pk in owners)]
+    done = [card for card in cards if card.pk not in waiting]
+    return [card for card in done if all(is_over(card, pk) for pk in _inboxes_of(card) if pk in owners)]
 
 
 def _inboxes_of(card: RawObject) -> list[str]:
