@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from delivery.inbound import large, receive
@@ -147,6 +147,19 @@ class TestSetting:
         assert sorted(in_rows(), key=len) == contents[: 2 - in_store]
 
 
+class TestOtherWays:
+    def test_what_a_test_simulates_is_in_it_too(self, alice: Caller, inbox: Inbox, store: Store) -> None:
+        answer = alice.post("/v1/simulate/received", {"inbox_id": inbox.pk, "body_text": "a line\n" * LIMIT})
+        assert answer.status_code == 202
+        assert (RawObject.objects.get().account_id, len(store.names())) == (alice.account.pk, 1)
+
+    def test_within_a_transaction_nobody_waits_for_the_store(self, inbox: Inbox, store: Store) -> None:
+        content = a_large_one()
+        with transaction.atomic():
+            take(content, inbox)
+        assert (in_rows(), store.names()) == ([content], [])
+
+
 class TestStoreAway:
     def test_the_row_has_it(self, alice: Caller, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         contents = [a_large_one(str(number)) for number in range(3)]
@@ -224,9 +237,10 @@ class TestKills:
         self, inbox: Inbox, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(large, "_let_go", lambda cards: None)  # as kill -9: nothing of ours runs after it
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             patch.setattr(receive, "keep", die)
-            store_inbound_mail([delivery(a_large_one(), inbox)])
+            with pytest.raises(Killed):
+                store_inbound_mail([delivery(a_large_one(), inbox)])
         store.faults.after_save = staticmethod(die)
         with pytest.raises(Killed):
             store_inbound_mail([delivery(a_large_one(), inbox)])
