@@ -19,6 +19,7 @@ from delivery.raw_erasure import remove_leaving
 from django.utils.timezone import now
 RawObject.objects.filter(state="moving").update(lease_until=now())
 remove_leaving()
+assert not RawObject.objects.filter(state="kept", account_id="").exists()
 print(*RawObject.objects.values_list("state", flat=True))
 """
 
