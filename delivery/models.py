@@ -477,7 +477,7 @@ class RawObject(models.Model):
     """The card of a raw mail in the object store, written before the object and removed after it.
 
     So whoever is killed in between leaves a card, and a sweep needs no list of the store to find what is left over. It outlives
-    the row of the queue and the inbox, so it keeps plain ids and no cascading key.
+    the row of the queue and the inbox, so it keeps plain ids and no cascading key. That of a large mail is there before its row.
     """
 
     class State(models.TextChoices):
@@ -512,6 +512,12 @@ class RawObject(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def name_of(mail_id: str, mail_at: datetime, sha256: str) -> str:
+        """Of what it holds, so that whoever writes under this name writes the same bytes."""
+        kind = "inbound" if mail_id.startswith("inmail_") else "outbound"
+        return f"raw/{kind}/{mail_at:%Y-%m-%d/%H}/{mail_id}.{sha256}.eml"
 
     @staticmethod
     def is_free(state: RawObject.State) -> Q:

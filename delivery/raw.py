@@ -27,13 +27,13 @@ def raw_of(message: Message) -> bytes:
         mail_id, is_in_row, raw = row
         if is_in_row:
             return bytes(raw)
-    return _from_store(mail_id)
+    return raw_in_store(mail_id)
 
 
 def raw_in(mail_id: str) -> bytes:
     """Of a row of the inbound queue, whatever became of it. Raises as `raw_of` does."""
     row = InboundMail.objects.filter(pk=mail_id).values_list("raw_in_row", "raw").first()
-    return bytes(row[1]) if row and row[0] else _from_store(mail_id)
+    return bytes(row[1]) if row and row[0] else raw_in_store(mail_id)
 
 
 def _row(message: Message) -> tuple[str, bool, bytes | memoryview] | None:
@@ -42,7 +42,8 @@ def _row(message: Message) -> tuple[str, bool, bytes | memoryview] | None:
     return InboundMail.objects.filter(pk=message.source_id).values_list("pk", "raw_in_row", "raw").first()
 
 
-def _from_store(mail_id: str) -> bytes:
+def raw_in_store(mail_id: str) -> bytes:
+    """Of a mail whose row does not have it. Raises as `raw_of` does."""
     kept = RawObject.objects.filter(pk=mail_id, state=RawObject.State.KEPT)
     card = kept.first()
     if card is None:

@@ -75,12 +75,11 @@ class _Mail:
 
     @property
     def card(self) -> RawObject:
-        kind = "inbound" if self.mail_id.startswith("inmail_") else "outbound"
         return RawObject(
             mail_id=self.mail_id,
             inbox_id=self.inboxes[0],
             other_inboxes=self.inboxes[1:],
-            name=f"raw/{kind}/{self.mail_at:%Y-%m-%d/%H}/{self.mail_id}.{self.sha256}.eml",
+            name=RawObject.name_of(self.mail_id, self.mail_at, self.sha256),
             size=len(self.raw),
             sha256=self.sha256,
             mail_at=self.mail_at,

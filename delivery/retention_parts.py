@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from audit.ageing import old_entries, remove_old_entries
 from audit.record import Act, Entry, record, record_many
-from delivery.models import OutboundMail, RawObject
+from delivery.models import InboundMail, OutboundMail, RawObject
 from delivery.outbound.states import FINAL
 from delivery.raw_erasure import let_go
 from inboxes.holds import held_inboxes, keep_out_holds
@@ -160,10 +160,13 @@ def _owners(cards: Sequence[RawObject]) -> dict[str, Inbox]:
 
 
 def those_over(cards: Sequence[RawObject], asking: Inbox | None = None) -> list[RawObject]:
-    """Those that no inbox keeps any longer; of the one that asks it is known that its time is over."""
+    """Those that no inbox keeps any longer, without those of mail that failed or is still to be read; of the one that asks it is known that
+    its time is over."""
     owners = _owners(cards)
     if asking:
         owners.pop(asking.pk, None)
+    unread = InboundMail.objects.unfinished().filter(pk__in=[card.pk for card in cards])
+    waiting = set(unread.values_list("pk", flat=True))
     held = held_inboxes(owners)
     times = {pk: before(kept.raw) for pk, kept in periods_among(owners.values()).items()}
 
@@ -171,7 +174,8 @@ def those_over(cards: Sequence[RawObject], asking: Inbox | None = None) -> list[
         time = times[inbox_id]
         return inbox_id not in held and time is not None and card.mail_at < time
 
-    return [card for card in cards if all(is_over(card, pk) for pk in _inboxes_of(card) if pk in owners)]
+    done = [card for card in cards if card.pk not in waiting]
+    return [card for card in done if all(is_over(card, pk) for pk in _inboxes_of(card) if pk in owners)]
 
 
 def _inboxes_of(card: RawObject) -> list[str]:

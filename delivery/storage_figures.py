@@ -89,7 +89,7 @@ def _inbound_in_rows() -> Iterable[tuple[str, int, int]]:
     rows = InboundMail.objects.order_by()
     state = InboundMail.State
     finished = rows.filter(raw_in_row=True, processed_at__isnull=False).exclude(state=state.REJECTED)
-    unfinished = InboundMail.objects.unfinished().order_by()
+    unfinished = InboundMail.objects.unfinished().filter(raw_in_row=True).order_by()
     for some in (finished, unfinished):
         counted = list(some.values_list("recipients__0__inbox_id").annotate(Count("pk"), Sum("size")))
         accounts = _accounts_of([inbox_id for inbox_id, _, _ in counted])

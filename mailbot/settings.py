@@ -282,6 +282,8 @@ STORAGES = {
 }
 # Recent mail is read most, and a test inbox is often purged within the hour: until then its bytes stay in their row.
 RAW_MOVE_AFTER = env.number("MAILBOT_RAW_MOVE_AFTER", 3600)  # seconds
+# Octets. What is larger goes there before its row is written: a row of megabytes keeps others waiting, on SQLite everybody. 0: never.
+RAW_TO_STORE_ABOVE = env.number("MAILBOT_RAW_TO_STORE_ABOVE", 1024 * 1024)
 RAW_RETENTION_DAYS = env.number("MAILBOT_RAW_RETENTION_DAYS", 0)  # 0: for ever, since raw mail is evidence
 INBOUND_RETENTION_DAYS = env.number("MAILBOT_INBOUND_RETENTION_DAYS", 30)  # 0: for ever
 REVIEW_MINUTES = env.number("MAILBOT_REVIEW_MINUTES", 60)  # for which a reviewer may read the mail of one inbox

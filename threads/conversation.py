@@ -91,9 +91,9 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
 
     A delivery that the inbox had within 24 hours with the same bytes makes no message but counts on the first one. A mail for an
     inbox that is purged by now makes none either. A mail whose sender is blocked is kept as `rejected`, apart from the conversation. Takes
-    the inboxes' locks in order of their ids, so that two workers cannot race for one thread and cannot wait for each other.
+    the inboxes' locks in order of their ids, so that two workers cannot race for one thread and cannot wait for each other. The caller
+    has told `keep_attachments` of the mails.
     """
-    _keep_attachments(mails)
     with transaction.atomic(savepoint=False):  # one that fails ends the caller's transaction too, and is meant to
         desk = _set_up(mails)
         for mail in mails:
@@ -102,7 +102,9 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
     return desk.messages
 
 
-def _keep_attachments(mails: Sequence[Incoming]) -> None:
+def keep_attachments(mails: Sequence[Incoming]) -> None:
+    """Put their files into the store: before the transaction that files them, in which on SQLite nobody else can write. Raises
+    StoreUnavailable."""
     with_files = [mail for mail in mails if mail.content.parsed.attachments]
     if not with_files:
         return

@@ -30,6 +30,8 @@ from delivery.inbound.reports.matching import Arrived, match_reports
 from delivery.inbound.reports.news import apply_matched, reporting
 from delivery.inbound.reports.signs import is_from_nobody, may_report
 from delivery.models import InboundMail
+from delivery.raw import RawGone, raw_in_store
+from delivery.raw_erasure import let_go
 from delivery.unsubscribing import unsubscribe_by_mail
 from inboxes.models import Inbox
 from mailbot.lib import metrics
@@ -40,7 +42,7 @@ from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
 from mailbot.lib.transactions import quick_commit
 from threads.authenticity import Authenticity
-from threads.conversation import Incoming, file_incoming
+from threads.conversation import Incoming, file_incoming, keep_attachments
 from threads.reading import MailContent, read_mail
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ READS_FOR = LEASE.total_seconds() / 3
 AUTHENTICATES_FOR = LEASE.total_seconds() / 5
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = tuple(timedelta(seconds=pause) for pause in settings.INBOUND_RETRY_AFTER)
+STORE_PAUSE = timedelta(minutes=1)  # until a mail is tried again whose bytes the store did not give
 # How often a mail is claimed that can be read: who took it may have been killed for reasons of others, but not for ever.
 MAX_CLAIMS = 20
 
@@ -63,11 +66,40 @@ def process_inbound(limit: int = BATCH) -> int:
         return 0
     try:
         failpoint("inbound.claimed")
-        _process(_harmless(mails))
+        _process(_harmless(_with_raw(mails)))
     finally:
         with quick_commit():
             release_lanes(token)
     return len(mails)
+
+
+def _with_raw(mails: list[InboundMail]) -> list[InboundMail]:
+    """Those whose bytes can be had. Large mail has them in the object store; while that is away it waits, and nobody else does."""
+    found = []
+    for mail in mails:
+        try:
+            if not mail.raw_in_row:
+                mail.raw = raw_in_store(mail.pk)
+        except StoreUnavailable as error:
+            _wait_for_store(mail, error)
+        except RawGone as error:
+            _put_back(mail, error)
+        else:
+            found.append(mail)
+    return found
+
+
+def _wait_for_store(mail: InboundMail, error: StoreUnavailable) -> None:
+    log.warning("Inbound mail %s waits for the object store: %s", mail.pk, error)
+    ours = InboundMail.objects.filter(pk=mail.pk, lease_token=mail.lease_token)
+    ours.update(
+        state=InboundMail.State.STORED,
+        attempts=Greatest(F("attempts") - 1, 1),  # new mail is due at once
+        next_attempt_at=database_now() + min(STORE_PAUSE, RETRY_AFTER[-1]),
+        error=str(error)[:2000],
+        lease_token="",
+        lease_until=None,
+    )
 
 
 def _harmless(mails: list[InboundMail]) -> list[InboundMail]:
@@ -123,16 +155,18 @@ def _file(mails: Sequence[InboundMail]) -> None:
     _give_back(mails[len(read) :])
     taken = [mail for mail, _ in read]
     known = authenticate([(mail, content.parsed) for mail, content in read], AUTHENTICATES_FOR)
-    reports = [arrived for mail, content in read for arrived in _reports(mail, content)]
+    reports = [report for mail, content in read for report in _reports(mail, content)]
+    arrived = [
+        incoming
+        for (mail, content), authenticity in zip(read, known, strict=True)
+        for incoming in _incoming(mail, content, authenticity)
+    ]
+    keep_attachments(arrived)
     with transaction.atomic():
         matched = match_reports(reports)
         about = {each.key: reporting(each, matched[each.key]) for each in reports if each.key in matched}
         messages = file_incoming(
-            [
-                replace(incoming, report=about.get((mail.pk, incoming.inbox_id)))
-                for (mail, content), authenticity in zip(read, known, strict=True)
-                for incoming in _incoming(mail, content, authenticity)
-            ]
+            [replace(incoming, report=about.get((incoming.source_id, incoming.inbox_id))) for incoming in arrived]
         )
         apply_matched(reports, matched, {(message.source_id, message.inbox_id): message.pk for message in messages})
         unsubscribe_by_mail(messages)
@@ -179,7 +213,7 @@ def _give_back(mails: Sequence[InboundMail], claims_left: int = 0) -> None:
 
 
 def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:
-    """A mail of which no inbox made a message, because all it was addressed to are purged, keeps no bytes either."""
+    """A mail of which no inbox made a message, because all it was addressed to are purged, keeps no bytes either, wherever they are."""
     silent = [mail for mail in mails if mail.pk not in sources]  # repeated deliveries, mostly
     named = {recipient["inbox_id"] for mail in silent for recipient in mail.recipients}
     if not named:
@@ -189,6 +223,8 @@ def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:
     InboundMail.objects.filter(pk__in=gone).update(
         state=InboundMail.State.REJECTED, error="inbox purged", raw=b"", raw_in_row=False
     )
+    if in_store := {mail.pk for mail in mails if not mail.raw_in_row}.intersection(gone):
+        let_go(in_store)
 
 
 def _incoming(mail: InboundMail, content: MailContent, authenticity: Authenticity) -> list[Incoming]:

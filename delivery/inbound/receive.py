@@ -1,4 +1,5 @@
-"""Taking mail in: the raw bytes and the envelope become a row, committed, before anybody is told that we have it.
+"""Taking mail in: the raw bytes and the envelope become a row, committed, before anybody is told that we have it. The bytes of large mail
+are in the object store by then, and the row names them.
 
 SMTP, the webhooks of providers and the sandbox all come through here. What the mail says is read later, by the
 worker.
@@ -12,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from delivery.fidelity import Fidelity
 from delivery.inbound.lanes import lane_of
-from delivery.models import InboundMail
+from delivery.inbound.large import brought_ahead, keep
+from delivery.models import InboundMail, RawObject
 from inboxes.routing import find_inboxes, still_open
 from mailbot.lib import hints, metrics
 from mailbot.lib.bulk import bulk_insert, new_row
@@ -90,24 +92,44 @@ def store_inbound_mail(mails: Sequence[ReceivedMail]) -> list[Outcome]:
     does not hold up the others: they are then stored one by one.
     """
     try:
-        return _store(mails)
+        with brought_ahead(mails) as cards:
+            return _store_or_each([_Arrival(mail, cards.get(number)) for number, mail in enumerate(mails)])
     except (OperationalError, InterfaceError) as error:
         raise (StorageFull if is_disk_full(error) else StorageError)(str(error)) from error
+
+
+class _Arrival(NamedTuple):
+    """A delivery, and the card of its bytes where the store has them."""
+
+    mail: ReceivedMail
+    card: RawObject | None
+
+
+def _store_or_each(arrivals: Sequence[_Arrival]) -> list[Outcome]:
+    try:
+        return _store(arrivals)
+    except (OperationalError, InterfaceError):
+        raise
     except Exception:
-        if len(mails) > 1:
-            return [outcome for mail in mails for outcome in store_inbound_mail([mail])]
-        log.exception("The database does not take a mail of %d octets by %s", len(mails[0].raw), mails[0].source)
+        if len(arrivals) > 1:
+            return [outcome for arrival in arrivals for outcome in _store_or_each([arrival])]
+        mail = arrivals[0].mail
+        log.exception("The database does not take a mail of %d octets by %s", len(mail.raw), mail.source)
         return [Outcome.UNSTORABLE]
 
 
-def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
+def _store(arrivals: Sequence[_Arrival]) -> list[Outcome]:
     with transaction.atomic():
-        addressed = _who_is_here(mails)
-        rows = [_row(mail, recipients) for mail, recipients in zip(mails, addressed, strict=True) if recipients]
-        bulk_insert([row for row in rows if row.dedupe_key == row.pk and row.size <= LARGE])
-        if others := [row for row in rows if row.dedupe_key != row.pk or row.size > LARGE]:
-            with parameters_apart():
-                InboundMail.objects.bulk_create(others, ignore_conflicts=True)
+        addressed = _who_is_here([mail for mail, _ in arrivals])
+        rows = [
+            _row(mail, card, recipients)
+            for (mail, card), recipients in zip(arrivals, addressed, strict=True)
+            if recipients
+        ]
+        _insert(rows)
+        cards = {card.pk: card for _, card in arrivals if card}
+        if named := [row for row in rows if not row.raw_in_row]:
+            keep(named, cards)
         if rows:
             hints.ring_on_commit(PROCESS_TASK)
         failpoint("intake.before-commit")
@@ -115,6 +137,14 @@ def _store(mails: Sequence[ReceivedMail]) -> list[Outcome]:
     for source, number in Counter(row.source for row in rows).items():
         metrics.note_received(source, number)
     return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in addressed]
+
+
+def _insert(rows: Sequence[InboundMail]) -> None:
+    """A row whose delivery is there already is left out."""
+    bulk_insert([row for row in rows if row.dedupe_key == row.pk and len(row.raw) <= LARGE])
+    if others := [row for row in rows if row.dedupe_key != row.pk or len(row.raw) > LARGE]:
+        with parameters_apart():
+            InboundMail.objects.bulk_create(others, ignore_conflicts=True)
 
 
 def _who_is_here(mails: Sequence[ReceivedMail]) -> list[list[InboundRecipient]]:
@@ -142,8 +172,8 @@ def _where_now(gone: list[InboundRecipient]) -> dict[InboundRecipient, InboundRe
     }
 
 
-def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
-    row_id = new_id("inmail")
+def _row(mail: ReceivedMail, card: RawObject | None, recipients: list[InboundRecipient]) -> InboundMail:
+    row_id = card.pk if card else new_id("inmail")
     return new_row(
         InboundMail,
         id=row_id,
@@ -155,9 +185,10 @@ def _row(mail: ReceivedMail, recipients: list[InboundRecipient]) -> InboundMail:
         helo=storable(mail.helo)[:255],
         tls=mail.tls,
         fidelity=mail.fidelity.value,
-        raw=mail.raw,
+        raw=b"" if card else mail.raw,
+        raw_in_row=card is None,
         size=len(mail.raw),
-        sha256=hashlib.sha256(mail.raw).hexdigest(),
+        sha256=card.sha256 if card else hashlib.sha256(mail.raw).hexdigest(),
         lane=lane_of(recipients[0].inbox_id),
         received_at=mail.received_at,
     )

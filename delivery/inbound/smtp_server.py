@@ -16,6 +16,7 @@ import uvloop
 from django.conf import settings
 from django.db import connection
 
+from delivery.inbound.large import goes_ahead
 from delivery.inbound.receive import LARGE, Outcome, ReceivedMail, store_inbound_mail
 from delivery.inbound.smtp_data import OctetBudget
 from delivery.inbound.smtp_protocol import CLOSING_DOWN, SMTPSession
@@ -43,7 +44,7 @@ class SMTPLimits:
     max_connections_per_address: int = 50  # loopback is exempt: a proxy or the tests of this machine
     spared_silence: float = 10.0  # how long a client may say nothing before it makes room for another one
     database_timeout: float = 5.0  # how long a client waits for the database before it gets a 451
-    large_timeout: float = 60.0  # the same for a mail of more than LARGE octets, whose commit alone may take seconds
+    large_timeout: float = 60.0  # the same for a large mail, which alone may take seconds to write
 
     @classmethod
     def from_settings(cls) -> "SMTPLimits":
@@ -76,7 +77,7 @@ class SMTPServer:
         self.is_stopping = False
         self.lookups = _grouped_lookups(find, limits)
         self.storing = _grouped_storing(store, limits, "smtp storing", limits.database_timeout)
-        # A commit of 30 MiB takes a second: it has a thread and a connection of its own, and ordinary mail goes by it.
+        # Writing 30 MiB takes a second: that has a thread and a connection of its own, and ordinary mail goes by it.
         self.storing_large = _grouped_storing(store, limits, "smtp storing large", limits.large_timeout)
         self._sessions: set[SMTPSession] = set()
         self._by_address: Counter[str] = Counter()
@@ -146,7 +147,8 @@ class SMTPServer:
 
     async def store(self, mail: ReceivedMail) -> Outcome:
         """Raises what GroupedCalls.submit and `store_inbound_mail` raise."""
-        return await (self.storing_large if len(mail.raw) > LARGE else self.storing).submit(mail)
+        is_large = len(mail.raw) > LARGE or goes_ahead(len(mail.raw))
+        return await (self.storing_large if is_large else self.storing).submit(mail)
 
     def forget(self, session: SMTPSession) -> None:
         self._sessions.discard(session)

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 POINTS = frozenset(
     {
+        "intake.in-store",  # the bytes of a large mail are in the object store, and no row says so
         "intake.before-commit",  # mail is written, its transaction is open, nobody has a 250
         "intake.committed",  # the mail is ours, and its sender does not know it yet
         "inbound.claimed",  # a worker holds lanes and a batch, and has read nothing

@@ -27,7 +27,11 @@ def test_it_finds_them(alice: Caller, store: Store) -> None:
     assert run() == []
     deliver(mail(attachments={"a.bin": b"12"}), alice.create_inbox())
     move_batch(older_than=timedelta())
-    orphans = ["attachments/account_1/00/00", "raw/inbound/2026-01-01/00/inmail_1.00.eml"]
+    orphans = [
+        "attachments/account_1/00/00",
+        "raw/inbound/2026-01-01/00/.0011.draft",  # of a writer who was killed
+        "raw/inbound/2026-01-01/00/inmail_1.00.eml",
+    ]
     for name in orphans:
         default_storage.save(name, ContentFile(b"left over"))
     assert run() == []  # what is that young may get its row yet

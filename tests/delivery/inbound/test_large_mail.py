@@ -38,14 +38,12 @@ def test_it_takes_other_mail_while_a_large_one_is_stored(start_smtp: Any, inbox:
 
 
 def test_it_gives_a_large_mail_the_time_that_its_commit_takes(start_smtp: Any, inbox: Any) -> None:
-    tried: list[int] = []
+    go_on = threading.Event()
 
     def slow(mails: Any) -> Any:
         if len(mails[0].raw) > LARGE:
-            while len(tried) < 2:  # a small one has waited its time meanwhile, and has its 451
-                threading.Event().wait(0.01)
+            assert go_on.wait(PATIENCE)
         else:
-            tried.append(1)
             threading.Event().wait(0.3)
         return store_inbound_mail(mails)
 
@@ -56,6 +54,7 @@ def test_it_gives_a_large_mail_the_time_that_its_commit_takes(start_smtp: Any, i
     for _ in range(2):
         assert small.deliver(inbox.address, b"Subject: small\r\n\r\nhello\r\n").startswith("451")
         small.command("RSET")
+    go_on.set()  # by now a small one has waited its time, and has its 451
     assert large.reply().startswith("250")
 
 

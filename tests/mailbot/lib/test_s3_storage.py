@@ -89,6 +89,17 @@ def test_it_keeps_a_mail_of_any_size(alice: Caller, inbox: Inbox, content: bytes
     assert raw(alice, inbox).content == content
 
 
+@pytest.mark.django_db(transaction=True)
+def test_it_has_large_mail_before_its_row(alice: Caller, inbox: Inbox, bucket: Any, settings: Any) -> None:
+    settings.RAW_TO_STORE_ABOVE = 100
+    content = mail(body="a line\n" * 100)
+    deliver(content, inbox)
+    assert (InboundMail.objects.get().raw_in_row, move_batch(older_than=NOW).moved) == (False, 0)
+    (name,) = names(bucket)
+    assert bucket.Object(name).get()["Body"].read() == content
+    assert raw(alice, inbox).content == content
+
+
 def test_it_replaces_what_is_there(bucket: Any) -> None:
     for content in (b"first", b"second"):
         object_store.write("raw/name", content)
