@@ -242,7 +242,7 @@ def _psql(url: str, statements: str) -> None:
 
 
 def _run(program: str, *arguments: str, told: str = "") -> str:
-    command = [postgresql_programs() / program, *arguments]
+    command = [str(postgresql_programs() / program), *arguments]
     done = subprocess.run(command, input=told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
