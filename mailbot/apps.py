@@ -1,3 +1,5 @@
+import gc
+
 from django.apps import AppConfig
 from django.conf import settings
 
@@ -13,3 +15,6 @@ class MailbotConfig(AppConfig):
             from mailbot import sentry
 
             sentry.start()
+        # What is loaded by now stays: the collector need not look at it, and processes that are forked share it.
+        gc.freeze()
+        gc.enable()

@@ -1,5 +1,6 @@
 """What every test can ask for: the cast, and a way to run the workers."""
 
+import gc
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -54,6 +55,12 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     """Before any test's time runs: what migrates on a busy machine would be the first test's time-out, and each later one's error."""
     if any(_asks_a_database(item) for item in session.items):
         templates.prepare()
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: the collector need not go through all of them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _asks_a_database(item: pytest.Item) -> bool:

@@ -1,13 +1,13 @@
-"""Amazon SES, version 2 of its API. Source: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html"""
+"""Amazon SES, version 2 of its API. Source: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+
+boto3 is imported where it is used: it is a tenth of what each process loads at its start, and most mailbots know no Amazon.
+"""
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 from django.conf import settings
 
 from delivery.esps import sns
@@ -17,6 +17,9 @@ from delivery.esps.told import POLICIES, Told, domain_of, word
 from delivery.fidelity import Fidelity
 from delivery.outbound.outcomes import Outcome, Result
 from mailbot.lib.safe_fetch import FetchFailed
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 # botocore tries a 500 again by itself, and SES knows no second one by a key: one attempt, and the decision is ours.
 _ONE_ATTEMPT = {"retries": {"total_max_attempts": 1}, "connect_timeout": 10, "read_timeout": TIMEOUT}
@@ -76,6 +79,8 @@ class AmazonSES(Esp):
 
     @classmethod
     def outcome_of(cls, error: Exception) -> Outcome:
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+
         cause = error.__cause__ or error
         if isinstance(cause, ClientError):
             return cls._by_answer(cause, str(error))
@@ -84,7 +89,7 @@ class AmazonSES(Esp):
         return Outcome(Result.UNKNOWN, str(error)) if isinstance(cause, BotoCoreError) else super().outcome_of(error)
 
     @classmethod
-    def _by_answer(cls, error: ClientError, detail: str) -> Outcome:
+    def _by_answer(cls, error: "ClientError", detail: str) -> Outcome:
         if error.response.get("Error", {}).get("Code") in _NOT_NOW:
             return Outcome(Result.TEMPORARY, detail)
         return cls.by_status(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"), detail)
@@ -142,6 +147,10 @@ class AmazonSES(Esp):
     @classmethod
     def fetch(cls, credentials: Mapping[str, str], reference: Mapping[str, Any]) -> Arrived:
         """From S3, with the right to s3:GetObject."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
         options = cls.options(credentials)["client_params"]
         options.pop("endpoint_url", None)  # of SES
         client = boto3.session.Session().client(

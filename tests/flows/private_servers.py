@@ -15,10 +15,12 @@ import pytest
 import redis
 
 from mailbot.quickstart.processes import leash
+from tests.flows import templates
 from tests.flows.conftest import HOST, Server, free_ports, until
 from threads.wakeups_redis import CHANNEL
 
 STOPS_WITHIN = 20.0  # seconds
+MAKE_ROLES = "CREATE ROLE mailbot_tenant NOLOGIN; CREATE ROLE mailbot_system NOLOGIN;"  # a dump has none
 is_production = bool(os.environ.get("DATABASE_URL")) and bool(os.environ.get("REDIS_URL"))
 production_only = pytest.mark.skipif(not is_production, reason="production profile only")
 embedded_only = pytest.mark.skipif(is_production, reason="embedded profile only")
@@ -26,6 +28,22 @@ embedded_only = pytest.mark.skipif(is_production, reason="embedded profile only"
 
 class OutageServer(Server):
     """A mailbot whose processes have to come through what happens to others."""
+
+    def prepare(self) -> None:
+        """Of the clusters of a run, which are all alike, only the first database is migrated; the others get its dump."""
+        url = self.environment["DATABASE_URL"]
+        if not url or templates.is_copy(url):
+            super().prepare()
+            return
+        with templates.only_one() as folder:
+            dump, key = folder / "private.sql", folder / "private.key"
+            if dump.exists():
+                self.api_key = key.read_text()
+                _psql(url, f"{MAKE_ROLES}{dump.read_text()}")
+                return
+            super().prepare()
+            key.write_text(self.api_key)
+            dump.write_text(_run("pg_dump", url))
 
     def has_said(self, name: str, words: str, times: int = 1) -> bool:
         """Whether a process has written `words` so often since the test began."""
@@ -146,7 +164,14 @@ class PrivatePostgres(PrivateServer):
         self._folder = folder
         self._settings = {"max_wal_size": "1GB", "checkpoint_timeout": "1h"} if wal else {}
         place = [f"--waldir={wal}", "--wal-segsize=1"] if wal else []
-        options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata=cluster"]
+        options = [
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--pgdata=cluster",
+        ]
         self._run("initdb", *options, *place)
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
@@ -210,6 +235,17 @@ def postgresql_programs() -> Path:
     if not found and not beside:
         pytest.skip("The programs of a PostgreSQL server are not installed here (/usr/lib/postgresql/*/bin).")
     return found[-1].parent if found else Path(str(beside)).parent
+
+
+def _psql(url: str, statements: str) -> None:
+    _run("psql", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null", url, told=statements)
+
+
+def _run(program: str, *arguments: str, told: str = "") -> str:
+    command = [str(postgresql_programs() / program), *arguments]
+    done = subprocess.run(command, input=told, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextlib.contextmanager

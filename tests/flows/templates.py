@@ -50,7 +50,7 @@ def prepare() -> None:
 def key_of(url: str, var: Path) -> str:
     """The secret of the key in the copy that a server with this DATABASE_URL and folder has; on SQLite it is made now. "": it has none."""
     if url:
-        return _key() if urlsplit(url).path.startswith(f"/{COPIES}") else ""
+        return _key() if is_copy(url) else ""
     if not (var / "mailbot.sqlite3").exists():
         key = _key()
         shutil.copyfile(_folder() / "mailbot.sqlite3", var / "mailbot.sqlite3")
@@ -84,6 +84,19 @@ def postgres_copy(server: str, name: str) -> Iterator[str]:
         connection.execute(f'CREATE DATABASE "{COPIES}{name}" TEMPLATE "{_name()}"'.encode())
         yield _beside(server, f"{COPIES}{name}")
         connection.execute(f'DROP DATABASE "{COPIES}{name}" WITH (FORCE)'.encode())
+
+
+def is_copy(url: str) -> bool:
+    """Whether the database is one that `postgres_copy` made."""
+    return urlsplit(url).path.startswith(f"/{COPIES}")
+
+
+@contextlib.contextmanager
+def only_one() -> Iterator[Path]:
+    """The folder of this run, while no other process of it has it in this way."""
+    with (_folder() / "private-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield _folder()
 
 
 def _folder() -> Path:

@@ -2,6 +2,7 @@
 owns nothing."""
 
 import contextlib
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ pytestmark = [pytest.mark.flows, pytest.mark.timeout(300), production_only]
 ROLES = "mailbot_tenant, mailbot_system"
 
 
-@pytest.fixture
-def postgres() -> Iterator[PrivatePostgres]:
+@contextlib.contextmanager
+def a_cluster() -> Iterator[PrivatePostgres]:
     with private_postgres() as server:
         server.execute("CREATE ROLE plain LOGIN")
         server.execute("CREATE DATABASE plain OWNER plain")
@@ -27,13 +28,46 @@ def postgres() -> Iterator[PrivatePostgres]:
 
 
 @pytest.fixture
-def mailbot(tmp_path: Path, own_redis: dict[str, str], postgres: PrivatePostgres) -> Iterator[Server]:
-    """Of the login `plain`, which owns its database; it has not begun."""
-    mailbot = Server(tmp_path, {**own_redis, "DATABASE_URL": url_of("plain", postgres)})
+def postgres() -> Iterator[PrivatePostgres]:
+    """One that nobody has migrated."""
+    with a_cluster() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the mailbots of `migrated`, where their keys are."""
+    return tmp_path_factory.mktemp("var")
+
+
+@pytest.fixture(scope="module")
+def migrated(home: Path, own_redis: dict[str, str]) -> Iterator[PrivatePostgres]:
+    """One whose database `plain`, which may make roles, has migrated by itself; there is a key."""
+    with a_cluster() as server:
+        server.execute("ALTER ROLE plain CREATEROLE")
+        with a_mailbot(home, own_redis, server) as mailbot:
+            mailbot.manage("migrate", "--verbosity", "0")
+            mailbot.issue_key()
+        yield server
+
+
+@contextlib.contextmanager
+def a_mailbot(
+    var: Path, own_redis: dict[str, str], postgres: PrivatePostgres, login: str = "plain"
+) -> Iterator[Server]:
+    """It has not begun."""
+    mailbot = Server(var, {**own_redis, "DATABASE_URL": url_of(login, postgres)})
     try:
         yield mailbot
     finally:
         mailbot.end()
+
+
+@pytest.fixture
+def mailbot(tmp_path: Path, own_redis: dict[str, str], postgres: PrivatePostgres) -> Iterator[Server]:
+    """Of the login `plain`, which owns its database; it has not begun."""
+    with a_mailbot(tmp_path, own_redis, postgres) as mailbot:
+        yield mailbot
 
 
 def url_of(login: str, postgres: PrivatePostgres) -> str:
@@ -50,7 +84,7 @@ def refusal_of(mailbot: Server, command: str) -> str:
 
 def it_works(mailbot: Server) -> None:
     with mailbot.http() as http:
-        inbox = http.post("/inboxes", json={}, headers={"Idempotency-Key": "once"}).json()["data"]
+        inbox = http.post("/inboxes", json={}, headers={"Idempotency-Key": secrets.token_hex(8)}).json()["data"]
         inside = f"/inboxes/{inbox['id']}"
         mailbot.deliver(inbox["address"], "Subject: Found\r\n\r\nby its words\r\n")
         until(lambda: bool(http.get(f"{inside}/messages").json()["data"]), "the mail is filed")
@@ -77,20 +111,20 @@ def test_an_owner_that_may_make_no_roles_is_told_what_to_do_and_works_after_it(
     it_works(mailbot)
 
 
-def test_an_owner_that_may_make_roles_needs_nobody(mailbot: Server, postgres: PrivatePostgres) -> None:
-    postgres.execute("ALTER ROLE plain CREATEROLE")
-    mailbot.begin()
-    it_works(mailbot)
+def test_an_owner_that_may_make_roles_needs_nobody(
+    home: Path, own_redis: dict[str, str], migrated: PrivatePostgres
+) -> None:
+    with a_mailbot(home, own_redis, migrated) as mailbot:
+        mailbot.begin()
+        it_works(mailbot)
 
 
-def test_the_owner_backs_up_every_row(mailbot: Server, postgres: PrivatePostgres) -> None:
-    postgres.execute("ALTER ROLE plain CREATEROLE")
-    mailbot.manage("migrate", "--verbosity", "0")
-    mailbot.issue_key()
-    dump = [str(postgresql_programs() / "pg_dump"), "--enable-row-security", mailbot.environment["DATABASE_URL"]]
+def test_the_owner_backs_up_every_row(home: Path, own_redis: dict[str, str], migrated: PrivatePostgres) -> None:
+    whole = url_of("plain", migrated)
+    dump = [str(postgresql_programs() / "pg_dump"), "--enable-row-security", whole]
     dumped = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
-    postgres.execute("CREATE DATABASE restored OWNER plain")
-    restored = url_of("plain", postgres).removesuffix("plain") + "restored"
+    migrated.execute("CREATE DATABASE restored OWNER plain")
+    restored = whole.removesuffix("plain") + "restored"
     subprocess.run(
         [str(postgresql_programs() / "psql"), "--quiet", "--set=ON_ERROR_STOP=1", restored],
         input=dumped,
@@ -98,20 +132,25 @@ def test_the_owner_backs_up_every_row(mailbot: Server, postgres: PrivatePostgres
         text=True,
         check=True,
     )
-    mailbot.environment["DATABASE_URL"] = restored
-    assert mailbot.manage("migrate", "--check") == ""
-    with psycopg.connect(restored) as connection:
-        assert connection.execute("SELECT count(*) FROM inboxes_apikey").fetchone() == (1,)
+    with a_mailbot(home, own_redis, migrated) as mailbot:
+        mailbot.environment["DATABASE_URL"] = restored
+        assert mailbot.manage("migrate", "--check") == ""
+    assert keys_of(restored) == keys_of(url_of("postgres", migrated)) != []
 
 
-def test_processes_may_have_a_login_that_owns_nothing(mailbot: Server, postgres: PrivatePostgres) -> None:
-    postgres.execute("ALTER ROLE plain CREATEROLE")
-    mailbot.manage("migrate", "--verbosity", "0")
-    postgres.execute("CREATE ROLE processes LOGIN")
-    postgres.execute(f"GRANT {ROLES} TO processes")
-    mailbot.environment["DATABASE_URL"] = url_of("processes", postgres)
-    mailbot.begin()
-    it_works(mailbot)
+def keys_of(url: str) -> list[tuple[str]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT id FROM inboxes_apikey ORDER BY id").fetchall()
+
+
+def test_processes_may_have_a_login_that_owns_nothing(
+    home: Path, own_redis: dict[str, str], migrated: PrivatePostgres
+) -> None:
+    migrated.execute("CREATE ROLE processes LOGIN")
+    migrated.execute(f"GRANT {ROLES} TO processes")
+    with a_mailbot(home, own_redis, migrated, "processes") as mailbot:
+        mailbot.begin()
+        it_works(mailbot)
 
 
 def test_the_first_start_makes_the_roles_and_each_start_the_walls_that_are_missing(

@@ -11,7 +11,17 @@ from django.db import transaction
 from tests.isolation.asking import Answer, ask
 from tests.isolation.principals import Principal
 from tests.isolation.slots import Operation, Place, Slot
-from tests.isolation.traces import Rows, Traces, changes, is_own, snapshot, speaks_of, traces_of
+from tests.isolation.traces import (
+    Rows,
+    Traces,
+    changes,
+    is_own,
+    snapshot,
+    snapshot_after,
+    speaks_of,
+    traces_of,
+    written,
+)
 from tests.isolation.world import ID, twin
 
 # Ids that a caller makes up himself. A victim's is as good as any.
@@ -82,8 +92,9 @@ class Attempt:
         """What is wrong with it: nothing, one hopes."""
         victims = {slot: self.principal.victim.value(self.operation, slot) for slot in self.slots}
         with undone():
+            written_before = written()
             answer = self._ask(victims)
-            after = snapshot()
+            after = snapshot_after(self.before, written_before)
         nobodys = {slot: twin(value) for slot, value in victims.items()}
         with undone():
             expected = self._ask(nobodys)

@@ -1,6 +1,6 @@
 """What is a victim's: the rows nobody else may change, and the words that nobody else may be shown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,18 +23,42 @@ def our_models() -> list[type[models.Model]]:
     ]
 
 
-def snapshot() -> Rows:
-    """All rows of all tables, of every account. To be taken by who acts for everybody."""
+ANY = "any"  # table
+
+
+def snapshot(tables: Collection[str] = (ANY,)) -> Rows:
+    """All rows of these tables, of every account. To be taken by who acts for everybody."""
     found: Rows = {}
     with connection.cursor() as cursor:
         for model in our_models():
             table, key = model._meta.db_table, model._meta.pk.column
+            if table not in tables and ANY not in tables:
+                continue
             cursor.execute(f"SELECT * FROM {table}")
             names = [column[0] for column in cursor.description]
             for values in cursor.fetchall():
                 row = dict(zip(names, map(_plain, values), strict=True))
                 found[table, row[key]] = row
     return found
+
+
+def written() -> dict[str, int]:
+    """How many rows this connection has written so far, by table, as the database itself counts; SQLite does not say in which."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT %s, total_changes()", [ANY])
+        else:
+            cursor.execute("SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables")
+        return dict(cursor.fetchall())
+
+
+def snapshot_after(before: Rows, written_before: dict[str, int]) -> Rows:
+    """`before` as it is now, for which only what was written since is read again."""
+    changed = {table for table, rows in written().items() if rows != written_before.get(table, 0)}
+    if not changed:
+        return before
+    kept = {key: row for key, row in before.items() if key[0] not in changed and ANY not in changed}
+    return kept | snapshot(changed)
 
 
 def _plain(value: Any) -> Any:
@@ -84,9 +108,10 @@ def _keys_of_victim(principal: Principal) -> Iterator[Key]:
 
 
 def changes(before: Rows, after: Rows) -> Iterator[tuple[Key, Row | None, Row | None]]:
-    for key in before.keys() | after.keys():
-        if before.get(key) != after.get(key):
-            yield key, before.get(key), after.get(key)
+    for key in () if after is before else before.keys() | after.keys():
+        was, now = before.get(key), after.get(key)
+        if was is not now and was != now:
+            yield key, was, now
 
 
 def is_own(principal: Principal, key: Key, row: Row) -> bool:
