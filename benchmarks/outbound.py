@@ -4,8 +4,8 @@
 
 The ESP is that of the tests, a process of its own on loopback, which answers at once or after 50 ms. Mails are queued before the worker
 starts; their rate is that at which the ESP took them, from its first to its last. Webhooks are accepted by the web process while no worker
-runs, and then processed by one. The worker has two pool processes, as ever. In the end the ESP has each mail once, and each event is one
-row that is processed.
+runs, and then processed by one. The worker has two pool processes, as ever, and the provider places
+for all their threads. In the end the ESP has each mail once, and each event is one row that is processed.
 """
 
 import json
@@ -26,13 +26,14 @@ from benchmarks.lab import HOST, ROOT, Mailbot, in_django, new_database, until
 from mailbot.quickstart.processes import procfile_commands
 
 LATENCIES = (0.0, 0.05)  # seconds
-THREADS = 64
+THREADS = 64  # of each pool process
+POOL = 2
 CALLERS = 8  # connections that bring webhooks
 SETUP = """
 import django; django.setup()
 from inboxes.models import Account, Inbox, Provider
 account = Account.objects.get()
-provider = Provider(account=account, name="Fake", esp="postmark", is_default=True, concurrency={threads})
+provider = Provider(account=account, name="Fake", esp="postmark", is_default=True, concurrency={places})
 provider.credentials = {{"server_token": "x", "api_url": "{url}"}}
 provider.save()
 Inbox.objects.filter(account=account).update(mode="live")
@@ -90,8 +91,8 @@ def run(mails: int, events: int, latency: float) -> dict[str, float]:
     with new_database() as environment:
         environment |= {"MAILBOT_FETCH_ALLOW": "127.0.0.0/8", "MAILBOT_SEND_THREADS": str(THREADS)}
         ledger = Path(environment["MAILBOT_VAR"]) / "esp.jsonl"
-        with esp(ledger, latency) as url, Mailbot(environment, workers=2, processes=("web", "beat")) as mailbot:
-            hook = in_django(SETUP.format(threads=THREADS, url=url), mailbot.environment).strip()
+        with esp(ledger, latency) as url, Mailbot(environment, workers=POOL, processes=("web", "beat")) as mailbot:
+            hook = in_django(SETUP.format(places=POOL * THREADS, url=url), mailbot.environment).strip()
             in_django(QUEUE.format(mails=mails), mailbot.environment)
             before = mailbot.cpu()
             with worker(mailbot):
