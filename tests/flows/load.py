@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from tests.flows.conftest import ROOT, until
 from tests.flows.sender import mail
 
 INBOXES = 4
+PAUSE = 0.2  # seconds between two looks
 MAILS_AT_ONCE = 4  # raw mails that are fetched at a time
 
 
@@ -78,11 +78,10 @@ class Load:
         deadline = time.monotonic() + seconds
         with self.server.http() as http:
             for inbox, account in zip(self.inboxes, self.accounts(), strict=True):
-                is_there = partial(self._is_visible, http, inbox, account.acknowledged)
-                until(is_there, "what has a 250 is visible", deadline - time.monotonic())
-
-    def _is_visible(self, http: httpx.Client, inbox: dict[str, Any], expected: set[int]) -> bool:
-        return expected <= numbers(http, inbox)
+                while missing := account.acknowledged - numbers(http, inbox):
+                    left = f"{len(missing)} with a 250 are not visible in {inbox['id']}, such as {sorted(missing)[:9]}"
+                    assert time.monotonic() < deadline, f"Not within {seconds:.0f} s: {left}"
+                    time.sleep(PAUSE)
 
     def hold(self, seconds: float) -> None:
         """Everything acknowledged is visible within so many seconds: byte for byte, once, and in order. And nothing else is there."""

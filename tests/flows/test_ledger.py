@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 
 from tests.fake_esp.credentials import credentials_for
@@ -66,6 +67,14 @@ class Everything:
     redis: PrivateRedis | None = None
     postgres: PrivatePostgres | None = None
     disk: SmallDisk | None = None
+
+    def unfinished(self) -> list[tuple[Any, ...]]:
+        """Mail that came in and is no message yet; empty without a PostgreSQL."""
+        if not self.postgres:
+            return []
+        asked = "SELECT id, state, attempts, next_attempt_at, lease_until, error, recipients FROM delivery_inboundmail WHERE"
+        with psycopg.connect(self.postgres.url) as connection:
+            return connection.execute(f"{asked} processed_at IS NULL OR state NOT IN ('processed') LIMIT 20").fetchall()
 
 
 @pytest.fixture
@@ -297,7 +306,10 @@ def test_nothing_is_lost_and_nothing_sent_twice(everything: Everything, esp: Esp
         wait_until_ended(http, inbox)
         until(lambda: not unknown_though_taken(http, inbox, esp), "news settle what the ESP took", SETTLES_WITHIN)
         news.stop.set()
-        flowing.hold(SETTLES_WITHIN)
+        try:
+            flowing.hold(SETTLES_WITHIN)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; unfinished: {everything.unfinished()}") from error
         compare(http, inbox, sent, esp, breaker)
 
 
