@@ -274,13 +274,16 @@ class WorkerLost(Exception):
 
 
 def _put_back(mail: InboundMail, error: Exception) -> None:
+    """Claims before the first error were no tries: whoever took the mail then was killed for reasons of others."""
     log.exception("Inbound mail %s could not be processed", mail.pk, exc_info=error)
-    failed = mail.attempts > len(RETRY_AFTER)
+    attempts = mail.attempts if mail.error or mail.attempts > MAX_CLAIMS else 1
+    failed = attempts > len(RETRY_AFTER)
     reason = f"{type(error).__name__}: {error}".replace("\0", "�")[:2000]
     with transaction.atomic():
         InboundMail.objects.filter(pk=mail.pk, lease_token=mail.lease_token).update(
             state=InboundMail.State.FAILED if failed else InboundMail.State.STORED,
-            next_attempt_at=database_now() + (timedelta() if failed else RETRY_AFTER[mail.attempts - 1]),
+            attempts=attempts,
+            next_attempt_at=database_now() + (timedelta() if failed else RETRY_AFTER[attempts - 1]),
             error=reason,
             lease_token="",
             lease_until=None,
