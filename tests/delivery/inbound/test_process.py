@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +176,19 @@ class TestPoison:
         a_worker_died(len(RETRY_AFTER) + 3)
         run_workers()
         assert len(alice.messages(inbox)) == 1
+
+    def test_it_does_not_blame_a_mail_whose_reader_was_killed_for_another_reason(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        inbox = alice.create_inbox()
+        for subject in ("one", "two", "three"):
+            store(mail(Subject=subject), inbox)
+        a_worker_died()
+        monkeypatch.setenv("MAILBOT_FAILPOINTS", f"inbound.reading=kill,content=two,once={tmp_path / 'killed'}")
+        run_workers()
+        assert (tmp_path / "killed").exists()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["three", "two", "one"]
+        assert not InboundMail.objects.exclude(error="").exists()
 
     def test_it_tries_again_what_is_blamed_once_after_workers_were_killed(
         self, alice: Caller, monkeypatch: pytest.MonkeyPatch
