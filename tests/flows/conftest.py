@@ -59,6 +59,16 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def group_of(leader: int) -> list[int]:
+    """The processes of a group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[2]) == leader:
+                found.append(int(stat.parent.name))
+    return found
+
+
 # A flow asks as fast as it can.
 UNLIMITED = dict.fromkeys(
     ("MAILBOT_RATE_LIMIT_KEY", "MAILBOT_RATE_LIMIT_ACCOUNT", "MAILBOT_RATE_LIMIT_BAD_KEYS"), "off"
@@ -82,6 +92,7 @@ class Server:
             MAILBOT_HOST=HOST,
             MAILBOT_PORT=str(self.port),
             MAILBOT_SMTP_PORT=str(self.smtp_port),
+            PYTHONFAULTHANDLER="1",  # for `where_it_stands`
         )
         self.commands = procfile_commands(ROOT)
         self.api_key = ""
@@ -153,6 +164,19 @@ class Server:
         """Name and exit code of each process that has ended by itself."""
         codes = {name: process.poll() for name, process in self._running.items()}
         return {name: code for name, code in codes.items() if code is not None}
+
+    def where_it_stands(self, name: str) -> str:
+        """Of a process that does not do what it should: each of its group, the ends of their lines in the log, and what they were at.
+        They do not come through it."""
+        group = self.pid(name)
+        members = [Path(f"/proc/{pid}") for pid in sorted(group_of(group))]
+        found = [f"{each.name} {(each / 'wchan').read_text()} {(each / 'cmdline').read_bytes()!r}" for each in members]
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGABRT)
+        time.sleep(1)  # they write
+        return "\n".join(
+            [f"{name}: exit code {self._running[name].poll()}", *found, self.log_of(name)[-LOG_SHOWN * 3 :]]
+        )
 
     def start(self, *names: str, **environment: str) -> None:
         """Start processes that do not run, and wait until they do their work. A second worker is "worker:2"."""

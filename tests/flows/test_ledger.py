@@ -212,7 +212,10 @@ class Breaker:
         mark = self.marks / f"{point}-{len(self.broke_at)}"
         self.server.kill(name)
         self.server.spawn(name, MAILBOT_FAILPOINTS=f"{point}=kill-group,once={mark}")
-        until(mark.exists, f"{name} comes to {point}")
+        try:
+            until(mark.exists, f"{name} comes to {point}")
+        except pytest.fail.Exception as error:
+            raise AssertionError(f"{error}. {self.server.where_it_stands(name)}") from error
         self._notes(name == "worker")
         until(lambda: not self.server.is_running(name), f"{name} is dead")
         self._bring_back(name)
