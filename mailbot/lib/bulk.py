@@ -65,7 +65,7 @@ def bulk_insert(rows: Sequence[Model], *, unless_there: bool = False) -> None:
     if not rows:
         return
     plan = _insert_plan(type(rows[0]), scope.current().reach)
-    values = _values(rows, plan.fields)
+    values = map(plan.values_of, rows)
     unless = " ON CONFLICT DO NOTHING" if unless_there else ""
     if connection.vendor != "postgresql":
         _run_for_each(plan.insert + plan.places + unless, values)
@@ -86,7 +86,7 @@ def bulk_set(rows: Sequence[Model], *columns: str) -> None:
     meta = rows[0]._meta
     by_name = {field.attname: field for field in meta.concrete_fields}
     fields, key = [by_name[column] for column in columns], by_name[meta.pk.attname]
-    values = _values(rows, [*fields, key])
+    values = map(_reader([*fields, key]), rows)
     if connection.vendor == "postgresql":
         _set_all(meta.db_table, fields, key, values)
     else:
@@ -163,7 +163,7 @@ def _defaults(model: type[Model]) -> tuple[dict[str, Any], list[tuple[str, Calla
 
 
 class _InsertPlan(NamedTuple):
-    fields: list[AnyField]
+    values_of: Callable[[Model], Values]
     before_copy: list[str]
     copy: str
     after_copy: list[str]
@@ -178,23 +178,27 @@ def _insert_plan(model: type[Model], reach: scope.Reach) -> _InsertPlan:
     table, names = _quoted(model._meta.db_table), _list_of(_quoted(field.column) for field in fields)
     insert = f"INSERT INTO {table} ({names}) VALUES "  # noqa: S608 (our names)
     if not isinstance(model._default_manager, TenantManager):
-        return _InsertPlan(fields, [], f"COPY {table} ({names}) FROM STDIN", [], insert, places(len(fields)))
+        return _InsertPlan(_reader(fields), [], f"COPY {table} ({names}) FROM STDIN", [], insert, places(len(fields)))
     # Each role has its own: what one has made in a session, no other may touch.
     staged = _quoted(f"staged_{reach.value}_{model._meta.db_table}")
     # Without its constraints and defaults, which `table` has. It is emptied by each commit, or dead rows would pile up in it.
     make = f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"  # noqa: S608
     move = f"WITH moved AS (DELETE FROM {staged} RETURNING *) INSERT INTO {table} ({names}) SELECT {names} FROM moved"  # noqa: S608
-    return _InsertPlan(fields, [make], f"COPY {staged} ({names}) FROM STDIN", [move], insert, places(len(fields)))
+    return _InsertPlan(_reader(fields), [make], f"COPY {staged} ({names}) FROM STDIN", [move], insert, places(len(fields)))
 
 
-def _values(rows: Iterable[Model], fields: Sequence[AnyField]) -> Iterator[Values]:
+def _reader(fields: Sequence[AnyField]) -> Callable[[Model], Values]:
+    """What takes these columns of a row as the database takes them."""
     values_of = attrgetter(*(field.attname for field in fields))
     converted = [(number, convert) for number, field in enumerate(fields) if (convert := _converter(field))]
-    for row in rows:
+
+    def read(row: Model) -> Values:
         values = list(values_of(row))
         for number, convert in converted:
             values[number] = convert(values[number])
-        yield values
+        return values
+
+    return read
 
 
 def _converter(field: AnyField) -> Callable[[Any], Any] | None:
