@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from time import monotonic
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
@@ -54,6 +55,7 @@ AUTHENTICATES_FOR = LEASE.total_seconds() / 5
 # After how long a mail that could not be processed is tried again; then it is failed.
 RETRY_AFTER = tuple(timedelta(seconds=pause) for pause in settings.INBOUND_RETRY_AFTER)
 STORE_PAUSE = timedelta(minutes=1)  # until a mail is tried again whose bytes the store did not give
+WAITS_FOR_STORE = "Waits for the object store: "
 # How often a mail is claimed that can be read: who took it may have been killed for reasons of others, but not for ever.
 MAX_CLAIMS = 20
 
@@ -91,15 +93,18 @@ def _with_raw(mails: list[InboundMail]) -> list[InboundMail]:
 
 def _wait_for_store(mail: InboundMail, error: StoreUnavailable) -> None:
     log.warning("Inbound mail %s waits for the object store: %s", mail.pk, error)
-    ours = InboundMail.objects.filter(pk=mail.pk, lease_token=mail.lease_token)
-    ours.update(
-        state=InboundMail.State.STORED,
+    _let_go(
+        [mail],
         attempts=Greatest(F("attempts") - 1, 1),  # new mail is due at once
         next_attempt_at=database_now() + min(STORE_PAUSE, RETRY_AFTER[-1]),
-        error=str(error)[:2000],
-        lease_token="",
-        lease_until=None,
+        error=f"{WAITS_FOR_STORE}{error}"[:2000],
     )
+
+
+def _let_go(mails: Sequence[InboundMail], **columns: Any) -> None:
+    """What we claimed, and nobody has taken from us meanwhile, waits again, or is as `columns` say."""
+    ours = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], lease_token=mails[0].lease_token)
+    ours.update(**{"state": InboundMail.State.STORED, "lease_token": "", "lease_until": None, **columns})
 
 
 def _harmless(mails: list[InboundMail]) -> list[InboundMail]:
@@ -206,10 +211,8 @@ def _give_back(mails: Sequence[InboundMail], claims_left: int = 0) -> None:
     """
     if not mails:
         return
-    ours = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], lease_token=mails[0].lease_token)
-    state = InboundMail.State.STORED
     with suppress(OperationalError, InterfaceError):
-        ours.update(state=state, attempts=Greatest(F("attempts") - 1, claims_left), lease_token="", lease_until=None)
+        _let_go(mails, attempts=Greatest(F("attempts") - 1, claims_left))
 
 
 def _forget_purged(mails: Sequence[InboundMail], sources: set[str]) -> None:
@@ -274,19 +277,20 @@ class WorkerLost(Exception):
 
 
 def _put_back(mail: InboundMail, error: Exception) -> None:
-    """Claims before the first error were no tries: whoever took the mail then was killed for reasons of others."""
+    """Claims before its first error were no tries: whoever took the mail then was killed for reasons of others. Nor is an error that it
+    had to wait for the object store."""
     log.exception("Inbound mail %s could not be processed", mail.pk, exc_info=error)
-    attempts = mail.attempts if mail.error or mail.attempts > MAX_CLAIMS else 1
+    is_first = not mail.error or mail.error.startswith(WAITS_FOR_STORE)
+    attempts = 1 if is_first and mail.attempts <= MAX_CLAIMS else mail.attempts
     failed = attempts > len(RETRY_AFTER)
     reason = f"{type(error).__name__}: {error}".replace("\0", "�")[:2000]
     with transaction.atomic():
-        InboundMail.objects.filter(pk=mail.pk, lease_token=mail.lease_token).update(
+        _let_go(
+            [mail],
             state=InboundMail.State.FAILED if failed else InboundMail.State.STORED,
             attempts=attempts,
             next_attempt_at=database_now() + (timedelta() if failed else RETRY_AFTER[attempts - 1]),
             error=reason,
-            lease_token="",
-            lease_until=None,
         )
         if failed:
             record(Act.INBOUND_FAILED, mail, account_id="", changes={"error": reason})

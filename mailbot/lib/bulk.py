@@ -184,7 +184,9 @@ def _insert_plan(model: type[Model], reach: scope.Reach) -> _InsertPlan:
     # Without its constraints and defaults, which `table` has. It is emptied by each commit, or dead rows would pile up in it.
     make = f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} WITH NO DATA"  # noqa: S608
     move = f"WITH moved AS (DELETE FROM {staged} RETURNING *) INSERT INTO {table} ({names}) SELECT {names} FROM moved"  # noqa: S608
-    return _InsertPlan(_reader(fields), [make], f"COPY {staged} ({names}) FROM STDIN", [move], insert, places(len(fields)))
+    return _InsertPlan(
+        _reader(fields), [make], f"COPY {staged} ({names}) FROM STDIN", [move], insert, places(len(fields))
+    )
 
 
 def _reader(fields: Sequence[AnyField]) -> Callable[[Model], Values]:

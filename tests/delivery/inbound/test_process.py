@@ -20,6 +20,7 @@ from delivery.inbound.process import MAX_CLAIMS, RETRY_AFTER, process_inbound, r
 from delivery.models import InboundLane, InboundMail
 from inboxes.models import Inbox
 from mailbot.lib.clock import database_now
+from mailbot.lib.object_store import StoreUnavailable
 from tests.cast import Caller, run_workers
 from tests.mailing import mail, store
 from threads.reading import read_mail
@@ -196,12 +197,20 @@ class TestPoison:
         assert [message["subject"] for message in alice.messages(inbox)] == ["three", "two", "one"]
         assert not InboundMail.objects.exclude(error="").exists()
 
+    @pytest.mark.parametrize("has_waited", [False, True], ids=["new", "waited for the store"])
     def test_it_tries_again_what_is_blamed_once_after_workers_were_killed(
-        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch, has_waited: bool
     ) -> None:
         """Also who reads it may have been killed for another reason."""
         inbox = alice.create_inbox()
         store(mail(), inbox)
+        if has_waited:
+            with monkeypatch.context() as patched:
+                patched.setattr(process, "raw_in_store", away)
+                InboundMail.objects.update(raw_in_row=False)
+                process_inbound()
+            assert "Connection refused" in InboundMail.objects.get().error
+            InboundMail.objects.update(raw_in_row=True)
         a_worker_died(len(RETRY_AFTER) + 3)
         with monkeypatch.context() as patched:
             patched.setenv("MAILBOT_FAILPOINTS", "inbound.reading=kill")
@@ -229,6 +238,10 @@ class TestPoison:
         run_workers()
         row = InboundMail.objects.get()
         assert (row.state, bytes(row.raw)) == ("rejected", b"")
+
+
+def away(_: str) -> bytes:
+    raise StoreUnavailable("Connection refused")
 
 
 def a_worker_died(claims: int = 1) -> None:
