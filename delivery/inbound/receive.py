@@ -29,6 +29,7 @@ from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.ids import new_id
 from mailbot.lib.parameters import parameters_apart
+from mailbot.lib.transactions import one_statement
 
 log = logging.getLogger(__name__)
 
@@ -119,32 +120,33 @@ def _store_or_each(arrivals: Sequence[_Arrival]) -> list[Outcome]:
 
 
 def _store(arrivals: Sequence[_Arrival]) -> list[Outcome]:
-    with transaction.atomic():
-        addressed = _who_is_here([mail for mail, _ in arrivals])
-        rows = [
-            _row(mail, card, recipients)
-            for (mail, card), recipients in zip(arrivals, addressed, strict=True)
-            if recipients
-        ]
-        _insert(rows)
-        cards = {card.pk: card for _, card in arrivals if card}
-        if named := [row for row in rows if not row.raw_in_row]:
-            keep(named, cards)
-        if rows:
-            hints.ring_on_commit(PROCESS_TASK)
-        failpoint("intake.before-commit")
+    addressed = _who_is_here([mail for mail, _ in arrivals])
+    rows = [
+        _row(mail, card, recipients) for (mail, card), recipients in zip(arrivals, addressed, strict=True) if recipients
+    ]
+    if rows:
+        _insert(rows, {card.pk: card for _, card in arrivals if card})
     failpoint("intake.committed")
     for source, number in Counter(row.source for row in rows).items():
         metrics.note_received(source, number)
     return [Outcome.STORED if recipients else Outcome.NO_LONGER_HERE for recipients in addressed]
 
 
-def _insert(rows: Sequence[InboundMail]) -> None:
-    """A row whose delivery is there already is left out."""
-    bulk_insert([row for row in rows if row.dedupe_key == row.pk and len(row.raw) <= LARGE])
-    if others := [row for row in rows if row.dedupe_key != row.pk or len(row.raw) > LARGE]:
-        with parameters_apart():
-            InboundMail.objects.bulk_create(others, ignore_conflicts=True)
+def _insert(rows: Sequence[InboundMail], cards: Mapping[str, RawObject]) -> None:
+    """All of them or none. A row whose delivery is there already is left out."""
+    small = [row for row in rows if row.dedupe_key == row.pk and len(row.raw) <= LARGE]
+    others = [row for row in rows if row.dedupe_key != row.pk or len(row.raw) > LARGE]
+    named = [row for row in rows if not row.raw_in_row]
+    # Ordinary mail is one statement: a transaction around it would be two journeys more, for which its sender waits.
+    with transaction.atomic() if others or named else one_statement():
+        bulk_insert(small)
+        if others:
+            with parameters_apart():
+                InboundMail.objects.bulk_create(others, ignore_conflicts=True)
+        if named:
+            keep(named, cards)
+        hints.ring_on_commit(PROCESS_TASK)
+        failpoint("intake.before-commit")
 
 
 def _who_is_here(mails: Sequence[ReceivedMail]) -> list[list[InboundRecipient]]:

@@ -7,13 +7,14 @@ no signals and knows plain columns only: strings, numbers, aware times, bytes, J
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import cache
 from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import DateTimeField, Field, JSONField, Model
 from django.db.models.base import ModelState
 
@@ -58,7 +59,8 @@ def copied(row: Row) -> Row:
 
 
 def bulk_insert(rows: Sequence[Model], *, unless_there: bool = False) -> None:
-    """Insert rows of one model whose keys are made already, in the caller's transaction: by COPY on PostgreSQL, but for a few.
+    """Insert rows of one model whose keys are made already, all or none, in the caller's transaction if there is one: by COPY on
+    PostgreSQL, but for a few.
 
     `unless_there`: a row that a unique constraint refuses is left out.
     """
@@ -123,8 +125,9 @@ def bulk_add(
 
 
 def _copy(plan: "_InsertPlan", values: Iterable[Values]) -> None:
-    """PostgreSQL refuses a COPY into a table with row-level security: there the rows go by way of a table of the session's own."""
-    with connection.cursor() as cursor:
+    """PostgreSQL refuses a COPY into a table with row-level security: there the rows go by way of a table of the session's own, in one
+    transaction, at whose end that is empty."""
+    with transaction.atomic(savepoint=False) if plan.before_copy else nullcontext(), connection.cursor() as cursor:
         connection.enter_scope()  # type: ignore[attr-defined]  # of postgresql_walls; a COPY passes its wrapper by
         for statement in plan.before_copy:
             cursor.execute(statement)

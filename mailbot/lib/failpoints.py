@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 POINTS = frozenset(
     {
         "intake.in-store",  # the bytes of a large mail are in the object store, and no row says so
-        "intake.before-commit",  # mail is written, its transaction is open, nobody has a 250
+        "intake.before-commit",  # mail is written, nobody has a 250; its transaction is open, unless it is one statement
         "intake.committed",  # the mail is ours, and its sender does not know it yet
         "inbound.claimed",  # a worker holds lanes and a batch, and has read nothing
         "inbound.reading",  # before each mail of a batch is read; the mail is the content
