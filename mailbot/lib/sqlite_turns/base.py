@@ -3,18 +3,35 @@
 SQLite has one writer at a time. Whoever comes while one writes sleeps and looks again, after 1, 2, 5, … and then every 100 ms: beside
 processes that write one transaction after the other a request sleeps through the moments in which it could begin. Here it looks every
 millisecond or two. Source: sqliteDefaultBusyCallback in sqlite.org's main.c.
+
+And a connection that is closed stays open for whoever asks next, unless something is wrong with it (kept.py).
 """
 
 import sqlite3
 from time import monotonic
+from typing import Any
 
 from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
 
+from mailbot.lib.sqlite_turns.kept import KeptConnections
+
 LOOKS_EVERY = 2  # milliseconds, asleep within SQLite
 
 
+_kept = KeptConnections()
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        return _kept.take(str(conn_params["database"])) or super().get_new_connection(conn_params)
+
+    def _close(self) -> None:
+        mine = self.connection
+        is_well = mine is not None and not self.errors_occurred and not mine.in_transaction
+        if not (is_well and _kept.keep(str(self.get_connection_params()["database"]), mine)):
+            super()._close()  # type: ignore[misc]  # django-stubs does not know it
+
     def _start_transaction_under_autocommit(self) -> None:
         """Raises OperationalError when the connection's `timeout` (seconds) is over, as Django's own."""
         patience = self.settings_dict["OPTIONS"].get("timeout", 5.0)
