@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from delivery.fidelity import Fidelity
@@ -137,8 +137,10 @@ def _insert(rows: Sequence[InboundMail], cards: Mapping[str, RawObject]) -> None
     small = [row for row in rows if row.dedupe_key == row.pk and len(row.raw) <= LARGE]
     others = [row for row in rows if row.dedupe_key != row.pk or len(row.raw) > LARGE]
     named = [row for row in rows if not row.raw_in_row]
-    # Ordinary mail is one statement: a transaction around it would be two journeys more, for which its sender waits.
-    with transaction.atomic() if others or named else one_statement():
+    # Ordinary mail is one statement: a transaction around it would be two journeys more, for which its sender waits. Within a caller's
+    # transaction a statement that fails must not undo the caller's.
+    is_one = not (others or named or connection.in_atomic_block)
+    with one_statement() if is_one else transaction.atomic():
         bulk_insert(small)
         if others:
             with parameters_apart():

@@ -15,7 +15,7 @@ class KeptConnections:
     """Safe to use from any thread. A process that was forked begins with none: SQLite's must not be carried across."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._of_parents: list[Any] = []
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
@@ -34,6 +34,6 @@ class KeptConnections:
             return True
 
     def _forget(self) -> None:
-        # Those of the parent are not closed here: that would write to its files. Nor may they be collected.
-        self._of_the_parent = vars(self).get("_idle")
+        # Those of a parent are not closed here, not by the collector either: that would write to its files.
+        self._of_parents.append(vars(self).get("_idle"))
         self._lock, self._idle = threading.Lock(), dict[str, list[Any]]()

@@ -1,7 +1,7 @@
 from typing import Any, cast
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 
 from delivery.inbound.receive import (
     InboundRecipient,
@@ -32,6 +32,19 @@ class TestStoreInboundMail:
         with django_assert_num_queries(4):  # with BEGIN and COMMIT
             assert store_inbound_mail(mails) == [Outcome.STORED] * 20
         assert InboundMail.objects.count() == 20
+
+    def test_it_stores_ordinary_mail_in_one_statement(self, inbox, django_assert_num_queries):
+        """On SQLite only who has begun a transaction waits for a turn."""
+        mails = [mail_to(inbox, key="") for _ in range(20)]
+        with django_assert_num_queries(2 if connection.vendor == "postgresql" else 4):
+            assert store_inbound_mail(mails) == [Outcome.STORED] * 20
+        assert InboundMail.objects.count() == 20
+
+    def test_what_is_refused_leaves_the_transaction_of_its_caller_as_it_was(self, inbox):
+        with transaction.atomic():
+            assert store_inbound_mail([mail_to(inbox, key="", tls=cast(bool, None))]) == [Outcome.UNSTORABLE]
+            assert store_inbound_mail([mail_to(inbox, key="", raw=b"next")]) == [Outcome.STORED]
+        assert bytes(InboundMail.objects.get().raw) == b"next"
 
     def test_it_counts_a_delivery_that_it_has_as_stored(self, inbox):
         assert store_inbound_mail([mail_to(inbox, raw=b"first\r\n")]) == [Outcome.STORED]

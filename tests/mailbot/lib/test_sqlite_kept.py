@@ -81,6 +81,24 @@ def test_one_that_failed_is_not_passed_on(kept: KeptConnections, tmp_path: Path)
         connection.execute("SELECT 1")
 
 
+def test_one_that_waited_for_its_turn_is(kept: KeptConnections, tmp_path: Path) -> None:
+    first, other = (
+        database(tmp_path),
+        sqlite3.connect(tmp_path / "one.sqlite3", isolation_level=None, check_same_thread=False),
+    )
+    connection = opened(first)
+    other.execute("BEGIN IMMEDIATE")
+    ends = threading.Timer(0.05, lambda: other.execute("COMMIT"))
+    ends.start()
+    first.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    first.rollback()
+    first.set_autocommit(True)
+    first.close()
+    ends.join()
+    other.close()
+    assert opened(database(tmp_path)) is connection
+
+
 def test_it_is_as_a_new_one(kept: KeptConnections, tmp_path: Path) -> None:
     first = database(tmp_path)
     opened(first)
