@@ -50,7 +50,8 @@ class TestLookers:
         def look() -> str:
             seen.append(connection_used())
             if len(seen) == 1:
-                raise OperationalError("server closed the connection unexpectedly")
+                with connection.wrap_database_errors:  # as Django's cursors do
+                    raise connection.Database.OperationalError("server closed the connection")  # type: ignore[attr-defined]
             return "found"
 
         assert asyncio.run(looker.run(look)) == "found"
