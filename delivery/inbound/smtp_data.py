@@ -5,14 +5,15 @@ Source: RFC 5321 2.3.8 (only CRLF ends a line), 4.1.1.4 (CRLF.CRLF ends the mail
 
 import asyncio
 
+from delivery.inbound.receive import LARGE
+
 END_OF_DATA = b"\r\n.\r\n"
 END = b"\r\n"  # what is left of it behind the last line of the mail, once its dot is taken off like every dot that begins a line
 START = b"\r\n"  # the mail begins where a line begins, so that `.CRLF` at once is an empty mail: RFC 5321 4.1.1.4
 
 
-# From so many octets on a mail is read with a pause (seconds) behind each block. Without it a sender that is near takes all of a core of
-# ours meanwhile, for which the 250s of others wait; a network is seldom as fast as what is left.
-UNHURRIED = 1024 * 1024
+# Seconds behind each block of a large mail. Without it a sender that is near takes all of a core of ours meanwhile, for which the 250s of
+# others wait; a network is seldom as fast as what is left.
 PAUSE = 0.001
 HEADER = 256 * 1024  # octets in which hops are counted: as many as anybody's hundred need
 MOST_HOPS = 100  # RFC 5321 6.3: a mail with so many goes round in circles, and is refused
@@ -118,5 +119,5 @@ async def read_mail_text(reader: asyncio.StreamReader, text: MailText) -> None:
             return
         except asyncio.LimitOverrunError as overrun:
             text.add(await reader.read(overrun.consumed))
-            if text.size > UNHURRIED:
+            if text.size > LARGE:
                 await asyncio.sleep(PAUSE)

@@ -15,8 +15,8 @@ class KeptConnections:
     """Safe to use from any thread. A process that was forked begins with none: SQLite's must not be carried across."""
 
     def __init__(self) -> None:
+        self._lock, self._idle = threading.Lock(), dict[str, list[Any]]()
         self._of_parents: list[Any] = []
-        self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
     def take(self, database: str) -> Any | None:
@@ -35,5 +35,5 @@ class KeptConnections:
 
     def _forget(self) -> None:
         # Those of a parent are not closed here, not by the collector either: that would write to its files.
-        self._of_parents.append(vars(self).get("_idle"))
+        self._of_parents.append(self._idle)
         self._lock, self._idle = threading.Lock(), dict[str, list[Any]]()

@@ -13,6 +13,7 @@ from django.db.utils import OperationalError
 from mailbot.lib.sqlite_turns import base
 from mailbot.lib.sqlite_turns.base import DatabaseWrapper
 from mailbot.lib.sqlite_turns.kept import MOST_KEPT, KeptConnections
+from tests.mailbot.lib.sqlite_files import sqlite_file
 
 pytestmark = pytest.mark.one_profile
 
@@ -26,10 +27,7 @@ def kept(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[Ke
 
 
 def database(folder: Path, name: str = "one") -> DatabaseWrapper:
-    options = {"transaction_mode": "IMMEDIATE", "timeout": 5, "init_command": "PRAGMA foreign_keys=ON"}
-    settings = {"NAME": folder / f"{name}.sqlite3", "OPTIONS": options, "ATOMIC_REQUESTS": False, "AUTOCOMMIT": True}
-    rest: dict[str, Any] = {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False, "TIME_ZONE": None, "TEST": {}}
-    return DatabaseWrapper({**settings, **rest})
+    return sqlite_file(folder / f"{name}.sqlite3")
 
 
 def opened(wrapper: DatabaseWrapper) -> sqlite3.Connection:

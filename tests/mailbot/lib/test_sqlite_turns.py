@@ -12,6 +12,7 @@ import pytest
 from django.db.utils import OperationalError
 
 from mailbot.lib.sqlite_turns.base import DatabaseWrapper
+from tests.mailbot.lib.sqlite_files import sqlite_file
 
 pytestmark = pytest.mark.one_profile
 
@@ -21,10 +22,7 @@ HELD, FREE = 0.09, 0.015  # seconds, from then on by turns
 
 @pytest.fixture
 def database(tmp_path: Path, django_db_blocker: Any) -> Iterator[DatabaseWrapper]:
-    options = {"transaction_mode": "IMMEDIATE", "timeout": 5}
-    settings = {"NAME": tmp_path / "turns.sqlite3", "OPTIONS": options, "ATOMIC_REQUESTS": False, "AUTOCOMMIT": True}
-    rest: dict[str, Any] = {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False, "TIME_ZONE": None, "TEST": {}}
-    wrapper = DatabaseWrapper({**settings, **rest})
+    wrapper = sqlite_file(tmp_path / "turns.sqlite3")
     with django_db_blocker.unblock():  # a database of the test's own
         wrapper.ensure_connection()
         yield wrapper
