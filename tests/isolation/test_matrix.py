@@ -16,7 +16,7 @@ from tests.isolation.principals import PRINCIPALS, Stage, another_account
 from tests.isolation.slots import Operation, Place, Slot, Unclassified, operations
 from tests.isolation.summary import TOLD
 from tests.isolation.walls import share_idempotency_keys, take_out_the_managers, take_out_the_policies
-from tests.isolation.world import World, has, use_everything
+from tests.isolation.world import World, has, twin, use_everything
 
 pytestmark = pytest.mark.timeout(180)
 on_postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row-level security")
@@ -83,6 +83,15 @@ class TestSlots:
         parameters.append({"name": "draft_id", "in": "query", "schema": {"type": "string"}})
         (operation,) = [found for found in operations(changed) if str(found) == "GET /v1/inboxes"]
         assert Slot(Place.QUERY, "draft_id") in operation.slots
+
+
+class TestTwins:
+    @pytest.mark.parametrize(
+        ("end", "below"), [("k1w5", "k1w4"), ("k1wg", "k1wf"), ("k1w0", "k1vz"), ("k100", "k0zz")]
+    )
+    def test_nothing_is_listed_between_an_id_and_its_twin(self, end: str, below: str) -> None:
+        start = "erasure_01m8g2cft5e0nbk1nr40b2"
+        assert twin(start + end) == start + below
 
 
 class TestOwner:

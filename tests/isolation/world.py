@@ -27,6 +27,7 @@ from tests.isolation.slots import Operation, Slot
 from tests.mailing import deliver, mail
 from threads.models import Attachment, Event, Message
 
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # of ids, which are in Crockford's base32
 ID = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 SENT = (Message.Status.SENT, Message.Status.DELIVERED)
 SIMULATE = "/v1/simulate"  # of test keys only
@@ -213,14 +214,16 @@ def _cursor_of(world: World, operation: Operation) -> str:
 def twin(value: str) -> str:
     """Of the same kind, at the same place in every order, and nobody's."""
     if ID.search(value):
-        return ID.sub(lambda found: _with_another_end(found[0]), value)
+        return ID.sub(lambda found: _right_below(found[0]), value)
     if (inside := _read_cursor(value)) is not None:
-        return base64.urlsafe_b64encode(ID.sub(lambda found: _with_another_end(found[0]), inside).encode()).decode()
-    return _with_another_end(value)
+        return base64.urlsafe_b64encode(ID.sub(lambda found: _right_below(found[0]), inside).encode()).decode()
+    return value[:-1] + ("0" if value[-1] != "0" else "1")
 
 
-def _with_another_end(text: str) -> str:
-    return text[:-1] + ("0" if text[-1] != "0" else "1")
+def _right_below(id_: str) -> str:
+    """Never above: from there a list, which is newest first, would go on with the row of `id_` itself."""
+    digits = id_.rstrip("0")
+    return digits[:-1] + ALPHABET[ALPHABET.index(digits[-1]) - 1] + ALPHABET[-1] * (len(id_) - len(digits))
 
 
 def _read_cursor(value: str) -> str | None:
