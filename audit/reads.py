@@ -9,13 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from django.db import transaction
-
 from audit.actors import ActContext, current
 from audit.models import AuditEntry
 from audit.record import Act
 from mailbot.lib.bulk import bulk_insert, new_row
-from mailbot.lib.transactions import one_statement
 
 MOST_NAMED = 200  # objects in an entry; no answer shows more
 
@@ -87,9 +84,7 @@ def write_reads(reads: Sequence[Read]) -> None:
     if not reads:
         return
     here = current()
-    rows = [_row(read, read.reader or here) for read in reads]
-    with one_statement() if len(rows) == 1 else transaction.atomic(savepoint=False):
-        bulk_insert(rows)
+    bulk_insert([_row(read, read.reader or here) for read in reads])
 
 
 def _row(read: Read, reader: ActContext) -> AuditEntry:

@@ -10,6 +10,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
@@ -29,7 +30,6 @@ from mailbot.lib.disk_full import is_disk_full
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.ids import new_id
 from mailbot.lib.parameters import parameters_apart
-from mailbot.lib.transactions import one_statement
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +138,9 @@ def _insert(rows: Sequence[InboundMail], cards: Mapping[str, RawObject]) -> None
     others = [row for row in rows if row.dedupe_key != row.pk or len(row.raw) > LARGE]
     named = [row for row in rows if not row.raw_in_row]
     # Ordinary mail is one statement: a transaction around it would be two journeys more, for which its sender waits. Within a caller's
-    # transaction a statement that fails must not undo the caller's.
-    is_one = not (others or named or connection.in_atomic_block)
-    with one_statement() if is_one else transaction.atomic():
+    # transaction a statement that fails must not undo the caller's. SQLite takes a statement for each row.
+    is_one = connection.vendor == "postgresql" and not (others or named or connection.in_atomic_block)
+    with nullcontext() if is_one else transaction.atomic():
         bulk_insert(small)
         if others:
             with parameters_apart():

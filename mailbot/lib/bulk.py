@@ -140,8 +140,13 @@ def _copy(plan: "_InsertPlan", values: Iterable[Values]) -> None:
 
 
 def _run_for_each(statement: str, values: Iterable[Values]) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, list(values))
+    first, *rest = values
+    if not rest:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, first)
+        return
+    with transaction.atomic(savepoint=False), connection.cursor() as cursor:
+        cursor.executemany(statement, [first, *rest])
 
 
 def _set_all(table: str, fields: Sequence[AnyField], key: AnyField, values: Iterable[Values]) -> None:

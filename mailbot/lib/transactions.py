@@ -21,17 +21,6 @@ def quick_commit() -> Iterator[None]:
 
 
 @contextmanager
-def one_statement() -> Iterator[None]:
-    """For a statement that writes and is its own transaction. On SQLite one is begun all the same: only so it waits for its turn (see
-    mailbot.lib.sqlite_turns). PostgreSQL is spared two round trips. Within an open transaction nothing more is begun."""
-    if connection.vendor == "postgresql":
-        yield
-        return
-    with transaction.atomic(savepoint=False):
-        yield
-
-
-@contextmanager
 def read_in_order() -> Iterator[None]:
     """Inside, PostgreSQL follows an index that is in the order asked for, and sorts nothing. Needs an open transaction.
 

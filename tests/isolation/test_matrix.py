@@ -86,9 +86,7 @@ class TestSlots:
 
 
 class TestTwins:
-    @pytest.mark.parametrize(
-        ("end", "below"), [("k1w5", "k1w4"), ("k1wg", "k1wf"), ("k1w0", "k1vz"), ("k100", "k0zz")]
-    )
+    @pytest.mark.parametrize(("end", "below"), [("k1w5", "k1w4"), ("k1wg", "k1wf"), ("k1w0", "k1vz"), ("k100", "k0zz")])
     def test_nothing_is_listed_between_an_id_and_its_twin(self, end: str, below: str) -> None:
         start = "erasure_01m8g2cft5e0nbk1nr40b2"
         assert twin(start + end) == start + below

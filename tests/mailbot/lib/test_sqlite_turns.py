@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,20 @@ HELD, FREE = 0.09, 0.015  # seconds, from then on by turns
 def database(tmp_path: Path, django_db_blocker: Any) -> Iterator[DatabaseWrapper]:
     wrapper = sqlite_file(tmp_path / "turns.sqlite3")
     with django_db_blocker.unblock():  # a database of the test's own
-        wrapper.ensure_connection()
+        with wrapper.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("CREATE TABLE notes (text)")
         yield wrapper
         wrapper.close()
+
+
+@contextmanager
+def another_in_a_transaction(database: DatabaseWrapper) -> Iterator[None]:
+    other = sqlite3.connect(database.settings_dict["NAME"], isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("COMMIT")
+    other.close()
 
 
 @contextmanager
@@ -58,22 +69,53 @@ def busy_writer(place: Path) -> Iterator[list[int]]:
         thread.join()
 
 
-def test_it_begins_in_one_of_the_first_pauses_of_another_writer(database: DatabaseWrapper) -> None:
+INSERT = "INSERT INTO notes VALUES (%s)"
+
+
+def begin(database: DatabaseWrapper) -> None:
+    database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    database.rollback()
+    database.set_autocommit(True)
+
+
+def insert(database: DatabaseWrapper) -> None:
+    with database.cursor() as cursor:
+        cursor.execute(INSERT, ["one"])
+
+
+def insert_two(database: DatabaseWrapper) -> None:
+    with database.cursor() as cursor:
+        cursor.executemany(INSERT, (["one"], ["two"]))
+
+
+Write = Callable[[DatabaseWrapper], None]
+each_write = pytest.mark.parametrize("write", [begin, insert, insert_two])
+
+
+@each_write
+def test_it_begins_in_one_of_the_first_pauses_of_another_writer(database: DatabaseWrapper, write: Write) -> None:
     missed = []
     for _ in range(5):
         with busy_writer(database.settings_dict["NAME"]) as pauses:
-            database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+            write(database)
             missed.append(len(pauses) - 1)
-            database.rollback()
-            database.set_autocommit(True)
     assert sum(missed) <= 3
 
 
-def test_it_gives_up_when_its_time_is_over(database: DatabaseWrapper) -> None:
+@each_write
+def test_it_gives_up_when_its_time_is_over(database: DatabaseWrapper, write: Write) -> None:
     database.settings_dict["OPTIONS"]["timeout"] = 0.2
-    other = sqlite3.connect(database.settings_dict["NAME"], isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(OperationalError, match="locked"):
-        database.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
-    other.execute("COMMIT")
-    other.close()
+    with another_in_a_transaction(database), pytest.raises(OperationalError, match="locked"):
+        write(database)
+
+
+def test_what_waited_is_written_once(database: DatabaseWrapper) -> None:
+    with busy_writer(database.settings_dict["NAME"]):
+        insert_two(database)
+    with database.cursor() as cursor:
+        assert cursor.execute("SELECT text FROM notes").fetchall() == [("one",), ("two",)]
+
+
+def test_another_error_is_told_at_once(database: DatabaseWrapper) -> None:
+    with pytest.raises(OperationalError, match="no such table"), database.cursor() as cursor:
+        cursor.execute("INSERT INTO nowhere VALUES (1)")
