@@ -10,6 +10,8 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from delivery.models import RawObject
+from mailbot.lib import object_store
+from threads.attachments import remove_unneeded
 from threads.models import Attachment
 
 FOLDERS = ("raw", "attachments")
@@ -27,6 +29,15 @@ def orphaned_objects(older_than: timedelta = YOUNG) -> Iterator[str]:
             known = set(RawObject.objects.filter(name__in=piece).values_list("name", flat=True))
             known |= set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
             yield from (name for name in piece if name not in known and _changed(name) < before)
+
+
+def remove_orphan(name: str) -> None:
+    """Delete one of them. A file that mail has found and needs again by now stays. Raises StoreUnavailable."""
+    if not name.startswith("attachments/"):
+        object_store.delete(name)
+        return
+    for error in remove_unneeded([name]).values():
+        raise error
 
 
 def _names(folder: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ so that no hold is placed between the question and the commit, then `refuse_if_h
 `held_among` for sweeps, which pass over what is held.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from inboxes.models import Account, Inbox, LegalHold
 from mailbot.api.errors import ApiError, Code
 from mailbot.api.renderers import timestamp
 from mailbot.lib.scope import acting_for_everybody
-from mailbot.lib.transactions import share_until_commit, take_until_commit
+from mailbot.lib.transactions import number_of, share_until_commit, take_until_commit
 
 MOST_NAMED = 10  # holds that a refusal lists
 
@@ -167,5 +166,4 @@ def keep_out_holds(account_ids: Iterable[str]) -> None:
 
 
 def _number(account_id: str) -> int:
-    digest = hashlib.blake2b(f"legal holds of {account_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    return number_of(f"legal holds of {account_id}")

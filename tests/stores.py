@@ -14,6 +14,7 @@ class FaultyStorage(DurableFileStorage):
     """The folder of the embedded profile; the hooks are the class's, because Django makes the object."""
 
     is_down: ClassVar[bool] = False
+    after_look: ClassVar[Callable[[str], Any]]
     before_save: ClassVar[Callable[[str], Any]]
     after_save: ClassVar[Callable[[str], Any]]
     what_it_keeps: ClassVar[Callable[[bytes], bytes]]
@@ -22,7 +23,7 @@ class FaultyStorage(DurableFileStorage):
     @classmethod
     def mend(cls) -> None:
         cls.is_down = False
-        cls.before_save = cls.after_save = staticmethod(lambda name: None)
+        cls.after_look = cls.before_save = cls.after_save = staticmethod(lambda name: None)
         cls.what_it_keeps = staticmethod(lambda content: content)
         cls.saves = []
 
@@ -45,7 +46,9 @@ class FaultyStorage(DurableFileStorage):
 
     def exists(self, name: str) -> bool:
         self._answer()
-        return super().exists(name)
+        is_there = super().exists(name)
+        type(self).after_look(name)
+        return is_there
 
     def delete(self, name: str) -> None:
         self._answer()

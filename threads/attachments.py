@@ -1,16 +1,23 @@
 """Files of messages in the storage: one object per account and content, however many messages carry it."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import groupby
+
+from django.db import connection, transaction
 
 from mailbot.lib import object_store
 from mailbot.lib.bulk import batches
+from mailbot.lib.object_store import StoreUnavailable
+from mailbot.lib.scope import acting_for_everybody
+from mailbot.lib.transactions import number_of, share_until_commit, take_until_commit
 from threads.mime import ParsedAttachment
 from threads.models import Attachment, Message
 
 THREADS = 8
-AT_ONCE = 500  # names in a query
+REMOVED_AT_ONCE = 20  # files of an account, while its mail with attachments waits
 
 
 class ContentGone(LookupError):
@@ -21,24 +28,32 @@ def storage_name(account_id: str, sha256: str) -> str:
     return f"attachments/{account_id}/{sha256[:2]}/{sha256}"
 
 
-def keep(account_id: str, contents: Iterable[bytes]) -> None:
-    """Put each content into the storage unless it is there. Call it before the transaction that makes the rows: I/O takes time,
-    and a file without a row is harmless while a row without a file is not.
+@contextmanager
+def kept(contents: Iterable[tuple[str, bytes]]) -> Iterator[None]:
+    """A transaction for the rows of these files, (account id, content) of one mail or many. They are in the storage when it begins, and
+    until it ends nobody removes them, though no row of them is seen yet. Begin it before you lock a row. Raises StoreUnavailable.
 
-    Two that keep the same content at once write the same bytes to the same name. Raises StoreUnavailable.
+    Two that keep the same content at once write the same bytes to the same name.
     """
-    keep_all((account_id, content) for content in contents)
+    given = list(contents)
+    files = {storage_name(account, hashlib.sha256(content).hexdigest()): content for account, content in given}
+    if connection.vendor == "sqlite":  # within a transaction nobody else can write, and storing takes time
+        _keep(files)
+    with transaction.atomic():
+        for account in sorted({account for account, _ in given}):
+            share_until_commit(_number(account))
+        _keep(files)
+        yield
 
 
-def keep_all(contents: Iterable[tuple[str, bytes]]) -> None:
-    """The same for (account id, content) of many mails: several at once, since each waits for the disk or the network."""
-    named = {storage_name(account, hashlib.sha256(content).hexdigest()): content for account, content in contents}
-    if len(named) <= 1:
-        for item in named.items():
+def _keep(files: Mapping[str, bytes]) -> None:
+    """Several at once, since each waits for the disk or the network."""
+    if len(files) <= 1:
+        for item in files.items():
             _keep_one(item)
         return
-    with ThreadPoolExecutor(min(THREADS, len(named)), "attachments") as pool:
-        list(pool.map(_keep_one, named.items()))
+    with ThreadPoolExecutor(min(THREADS, len(files)), "attachments") as pool:
+        list(pool.map(_keep_one, files.items()))
 
 
 def _keep_one(item: tuple[str, bytes]) -> None:
@@ -73,10 +88,29 @@ def content_of(attachment: Attachment) -> bytes:
         raise ContentGone(attachment.pk) from error
 
 
-def unneeded(names: Collection[str]) -> list[str]:
-    """Those of these files that no message needs. Ask right before they are deleted: another mail may have brought the same content."""
-    found: list[str] = []
-    for piece in batches(sorted(names), AT_ONCE):
-        needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
-        found += [name for name in piece if name not in needed]
-    return found
+def remove_unneeded(names: Iterable[str]) -> dict[str, StoreUnavailable]:
+    """Delete those of these files that no message needs; what the storage did not delete, and why.
+
+    Call it when the rows that needed them are gone. Mail that is just being filed with the same content is waited for, and keeps it.
+    """
+    left: dict[str, StoreUnavailable] = {}
+    for account, of_account in groupby(sorted(names), key=_account_of):
+        for piece in batches(of_account, REMOVED_AT_ONCE):
+            # Who removes may see fewer inboxes than the account has; what the others need stays.
+            with acting_for_everybody("whose messages need it too"), transaction.atomic():
+                take_until_commit(_number(account))
+                needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
+                for name in [name for name in piece if name not in needed]:
+                    try:
+                        object_store.delete(name)
+                    except StoreUnavailable as error:
+                        left[name] = error
+    return left
+
+
+def _account_of(name: str) -> str:
+    return name.split("/")[1]
+
+
+def _number(account_id: str) -> int:
+    return number_of(f"attachments of {account_id}")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import chain
@@ -23,7 +24,7 @@ from mailbot.lib.addresses import comparable
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.clock import this_millisecond
 from threads.address_tags import TaggedMail, find_tagged, read_tag
-from threads.attachments import attachment_rows, keep_all
+from threads.attachments import attachment_rows, kept
 from threads.authenticity import NOT_CHECKED, Authenticity, Standing
 from threads.automatic import MAX_VALUE, Sign, flags_of, signs_of
 from threads.events import EventType, News, record_events
@@ -92,7 +93,7 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
     A delivery that the inbox had within 24 hours with the same bytes makes no message but counts on the first one. A mail for an
     inbox that is purged by now makes none either. A mail whose sender is blocked is kept as `rejected`, apart from the conversation. Takes
     the inboxes' locks in order of their ids, so that two workers cannot race for one thread and cannot wait for each other. The caller
-    has told `keep_attachments` of the mails.
+    is within `attachments_kept` of the mails.
     """
     with transaction.atomic(savepoint=False):  # one that fails ends the caller's transaction too, and is meant to
         desk = _set_up(mails)
@@ -102,14 +103,12 @@ def file_incoming(mails: Sequence[Incoming]) -> list[Message]:
     return desk.messages
 
 
-def keep_attachments(mails: Sequence[Incoming]) -> None:
-    """Put their files into the store: before the transaction that files them, in which on SQLite nobody else can write. Raises
-    StoreUnavailable."""
+def attachments_kept(mails: Sequence[Incoming]) -> AbstractContextManager[None]:
+    """The transaction to file them in: see `threads.attachments.kept`."""
     with_files = [mail for mail in mails if mail.content.parsed.attachments]
-    if not with_files:
-        return
-    accounts = dict(Inbox.objects.filter(pk__in={mail.inbox_id for mail in with_files}).values_list("pk", "account_id"))
-    keep_all(
+    inboxes = {mail.inbox_id for mail in with_files}
+    accounts = dict(Inbox.objects.filter(pk__in=inboxes).values_list("pk", "account_id")) if inboxes else {}
+    return kept(
         (accounts[mail.inbox_id], attachment.content)
         for mail in with_files
         if mail.inbox_id in accounts
@@ -440,9 +439,8 @@ def _record_repeats(desk: Desk) -> None:
 
 
 def file_outgoing(inbox: Inbox, message: Message, attachments: Iterable[Attachment], parent: Message | None) -> Message:
-    """File a mail written here: into the thread of `parent`, or into a new one. Call it in the transaction that queues it.
-
-    The caller has stored the attachments' contents (`threads.attachments.keep`) and holds no lock on the inbox yet.
+    """File a mail written here: into the thread of `parent`, or into a new one. Call it in the transaction that queues it, which is
+    `threads.attachments.kept`.
     """
     inbox = Inbox.objects.select_for_update(no_key=True).get(pk=inbox.pk)
     desk = Desk({inbox.pk: inbox})
@@ -461,8 +459,8 @@ def file_outgoing(inbox: Inbox, message: Message, attachments: Iterable[Attachme
 
 
 def complete_outgoing(message: Message, attachments: Sequence[Attachment], size: int) -> None:
-    """Add files that were fetched for a mail written here, which now has `size` octets. Call it in the transaction that queues it;
-    the caller has stored the contents."""
+    """Add files that were fetched for a mail written here, which now has `size` octets. Call it in the transaction that queues it,
+    which is `threads.attachments.kept`."""
     inbox = Inbox.objects.select_for_update(no_key=True).get(pk=message.inbox_id)
     bulk_insert(attachments)
     more = size - message.size

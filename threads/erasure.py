@@ -11,11 +11,8 @@ from django.db.models import F, Sum
 from django.db.models.functions import Greatest
 
 from inboxes.models import Inbox
-from mailbot.lib import object_store
 from mailbot.lib.addresses import comparable
-from mailbot.lib.bulk import batches
-from mailbot.lib.object_store import StoreUnavailable
-from threads.attachments import unneeded
+from threads.attachments import remove_unneeded
 from threads.filters import SET_ASIDE
 from threads.models import Attachment, Message, Thread
 from threads.search_index import remove_from_index, remove_messages_from_index
@@ -146,13 +143,6 @@ def _people(message: Message) -> Iterable[str]:
 
 
 def _delete_files(names: set[str]) -> None:
-    """Asked right before they go: another inbox of the account may have got the same file meanwhile.
-
-    What the store does not delete now is logged, and found by `manage.py orphaned_objects`.
-    """
-    for piece in batches(sorted(names), AT_ONCE):
-        for name in unneeded(piece):
-            try:
-                object_store.delete(name)
-            except StoreUnavailable as error:
-                log.error("The file %s of an erased message is still in the object store: %s", name, error)
+    """What the store does not delete now is found by `manage.py orphaned_objects`."""
+    for name, error in remove_unneeded(names).items():
+        log.error("The file %s of an erased message is still in the object store: %s", name, error)

@@ -34,11 +34,10 @@ from delivery.erasing.trail import SERVER, replace_next
 from delivery.models import ErasedObject, Erasure
 from delivery.raw_erasure import remove_leaving
 from inboxes.holds import Held, held_among, in_force, keep_out_holds
-from mailbot.lib import object_store
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.object_store import StoreUnavailable
-from threads.attachments import unneeded
+from threads.attachments import remove_unneeded
 
 log = logging.getLogger(__name__)
 
@@ -277,8 +276,8 @@ class _Work:
     def _delete_files(self) -> None:
         if not self.erasure.files:
             return
-        for name in unneeded(self.erasure.files):
-            object_store.delete(name)
+        for error in remove_unneeded(self.erasure.files).values():
+            raise error
         self._save(files=[], lease_until=timezone.now() + LEASE)
 
     def _refuse_if_held(self, inbox_ids: Sequence[str] | None = None) -> None:

@@ -43,7 +43,7 @@ from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.object_store import StoreUnavailable
 from mailbot.lib.transactions import quick_commit
 from threads.authenticity import Authenticity
-from threads.conversation import Incoming, file_incoming, keep_attachments
+from threads.conversation import Incoming, attachments_kept, file_incoming
 from threads.reading import MailContent, read_mail
 
 log = logging.getLogger(__name__)
@@ -166,8 +166,7 @@ def _file(mails: Sequence[InboundMail]) -> None:
         for (mail, content), authenticity in zip(read, known, strict=True)
         for incoming in _incoming(mail, content, authenticity)
     ]
-    keep_attachments(arrived)
-    with transaction.atomic():
+    with attachments_kept(arrived):
         matched = match_reports(reports)
         about = {each.key: reporting(each, matched[each.key]) for each in reports if each.key in matched}
         messages = file_incoming(

@@ -151,8 +151,7 @@ def _queue(mail: OutboundMail, fetched: Files) -> None:
         _end(mail, State.FAILED, EventType.MESSAGE_FAILED, f"With its attachments it would have {len(raw):,} octets.")
         return
     check_room(mail.inbox, len(raw), has_files=True)
-    files.keep(mail.account_id, [file.content for file in fetched])
-    with transaction.atomic():
+    with files.kept((mail.account_id, file.content) for file in fetched):
         due = max(database_now(), _date(message)) if message.status == Message.Status.SCHEDULED else database_now()
         columns = {
             "state": State.QUEUED,

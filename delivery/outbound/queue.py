@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -130,8 +129,7 @@ def queue_mail(
         raise TooLarge(f"The mail would have {message.size:,} octets; {settings.SMTP_MAX_SIZE:,} is the most.")
     check_room(inbox, message.size, has_files=bool(draft.attachments or to_fetch))
     envelope_sender = return_path(inbox, message.message_id_header)
-    files.keep(inbox.account_id, (attachment.content for attachment in draft.attachments))
-    with transaction.atomic():
+    with files.kept((inbox.account_id, attachment.content) for attachment in draft.attachments):
         locked = Inbox.objects.select_for_update(no_key=True, of=("self",)).select_related("account")
         current = locked.get(pk=inbox.pk)
         if once:

@@ -1,5 +1,6 @@
 """Transactions that are told more than Django can say: what may be lost with the server, how to read a queue, who else is at it."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,6 +47,11 @@ def is_alone_with(number: int) -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
         (is_alone,) = cursor.fetchone()
     return bool(is_alone)
+
+
+def number_of(what: str) -> int:
+    """The same one for the same words, wherever it is asked: 64 bits, signed, for the locks here."""
+    return int.from_bytes(hashlib.blake2b(what.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def share_until_commit(number: int) -> None:

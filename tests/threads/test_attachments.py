@@ -1,7 +1,6 @@
 """Files of messages: one object for each content of an account, by whichever way it comes."""
 
 import base64
-import threading
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from tests.cast import Caller
 from tests.mailing import deliver, mail
 from tests.mailing import store as take
 from tests.stores import Store
-from threads.attachments import keep
 from threads.models import Attachment
 
 CONTENT = b"the same invoice"
@@ -53,17 +51,6 @@ class TestDeduplication:
         receive(alice.create_inbox())
         receive(charlie.create_inbox())
         assert len(store.names("attachments")) == 2
-
-    def test_it_has_one_whole_file_when_two_keep_it_at_once(self, store: Store) -> None:
-        """Both have looked, and neither saw it, before the first one writes."""
-        both = threading.Barrier(2, timeout=10)
-        store.faults.before_save = staticmethod(lambda name: both.wait())
-        threads = [threading.Thread(target=keep, args=("account_1", [CONTENT])) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert store.contents("attachments") == [CONTENT]
 
     def test_it_survives_the_purge_of_one_of_two_inboxes(
         self, alice: Caller, store: Store, django_capture_on_commit_callbacks: Any

@@ -5,8 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from delivery.orphans import orphaned_objects
-from mailbot.lib import object_store
+from delivery.orphans import orphaned_objects, remove_orphan
 
 
 class Command(BaseCommand):
@@ -21,5 +20,5 @@ class Command(BaseCommand):
             self.stdout.write(name)
             number += 1
             if delete:
-                object_store.delete(name)
+                remove_orphan(name)
         self.stderr.write(f"{number:,} objects{' deleted' if delete else ''}.")
