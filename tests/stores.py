@@ -15,6 +15,7 @@ class FaultyStorage(DurableFileStorage):
 
     is_down: ClassVar[bool] = False
     after_look: ClassVar[Callable[[str], Any]]
+    before_delete: ClassVar[Callable[[str], Any]]
     before_save: ClassVar[Callable[[str], Any]]
     after_save: ClassVar[Callable[[str], Any]]
     what_it_keeps: ClassVar[Callable[[bytes], bytes]]
@@ -23,7 +24,7 @@ class FaultyStorage(DurableFileStorage):
     @classmethod
     def mend(cls) -> None:
         cls.is_down = False
-        cls.after_look = cls.before_save = cls.after_save = staticmethod(lambda name: None)
+        cls.after_look = cls.before_delete = cls.before_save = cls.after_save = staticmethod(lambda name: None)
         cls.what_it_keeps = staticmethod(lambda content: content)
         cls.saves = []
 
@@ -52,6 +53,7 @@ class FaultyStorage(DurableFileStorage):
 
     def delete(self, name: str) -> None:
         self._answer()
+        type(self).before_delete(name)
         super().delete(name)
 
 

@@ -1,7 +1,7 @@
 """Files of messages in the storage: one object per account and content, however many messages carry it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
@@ -96,16 +96,26 @@ def remove_unneeded(names: Iterable[str]) -> dict[str, StoreUnavailable]:
     left: dict[str, StoreUnavailable] = {}
     for account, of_account in groupby(sorted(names), key=_account_of):
         for piece in batches(of_account, REMOVED_AT_ONCE):
-            # Who removes may see fewer inboxes than the account has; what the others need stays.
-            with acting_for_everybody("whose messages need it too"), transaction.atomic():
-                take_until_commit(_number(account))
-                needed = set(Attachment.objects.filter(storage_name__in=piece).values_list("storage_name", flat=True))
-                for name in [name for name in piece if name not in needed]:
-                    try:
-                        object_store.delete(name)
-                    except StoreUnavailable as error:
-                        left[name] = error
+            while piece:
+                # Who removes may see fewer inboxes than the account has; what the others need stays.
+                with acting_for_everybody("whose messages need it too"), transaction.atomic():
+                    take_until_commit(_number(account))
+                    piece = _rest_of(piece, left)
     return left
+
+
+def _rest_of(names: Sequence[str], left: dict[str, StoreUnavailable]) -> list[str]:
+    """Delete them up to the first that the storage does not delete, and return those behind it: nobody waits for longer than for one that
+    hangs."""
+    needed = set(Attachment.objects.filter(storage_name__in=names).values_list("storage_name", flat=True))
+    for number, name in enumerate(names, 1):
+        if name not in needed:
+            try:
+                object_store.delete(name)
+            except StoreUnavailable as error:
+                left[name] = error
+                return list(names[number:])
+    return []
 
 
 def _account_of(name: str) -> str:

@@ -63,6 +63,20 @@ def test_it_stays_for_mail_that_is_filed_while_the_last_other_one_is_purged(alic
     assert alice.get(f"{path}/attachments/{attachment['id']}").content == CONTENT
 
 
+def test_one_that_the_store_does_not_delete_keeps_no_other(alice: Caller, store: Store) -> None:
+    inbox = alice.create_inbox()
+    deliver(mail(attachments={f"{number}.bin": bytes([number]) for number in range(5)}), inbox)
+    stuck = store.names("attachments")[1]
+
+    def refuse(name: str) -> None:
+        if name == stuck:
+            raise ConnectionError("Connection reset by peer")
+
+    store.faults.before_delete = staticmethod(refuse)
+    assert alice.delete(f"/v1/inboxes/{inbox.pk}?purge=true").status_code == 200
+    assert store.names("attachments") == [stuck]
+
+
 def test_it_is_whole_when_two_keep_it_at_once(store: Store) -> None:
     """Both have looked, and neither saw it, before the first one writes."""
     both = threading.Barrier(2, timeout=10)
