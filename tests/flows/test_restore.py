@@ -55,6 +55,8 @@ def let_a_minute_pass(server: Server) -> None:
     server.manage("shell", "--no-imports", "--command", code)
     server.start("worker")
     until(lambda: outbox(server) != before, "the number rises")
+    # In the database first. No mail leaves before it is outside, too.
+    until(lambda: outbox(server)[0] == outside(server), "the number is written down outside")
 
 
 def outbox(server: Server) -> tuple[int, bool]:
@@ -68,6 +70,11 @@ def outbox(server: Server) -> tuple[int, bool]:
             row = database.execute(asked).fetchone()
     assert row is not None
     return int(row[0]), bool(row[1])
+
+
+def outside(server: Server) -> int:
+    (record,) = (server.var / "state").glob("outbox_*")
+    return int(record.read_text().split()[0])
 
 
 def test_a_restored_database_sends_nothing_until_somebody_says_so(tmp_path: Path) -> None:

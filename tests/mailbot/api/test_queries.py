@@ -147,14 +147,15 @@ COUNTED = {
     "GET /lists/{direction}/{effect}",
 }
 A_PAGE = 50
-# What PostgreSQL is asked beyond that: it tells the time at which a mail is due or a lease over, and keeps holds and removals apart.
+# What PostgreSQL is asked beyond that: it tells the time at which a mail is due or a lease over, and keeps removals apart from holds and
+# from mail that needs the same files.
 ON_POSTGRESQL = {
     "DELETE /inboxes/{inbox_id}": 1,
     "POST /holds": 1,
     "POST /providers/{provider_id}/test": 1,
     "POST /inboxes/{inbox_id}/messages": 1,
     "POST /inboxes/{inbox_id}/messages/{message_id}/reply": 2,
-    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 1,
+    "POST /inboxes/{inbox_id}/messages/{message_id}/forward": 2,
     "POST /inboxes/{inbox_id}/threads/{thread_id}/claim": 1,
     "POST /inboxes/{inbox_id}/threads/{thread_id}/release": 1,
     "POST /inboxes/{inbox_id}/threads/{thread_id}/handoff": 1,
