@@ -30,6 +30,7 @@ from mailbot.lib.clock import database_now, this_millisecond
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.hints import ring_on_commit
 from mailbot.lib.ids import new_id
+from mailbot.lib.scope import current as current_scope
 from threads import attachments as files
 from threads.conversation import file_outgoing
 from threads.events import record_events
@@ -294,7 +295,10 @@ def _check_account_limit(inbox: Inbox, recipients: int, today: date) -> None:
     Account.objects.select_for_update(no_key=True).get(pk=inbox.account_id)
     sent = recipients_of_account(inbox.account_id, inbox.mode, today)
     if sent + recipients > limit:
-        message = f"This would go over the daily limit of the account: {sent} of {limit} recipients were sent to today."
+        told = f"{sent} of {limit} recipients were sent to today"
+        if current_scope().inbox_ids is not None:  # who sees some of its inboxes is not told what the others have used
+            told = f"{limit} recipients, by all its inboxes together"
+        message = f"This would go over the daily limit of the account: {told}."
         fix = "Send it tomorrow (UTC), or ask whoever runs this server to raise the limit."
         raise Blocked("account_daily_send_limit", message, fix, midnight_after(today))
 

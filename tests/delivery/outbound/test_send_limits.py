@@ -80,6 +80,18 @@ class TestAccount:
         assert not refused(alice, two)
         assert not refused(charlie, charlie.create_inbox(), 5)
 
+    def test_a_key_of_one_inbox_shares_it_and_is_not_told_of_the_others(self, clock: Any, alice: Caller) -> None:
+        Account.objects.filter(pk=alice.account.pk).update(daily_send_limit=3)
+        one, two = alice.create_inbox(), alice.create_inbox()
+        assert not refused(alice, one, 2)
+        limited = alice.with_key(inbox=two)
+        error = refused(limited, two, 2)
+        assert error["reason"] == "account_daily_send_limit"
+        assert "3 recipients" in error["message"]
+        assert "2 of 3" not in error["message"]
+        assert not refused(limited, two)
+        assert refused(limited, two)
+
     def test_a_refused_send_counts_nowhere(self, clock: Any, alice: Caller) -> None:
         Account.objects.filter(pk=alice.account.pk).update(daily_send_limit=1)
         inbox = alice.create_inbox()
