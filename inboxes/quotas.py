@@ -12,6 +12,7 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from audit.record import Act, record
 from inboxes.models import Account, Inbox
+from mailbot.lib.scope import acting_for_everybody
 
 AT_ONCE = 500
 
@@ -52,9 +53,11 @@ def _mark(accounts: Iterable[Account]) -> int:
 
 
 def octets_of(account_ids: list[str]) -> dict[str, int]:
-    """What the inboxes of each account hold, deleted ones too: until they are purged, their content is kept."""
-    rows = Inbox.objects.filter(account_id__in=account_ids).order_by().values_list("account_id")
-    return dict(rows.annotate(octets=Sum(F("message_octets") + F("attachment_octets"))))
+    """What the inboxes of each account hold, whether or not the caller sees them; deleted ones too: until they are purged, their content
+    is kept."""
+    with acting_for_everybody("what the account's other inboxes hold counts, too"):
+        rows = Inbox.objects.filter(account_id__in=account_ids).order_by().values_list("account_id")
+        return dict(rows.annotate(octets=Sum(F("message_octets") + F("attachment_octets"))))
 
 
 @transaction.atomic

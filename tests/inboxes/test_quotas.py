@@ -101,6 +101,15 @@ class TestFull:
         assert not is_full(alice.account)
         alice.send(other, attachments=[FILE])
 
+    def test_it_stays_full_when_a_key_that_sees_no_other_inbox_purges_one(self, alice: Caller, full: Inbox) -> None:
+        other = alice.create_inbox()
+        deliver(mail(), other)
+        assert alice.with_key(inbox=other).delete(f"/v1/inboxes/{other.pk}?purge=true").status_code == 200
+        assert is_full(alice.account)
+        assert not AuditEntry.objects.filter(act="account.has_room").exists()
+        assert alice.with_key(inbox=full).delete(f"/v1/inboxes/{full.pk}?purge=true").status_code == 200
+        assert not is_full(alice.account)
+
     def test_another_account_is_not(self, full: Inbox, charlie: Caller) -> None:
         inbox = charlie.create_inbox()
         found = inbox_for(inbox.address)
