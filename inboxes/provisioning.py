@@ -210,8 +210,9 @@ def _insert(account: Account, mode: str, wanted: InboxRequest, site: Site) -> In
         retention_class=wanted.retention_class,
     )
     # Another account may have made and deleted it since we looked. Now that the row is ours, nobody can any more.
-    if Inbox.objects.filter(_resting(account), address=address.address).exists():
-        raise IntegrityError("The address rests.")
+    with acting_for_everybody("does the address rest"):
+        if Inbox.objects.filter(_resting(account), address=address.address).exists():
+            raise IntegrityError("The address rests.")
     _announce(inbox, "inbox.created", {"address": inbox.address})
     return inbox
 
