@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from delivery.esps import ESPS
 from delivery.esps.base import Field
 from delivery.provider_rows import InvalidProvider, ProviderRequest, change_provider, make_provider
-from inboxes.console_forms import AccountForm, find_inbox_of
+from inboxes.console_forms import AccountForm, find_inbox_of, offer_providers
 from inboxes.models import Account, Inbox, Mode, Provider
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.stray_keys import refuse_key
@@ -52,9 +52,8 @@ class ProviderForm(forms.Form):
     ) -> None:
         self.account, self.esp, self.provider = account, esp, provider
         super().__init__(*args, **{"label_suffix": "", "initial": _initial(provider), **options})
-        fallback = self.fields["fallback"]
-        assert isinstance(fallback, forms.ModelChoiceField)
-        fallback.queryset = _usable(account).exclude(pk=provider.pk if provider else "")
+        usable = _usable(account).exclude(pk=provider.pk if provider else "")
+        self.keeps_fallback = offer_providers(self, "fallback", usable, provider.fallback_id if provider else None)
         kept = _kept(provider)
         self.fields |= {PREFIX + field.name: _field(field, kept) for field in ESPS[esp].fields}
         self.order_fields(["name", *(PREFIX + field.name for field in ESPS[esp].fields)])
@@ -67,6 +66,8 @@ class ProviderForm(forms.Form):
     def save(self) -> Provider | None:
         """The row; None when it cannot be kept so, which the form then says."""
         plain = {name: self.cleaned_data[name] for name in ("name", "is_default", "fallback", "concurrency")}
+        if self.keeps_fallback and plain["fallback"] is None:
+            del plain["fallback"]
         try:
             if self.provider:
                 return change_provider(self.provider, plain | {"credentials": self.credentials})
@@ -83,8 +84,10 @@ def _usable(account: Account | None) -> QuerySet[Provider]:
 
 
 def _initial(provider: Provider | None) -> dict[str, Any]:
-    names = ("name", "is_default", "fallback", "concurrency")
-    return {name: getattr(provider, name) for name in names} if provider else {}
+    if provider is None:
+        return {}
+    kept = {name: getattr(provider, name) for name in ("name", "is_default", "concurrency")}
+    return {**kept, "fallback": provider.fallback_id}
 
 
 def _kept(provider: Provider | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from delivery.outbound.states import State
 from inboxes.models import Account, Inbox, Mode, Provider
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.public_hosts import PrivateHost, refuse_private_name
+from mailbot.lib.scope import acting_for_everybody
 from threads.mime import Address
 from threads.models import Message
 
@@ -127,6 +128,11 @@ def _refuse_private_hosts(hosts: Mapping[str, str]) -> None:
 
 def _check_fallback(provider: Provider) -> None:
     """No row may come back to itself, nor to another account."""
+    with acting_for_everybody("shared providers are of no account"):
+        _follow_fallbacks(provider)
+
+
+def _follow_fallbacks(provider: Provider) -> None:
     passed, row = {provider.pk}, provider.fallback
     if row and row.account_id not in (None, provider.account_id):
         raise InvalidProvider({"fallback_id": "is a provider of the same account, or a shared one"})

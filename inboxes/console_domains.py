@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 
 from inboxes.console import AccountFilter, ConsoleAdmin, Question, choice_filter
-from inboxes.console_forms import AccountForm, prefilled
+from inboxes.console_forms import AccountForm, offer_providers, prefilled
 from inboxes.console_roles import Can, Rows, is_superuser, may, may_in, visible
 from inboxes.dns_records import Purpose
 from inboxes.domain_checks import DomainTaken, ask, broken_records, default_provider, records_now, take_in
@@ -88,9 +88,12 @@ class ChangeDomainForm(forms.Form):
 
     def __init__(self, *args: Any, providers: QuerySet[Provider], **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
-        choose = self.fields["provider"]
-        assert isinstance(choose, forms.ModelChoiceField)
-        choose.queryset = providers
+        self.keeps_provider = offer_providers(self, "provider", providers, self.initial.get("provider"))
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        keeps = self.keeps_provider and self.cleaned_data["provider"] is None
+        return {name: value for name, value in self.cleaned_data.items() if name != "provider" or not keeps}
 
 
 @admin.display(description="active inboxes")
@@ -187,7 +190,7 @@ class DomainAdmin(ConsoleAdmin):
         kept = {"provider": domain.provider_id, "inbox_subdomains": domain.inbox_subdomains}
         form = ChangeDomainForm(request.POST or None, providers=usable, initial=kept)
         if request.method == "POST" and form.is_valid():
-            change_domain(domain, form.cleaned_data)
+            change_domain(domain, form.changes)
             return HttpResponseRedirect(self._page_of(domain))
         intro = "Inboxes that are there keep their addresses."
         return self.form_page(request, form, f"Change {domain.domain}", "Save", intro)

@@ -216,6 +216,17 @@ class CreateInboxForm(ModeForm):
         return None
 
 
+def offer_providers(form: forms.Form, name: str, providers: QuerySet[Provider], chosen: str | None) -> bool:
+    """Those among which the user may choose. Whether `chosen` is hidden from him, as shared ones are: then it stays unless he chooses."""
+    field = form.fields[name]
+    assert isinstance(field, forms.ModelChoiceField)
+    field.queryset = providers
+    is_hidden = bool(chosen) and not providers.filter(pk=chosen).exists()
+    if is_hidden:
+        field.empty_label = "as whoever runs this server has chosen"
+    return is_hidden
+
+
 class ChooseProviderForm(forms.Form):
     """Who carries the mail of one inbox. Superusers may choose among those that are shared too."""
 

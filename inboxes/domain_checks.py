@@ -56,8 +56,16 @@ def default_provider(account_id: str) -> Provider | None:
 
 def records_now(domain: Domain, default: Provider | None) -> list[Record]:
     """`default`: of its account (default_provider)."""
-    carrier = carrier_of(domain.provider or default)
+    carrier = carrier_of(_named_provider(domain) or default)
     return records_of(domain, domain.keys.all(), carrier_signs=bool(carrier and carrier.signs))
+
+
+def _named_provider(domain: Domain) -> Provider | None:
+    """Read with the domain by an account, one that is shared is lacking."""
+    if not domain.provider_id:
+        return None
+    with acting_for_everybody("shared providers are of no account"):
+        return domain.provider or Provider.objects.filter(pk=domain.provider_id).first()
 
 
 def ask(domain: Domain, within: float | None = None) -> Findings:

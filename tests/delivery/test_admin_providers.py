@@ -69,6 +69,16 @@ class TestForms:
         provider.refresh_from_db()
         assert (provider.name, provider.credentials) == ("Renamed", {"server_token": TOKEN})
 
+    def test_a_fallback_that_is_shared_stays_when_its_owner_saves(self, acme: Account, provider: Provider) -> None:
+        shared = Provider.objects.create(name="Everybody's", esp="postmark")
+        Provider.objects.filter(pk=provider.pk).update(fallback=shared)
+        browser = console(person("ann", acme, "owner"))
+        assert "Everybody" not in browser.get(page("edit", provider)).content.decode()
+        given = {"name": "Renamed", "credentials.server_token": "", "concurrency": 8, "fallback": ""}
+        assert browser.post(page("edit", provider), given).status_code == 302
+        provider.refresh_from_db()
+        assert (provider.name, provider.fallback_id) == ("Renamed", shared.pk)
+
     @pytest.mark.parametrize("role", ["operator", "reviewer"])
     def test_only_owners_change_one_and_see_its_webhooks(self, acme: Account, provider: Provider, role: str) -> None:
         browser = console(person("bob", acme, role))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from audit.models import AuditEntry
-from inboxes.models import Account, Domain, DomainKey
+from inboxes.models import Account, Domain, DomainKey, Provider
 from tests.cast import Caller
 from tests.console import act, console, list_of, page_of, person, queries_for
 from tests.dns_zone import PublishedZone, add_domain, verified_domain, verify
@@ -86,6 +86,16 @@ class TestPage:
         assert owner.get(page).status_code == 200
         assert owner.post(page, {"inbox_subdomains": "on"}).url == page_of(domain)
         assert Domain.objects.get().inbox_subdomains
+
+    def test_a_provider_that_is_shared_stays_when_its_owner_saves(self, alice: Caller, owner: Any) -> None:
+        domain = Domain.objects.get(pk=add_domain(alice)["id"])
+        shared = Provider.objects.create(name="Everybody's", esp="postmark")
+        Domain.objects.update(provider=shared)
+        page = f"/admin/inboxes/domain/{domain.pk}/edit/"
+        assert "Everybody" not in owner.get(page).content.decode()
+        assert owner.post(page, {"inbox_subdomains": "on", "provider": ""}).status_code == 302
+        domain.refresh_from_db()
+        assert (domain.inbox_subdomains, domain.provider_id) == (True, shared.pk)
 
 
 class TestActs:

@@ -130,6 +130,16 @@ class TestChanging:
         acts = set(AuditEntry.objects.values_list("act", flat=True))
         assert acts >= {"provider.created", "provider.paused", "provider.resumed"}
 
+    def test_it_keeps_a_fallback_that_is_shared(self, owner: Caller) -> None:
+        """Whoever runs the server chose it; the account does not see it."""
+        shared = Provider.objects.create(name="Everybody's", esp="postmark")
+        provider = made(owner)
+        Provider.objects.filter(pk=provider["id"]).update(fallback=shared)
+        answer = owner.patch(f"/v1/providers/{provider['id']}", {"name": "Renamed"})
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["data"]["name"] == "Renamed"
+        assert Provider.objects.get(pk=provider["id"]).fallback_id == shared.pk
+
     def test_it_lets_no_fallback_lead_back(self, owner: Caller) -> None:
         first = made(owner)
         second = made(owner, fallback_id=first["id"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inboxes.models import Domain, DomainKey, Inbox
+from inboxes.models import Domain, DomainKey, Inbox, Provider
 from mailbot.lib.dns import Zone, read_records
 from tests.cast import Caller
 from tests.dns_zone import PublishedZone, add_domain, statuses, verified_domain
@@ -138,6 +138,20 @@ class TestChanging:
         # It signs by itself: what receivers go by is what it asks to be published.
         assert [r["purpose"] for r in changed["dns_records"] if r["required"]] == ["ownership", "mx"]
         assert live.patch(f"{PATH}/{domain['id']}", {"provider_id": None}).json()["data"]["provider_id"] is None
+
+    def test_one_that_is_shared_is_known_to_sign(self, alice: Caller, dns: PublishedZone) -> None:
+        """Whoever runs the server chose it; the account does not see it, and publishes what goes with it."""
+        domain = add_domain(alice)
+        Domain.objects.update(provider=Provider.objects.create(name="Everybody's", esp="postmark"))
+
+        def needed(shown: dict[str, Any]) -> set[str]:
+            return {record["purpose"] for record in shown["dns_records"] if record["required"]}
+
+        assert "spf" in needed(domain)
+        path = f"{PATH}/{domain['id']}"
+        answers = [alice.get(path), alice.post(f"{path}/verify"), alice.patch(path, {"inbox_subdomains": False})]
+        shown = [*(answer.json()["data"] for answer in answers), *alice.get(PATH).json()["data"]]
+        assert ["spf" in needed(each) for each in shown] == [False] * 4
 
     def test_a_test_key_touches_nothing_that_live_mail_needs(self, alice: Caller, dns: PublishedZone) -> None:
         live = alice.with_key(mode="live")
