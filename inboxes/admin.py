@@ -335,7 +335,7 @@ class InboxAdmin(CompliancePages):
         usable = Provider.objects.filter(own | shared if is_superuser(request) else own)
         form = ChooseProviderForm(request.POST or None, providers=usable, initial={"provider": inbox.provider_id})
         if request.method == "POST" and form.is_valid():
-            change_inbox(inbox, {"provider": form.cleaned_data["provider"]})
+            change_inbox(inbox, form.changes)
             return HttpResponseRedirect(self._page_of(inbox))
         intro = "What is queued already leaves by the provider that was chosen for it."
         return self.form_page(request, form, f"Choose the provider of {inbox.address}", "Choose", intro)

@@ -4,12 +4,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path
 
 from inboxes.console import AccountFilter, ConsoleAdmin, Question, choice_filter
-from inboxes.console_forms import AccountForm, offer_providers, prefilled
+from inboxes.console_forms import AccountForm, ChooseProviderForm, prefilled
 from inboxes.console_roles import Can, Rows, is_superuser, may, may_in, visible
 from inboxes.dns_records import Purpose
 from inboxes.domain_checks import DomainTaken, ask, broken_records, default_provider, records_now, take_in
@@ -75,25 +75,14 @@ class AddDomainForm(AccountForm):
         return change_domain(domain, {"inbox_subdomains": True}) if given["inbox_subdomains"] else domain
 
 
-class ChangeDomainForm(forms.Form):
-    provider = forms.ModelChoiceField(
-        Provider.objects.none(),
-        required=False,
-        empty_label="the default of the account or of the server",
-        help_text="Who carries the mail of its inboxes on, where they name none.",
-    )
+class ChangeDomainForm(ChooseProviderForm):
     inbox_subdomains = forms.BooleanField(
         label="A subdomain for each new inbox", required=False, help_text="support@support.shop.example"
     )
 
-    def __init__(self, *args: Any, providers: QuerySet[Provider], **options: Any) -> None:
-        super().__init__(*args, **{"label_suffix": "", **options})
-        self.keeps_provider = offer_providers(self, "provider", providers, self.initial.get("provider"))
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        keeps = self.keeps_provider and self.cleaned_data["provider"] is None
-        return {name: value for name, value in self.cleaned_data.items() if name != "provider" or not keeps}
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["provider"].help_text = "Who carries the mail of its inboxes on, where they name none."
 
 
 @admin.display(description="active inboxes")

@@ -236,9 +236,12 @@ class ChooseProviderForm(forms.Form):
 
     def __init__(self, *args: Any, providers: QuerySet[Provider], **options: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **options})
-        choose = self.fields["provider"]
-        assert isinstance(choose, forms.ModelChoiceField)
-        choose.queryset = providers
+        self.keeps_provider = offer_providers(self, "provider", providers, self.initial.get("provider"))
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        keeps = self.keeps_provider and self.cleaned_data["provider"] is None
+        return {name: value for name, value in self.cleaned_data.items() if name != "provider" or not keeps}
 
 
 class AddMemberForm(AccountForm):

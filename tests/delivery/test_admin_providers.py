@@ -8,7 +8,7 @@ from django.urls import reverse
 from audit.models import AuditEntry
 from delivery.esps import ESPS
 from delivery.models import OutboundMail
-from inboxes.models import Account, Provider
+from inboxes.models import Account, Inbox, Provider
 from tests.cast import Caller
 from tests.console import console, list_of, page_of, person, queries_for
 
@@ -151,3 +151,16 @@ class TestChoice:
         url = reverse("admin:inboxes_inbox_provider", args=[inbox.pk])
         answer = console(person("ann", acme, "owner")).post(url, {"provider": theirs})
         assert list(answer.context["form"].errors) == ["provider"]
+
+    def test_one_that_is_shared_stays_when_an_operator_saves(self, acme: Account, live: Caller) -> None:
+        shared = Provider.objects.create(name="Everybody's", esp="postmark")
+        inbox = live.create_inbox()
+        Inbox.objects.filter(pk=inbox.pk).update(provider=shared)
+        url, operator = (
+            reverse("admin:inboxes_inbox_provider", args=[inbox.pk]),
+            console(person("bob", acme, "operator")),
+        )
+        assert "as whoever runs this server has chosen" in operator.get(url).content.decode()
+        assert operator.post(url, {"provider": ""}).status_code == 302
+        inbox.refresh_from_db()
+        assert inbox.provider_id == shared.pk
