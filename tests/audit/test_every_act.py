@@ -238,7 +238,10 @@ PUBLIC = {
 }
 
 WRITES = re.compile(
-    r'^\s*(?:\d+ times: )?(?:WITH moved AS .* )?(?:INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?', re.S
+    # In the same message PostgreSQL may enter the scope of the code before.
+    r"^\s*(?:\d+ times: )?(?:SELECT set_config[^;]*; )?(?:WITH moved AS .* )?"
+    r'(?:INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?',
+    re.S,
 )
 
 
