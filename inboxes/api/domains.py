@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from inboxes.api.domains_shapes import DomainBody, DomainPatch, DomainQuery, DomainSerializer
 from inboxes.api.views import with_provider
-from inboxes.domain_checks import DomainTaken, ask, default_provider, records_now, take_in
+from inboxes.domain_checks import DomainTaken, ask, default_provider, records_now, take_in, with_providers
 from inboxes.domain_keys import NewKey, add_key, new_key
 from inboxes.domain_zone import zone_file
 from inboxes.domains import (
@@ -106,9 +106,9 @@ class DomainsView(DomainScopedView):
     def get(self, request: Request) -> Response:
         """Newest first."""
         query = self.query(DomainQuery)
-        rows = visible_domains(self.key).order_by("-id").select_related("provider")
+        rows = visible_domains(self.key).order_by("-id")
         narrow = {name: query[name] for name in ("status", "domain") if query.get(name)}
-        return paginated(rows.filter(**narrow).prefetch_related("keys"), query, self.represent)
+        return paginated(rows.filter(**narrow).prefetch_related("keys"), query, self.represent, read=with_providers)
 
 
 class DomainView(DomainScopedView):

@@ -7,6 +7,7 @@ import pytest
 from inboxes.models import Domain, DomainKey, Inbox, Provider
 from mailbot.lib.dns import Zone, read_records
 from tests.cast import Caller
+from tests.console import queries_for
 from tests.dns_zone import PublishedZone, add_domain, statuses, verified_domain
 
 PATH = "/v1/domains"
@@ -152,6 +153,17 @@ class TestChanging:
         answers = [alice.get(path), alice.post(f"{path}/verify"), alice.patch(path, {"inbox_subdomains": False})]
         shown = [*(answer.json()["data"] for answer in answers), *alice.get(PATH).json()["data"]]
         assert ["spf" in needed(each) for each in shown] == [False] * 4
+
+    def test_shared_ones_are_read_at_once_for_a_list(self, alice: Caller) -> None:
+        shared = Provider.objects.create(name="Everybody's", esp="postmark")
+
+        def queries_with(name: str) -> int:
+            add_domain(alice, name)
+            Domain.objects.update(provider=shared)
+            return queries_for(alice.client, PATH)
+
+        first, *more = (queries_with(name) for name in ("one.example", "two.example", "three.example"))
+        assert more == [first] * 2
 
     def test_a_test_key_touches_nothing_that_live_mail_needs(self, alice: Caller, dns: PublishedZone) -> None:
         live = alice.with_key(mode="live")
