@@ -14,7 +14,8 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -89,7 +90,7 @@ class Trails:
         times = []
         for _ in range(WRITTEN):
             self.ask(AGAIN)
-            times.append(_median(lambda _: self.ask(f"INSERT INTO {table} SELECT * FROM fresh"), [None]))
+            times.append(_milliseconds(lambda: self.ask(f"INSERT INTO {table} SELECT * FROM fresh")))
         return statistics.median(times)
 
     def _of_month(self, number: int) -> int:
@@ -107,14 +108,15 @@ def _of_table(definition: str, table: str) -> str:
     return f"CREATE {'UNIQUE ' if is_unique else ''}INDEX ON {table} {what}"
 
 
-def _median(work: Callable[[Any], object], asked: Any) -> float:
+def _median(work: Callable[[Any], object], asked: Iterable[Any]) -> float:
     """Milliseconds."""
-    times = []
-    for one in asked:
-        began = time.perf_counter()
-        work(one)
-        times.append((time.perf_counter() - began) * 1000)
-    return statistics.median(times)
+    return statistics.median(_milliseconds(partial(work, one)) for one in asked)
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return (time.perf_counter() - began) * 1000
 
 
 def main() -> None:
