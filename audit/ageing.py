@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from audit.lookups import within
 from audit.models import AuditEntry, AuditLeaf
 from audit.removal import remove_entries
 from mailbot.lib.scope import acting_for_everybody
@@ -20,7 +21,7 @@ _STAYS = reduce(or_, (Q(act__startswith=prefix) for prefix in STAY))
 
 def old_entries(account_id: str, inbox_id: str, before: datetime) -> QuerySet[AuditEntry]:
     """Oldest first."""
-    rows = AuditEntry.objects.filter(account_id=account_id, inbox_id=inbox_id, timestamp__lt=before)
+    rows = AuditEntry.objects.filter(within(until=before), account_id=account_id, inbox_id=inbox_id)
     return rows.exclude(_STAYS).order_by("timestamp", "public_id")
 
 

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from audit import months
 from audit.leaves import CHANGES, PERSONAL, PLAIN
 from mailbot.lib.postgresql_walls.roles import SYSTEM
 
 REMOVAL, FLUSH = "removal", "flush"
-VERSION = "2"  # of what is put up here; another one makes `put_up` do it again
+VERSION = "3"  # of what is put up here; another one makes `put_up` do it again
 ENTRIES, LEAVES, UNSEALED = "audit_auditentry", "audit_auditleaf", "audit_auditunsealed"
 _mode: ContextVar[str] = ContextVar("audit_mode", default="")
 
@@ -184,10 +185,12 @@ def _put_up_on_postgresql(connection: BaseDatabaseWrapper) -> None:
             f"LOCK TABLE {ENTRIES} IN SHARE ROW EXCLUSIVE MODE",
             *old,
             _FUNCTIONS.format(schema=schema, system=SYSTEM, personal=_personal_columns()),
+            months.functions(schema),
             *new,
             *(_truncation(table) for table in dict.fromkeys(refusal.table for refusal in refusals())),
             _ENQUEUE_MISSING,
             _QUEUE_ON_POSTGRESQL.format(name=_last_name()),
+            _GUARD_PARTITIONS,
         ]
         cursor.execute(";\n".join(parts))
 
@@ -225,6 +228,9 @@ END $$;
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_queue() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO {schema}.audit_auditunsealed (entry_id) SELECT id FROM added;
+    IF EXISTS (SELECT FROM added JOIN {schema}.audit_auditleaf l ON l.entry_id = added.id) THEN
+        RAISE EXCEPTION 'append-only: the key of another entry' USING ERRCODE = 'unique_violation';
+    END IF;
     RETURN NULL;
 END $$;
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_remove(account text, record text, keys bigint[]) RETURNS bigint
@@ -277,4 +283,10 @@ GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_replace(text, text, bigint, jso
 _QUEUE_ON_POSTGRESQL = """
 CREATE TRIGGER {name} AFTER INSERT ON audit_auditentry REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION mailbot_audit_queue()
+"""
+# A statement that names a partition asks its triggers, and not those of the whole table.
+_GUARD_PARTITIONS = """
+DO $$ BEGIN
+    PERFORM mailbot_audit_guard(inhrelid::regclass) FROM pg_inherits WHERE inhparent = 'audit_auditentry'::regclass;
+END $$
 """

@@ -23,6 +23,7 @@ from audit.export_models import Export
 from audit.export_readme import readme
 from audit.export_table import table_head, table_rows
 from audit.export_writer import BundleWriter
+from audit.lookups import within
 from audit.models import AuditEntry, AuditHead
 from audit.sealing import seal_all
 from mailbot.lib.bulk import batches
@@ -53,15 +54,14 @@ def entries_of(export: Export) -> QuerySet[AuditEntry] | None:
     """None: all of the account."""
     if not (export.inbox_id or export.mode or export.since or export.until):
         return None
-    rows: QuerySet[AuditEntry] = AuditEntry.objects.filter(account_id=export.account_id)
+    of_period = within(export.since, export.until)
+    rows: QuerySet[AuditEntry] = AuditEntry.objects.filter(of_period, account_id=export.account_id)
     if export.inbox_id:
-        rows = rows.filter(inbox_id=export.inbox_id)
-    elif export.mode:
+        return rows.filter(inbox_id=export.inbox_id)
+    if export.mode:
         of_mode = Q(inbox_id__in=export_sources.inbox_ids_of(export.account_id, export.mode))
-        rows = rows.filter(of_mode | Q(inbox_id="", mode__in=["", export.mode]))
-    if export.since:
-        rows = rows.filter(timestamp__gte=export.since)
-    return rows.filter(timestamp__lt=export.until) if export.until else rows
+        return rows.filter(of_mode | Q(inbox_id="", mode__in=["", export.mode]))
+    return rows
 
 
 class Build:

@@ -15,7 +15,7 @@ from audit.actors import current
 from audit.export_models import Export as Export
 from audit.export_models import ExportPart as ExportPart
 from audit.verification_models import Verification as Verification
-from mailbot.lib.ids import ID_LENGTH, TypeIDField
+from mailbot.lib.ids import ID_LENGTH, TypeIDField, id_at
 from mailbot.lib.scope import acting_for_everybody
 from mailbot.lib.tenants import TenantManager
 
@@ -49,6 +49,12 @@ ACCESS_ACTS = [
 ]
 
 
+def of_now() -> dict[str, Any]:
+    """Time and id of an entry that is made now, of one look at the clock: the id says in which month PostgreSQL keeps it (audit.months)."""
+    now = timezone.now()
+    return {"timestamp": now, "public_id": id_at("audit", now)}
+
+
 class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
     def update(self, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("Audit entries cannot be changed.")
@@ -64,6 +70,7 @@ class AuditEntryManager(TenantManager["AuditEntry"], LogEntryManager.from_querys
         object_type = instance._meta.model_name or ""
         context = current()
         columns |= {
+            **of_now(),
             "act": name_of_save(object_type, verb),
             "object_type": object_type,
             "account_id": getattr(instance, "account_id", None) or (instance.pk if object_type == "account" else ""),
@@ -91,7 +98,7 @@ def _inbox_of(instance: models.Model) -> str:
 
 
 class AuditEntry(AbstractLogEntry):  # type: ignore[misc]
-    """Who did what to which object, when, from where, under which request."""
+    """Who did what to which object, when, from where, under which request. Look for entries by time or by key as audit.lookups does."""
 
     public_id = TypeIDField("audit", primary_key=False, unique=True)
     act = models.CharField("action", max_length=60)

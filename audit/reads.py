@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from audit.actors import ActContext, current
-from audit.models import AuditEntry
+from audit.models import AuditEntry, of_now
 from audit.record import Act
 from mailbot.lib.bulk import bulk_insert, new_row
 
@@ -90,6 +90,7 @@ def write_reads(reads: Sequence[Read]) -> None:
 def _row(read: Read, reader: ActContext) -> AuditEntry:
     return new_row(
         AuditEntry,
+        **of_now(),
         act=read.act,
         action=AuditEntry.Action.ACCESS,
         object_pk=read.object_id,

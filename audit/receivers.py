@@ -10,7 +10,7 @@ from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.db import connections
 from django.dispatch import receiver
 
-from audit import append_only
+from audit import append_only, months
 from audit.actors import Actor, ActorKind, acting_in, current
 from audit.record import Act, record
 from mailbot.lib.scope import acting_for_everybody
@@ -37,3 +37,4 @@ def record_failed_sign_in(sender: object, *, credentials: Mapping[str, Any], **_
 def put_up_append_only(sender: object, *, using: str, **_: Any) -> None:
     """After `migrate` and `flush`."""
     append_only.put_up(connections[using])
+    months.look_after_months(connections[using])

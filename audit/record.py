@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models
 
 from audit.actors import current
-from audit.models import AuditEntry
+from audit.models import AuditEntry, of_now
 from mailbot.lib.bulk import bulk_insert, new_row
 
 
@@ -147,6 +147,7 @@ def record_many(entries: Iterable[Entry]) -> list[AuditEntry]:
     written = [
         new_row(
             AuditEntry,
+            **of_now(),
             act=entry.act,
             action=AuditEntry.Action.ACCESS,
             **_about(entry.subject),

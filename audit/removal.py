@@ -13,7 +13,8 @@ from django.db import connection, transaction
 
 from audit.append_only import REMOVAL, letting_through
 from audit.leaves import CHANGES, PERSONAL, SALT_OCTETS, Replacement, Salts, Told, commitment, commitments
-from audit.models import AuditEntry, AuditLeaf
+from audit.lookups import rows_of
+from audit.models import AuditLeaf
 from audit.record import Act, record
 from audit.verifying import entries_by_key
 from mailbot.lib.bulk import places
@@ -111,7 +112,7 @@ def _leaves(account_id: str, seqs: set[int]) -> list[AuditLeaf]:
 
 
 def _refuse_records(leaves: list[AuditLeaf]) -> None:
-    acts = dict(AuditEntry.objects.filter(pk__in=[leaf.entry_id for leaf in leaves]).values_list("pk", "act"))
+    acts = dict(rows_of([leaf.entry_id for leaf in leaves], "pk", "act"))
     if len(acts) != len(leaves):
         raise NotRemovable("One of them is not in the trail any more.")
     if any(act.startswith(OF_THE_TRAIL) for act in acts.values()):

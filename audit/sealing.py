@@ -16,8 +16,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from audit.leaves import COLUMNS, SALT_OCTETS, Salts, Told, hash_at, told_of, unplaced
+from audit.lookups import rows_of
 from audit.merkle import Frontier
-from audit.models import AuditEntry, AuditHead, AuditLeaf, AuditNode, AuditTree, AuditUnsealed
+from audit.models import AuditHead, AuditLeaf, AuditNode, AuditTree, AuditUnsealed
 from audit.signing import SigningKey, key_in_use, signed_head
 from audit.tree import columns_of, kept, stored_frontier
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
@@ -72,7 +73,7 @@ def prepare(last: int) -> list[Prepared]:
     """The next entries without a leaf, up to the key `last`, with what is costly to make: nobody waits for it."""
     size = BATCH if connection.vendor == "postgresql" else SQLITE_BATCH
     keys = AuditUnsealed.objects.filter(pk__lte=last).order_by("pk").values_list("pk", flat=True)
-    rows = {row[0]: row for row in AuditEntry.objects.filter(pk__in=list(keys[:size])).order_by().values_list(*COLUMNS)}
+    rows = {row[0]: row for row in rows_of(list(keys[:size]), *COLUMNS)}
     return [_prepared(told_of(rows[key])) for key in sorted(rows)]
 
 

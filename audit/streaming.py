@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from audit.lookups import within
 from audit.models import AuditEntry
 from mailbot.api.renderers import dumps, timestamp
 from mailbot.lib.csv_cells import csv_octets
@@ -46,7 +47,7 @@ def _batches(rows: QuerySet[AuditEntry], columns: tuple[str, ...]) -> Iterator[l
         last = batch[-1]
         # The bound on the time alone is what an index can begin at.
         after = Q(timestamp__gt=last.timestamp) | Q(timestamp=last.timestamp, public_id__gt=last.public_id)
-        batch = read_rows(ordered.filter(after, timestamp__gte=last.timestamp)[:READ], columns)
+        batch = read_rows(ordered.filter(after, within(since=last.timestamp))[:READ], columns)
 
 
 def _row(entry: dict[str, Any]) -> list[object]:

@@ -4,7 +4,7 @@ import logging
 
 from celery import shared_task
 
-from audit import anchors, exports, last_verification, sealing
+from audit import anchors, exports, last_verification, months, sealing
 from audit.actors import acting_as_system
 from audit.signing import KeyRefused
 from mailbot.lib import hints
@@ -50,3 +50,9 @@ def expire_exports() -> None:
 def verify_trails() -> None:
     with acting_as_system("verifier"):
         last_verification.verify_trails(VERIFIES_FOR)
+
+
+@shared_task
+def look_after_months() -> None:
+    with acting_as_system("schedule"):
+        months.look_after_months()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import TruncDate
 
+from audit.lookups import within
 from audit.models import AuditEntry
 from audit.sentences import GROUP_NAMES, Group, acts_of, groups
 from mailbot.api.errors import ApiError
@@ -58,7 +59,7 @@ class Wanted:
 
     def lanes(self) -> list[QuerySet[AuditEntry]]:
         """One for each begin of the index, which has them in order."""
-        period = Q(account_id=self.account_id, timestamp__gte=self.since, timestamp__lt=self.until)
+        period = within(self.since, self.until) & Q(account_id=self.account_id)
         lanes = [AuditEntry.objects.filter(period, inbox_id=self.inbox_id)]
         if self.with_account:
             lanes.append(AuditEntry.objects.filter(period, inbox_id="", mode__in=["", self.mode]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from audit.lookups import within
 from audit.models import ACCESS_ACTS, AuditEntry
 from inboxes.models import ApiKey, ContentReview, Inbox, Membership
 from inboxes.permissions import MESSAGES_READ, MESSAGES_SEND, PRESETS, RIGHTS
@@ -95,7 +96,7 @@ def _by_role(member: MemberAccess) -> tuple[int, str]:
 
 def _since(account_id: str, at: datetime) -> Any:
     """The newest first. The acts stand in the statement as constants, so that PostgreSQL uses their partial index."""
-    rows = AuditEntry.objects.filter(account_id=account_id, timestamp__gt=at, act__in=ACCESS_ACTS)
+    rows = AuditEntry.objects.filter(within(since=at), account_id=account_id, timestamp__gt=at, act__in=ACCESS_ACTS)
     columns = ("id", "act", "object_pk", "object_repr", "changes", "timestamp", "public_id", "account_id")
     return rows.order_by("-timestamp", "-public_id").only(*columns)
 

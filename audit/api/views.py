@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from audit.acts import names_of_acts
 from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, VerifyQuery, proof_of, verdict_of
 from audit.findings import Verdict
+from audit.lookups import within
 from audit.models import AuditEntry, AuditLeaf
 from audit.reads import record_read, record_trail_read
 from audit.record import Act, record
@@ -138,7 +139,7 @@ SHOWN = (
     ),
     *("changes", "remote_addr", "cid"),
 )
-FILTERS = {"inbox_id": "inbox_id", "action": "act", "from": "timestamp__gte", "to": "timestamp__lt"}
+FILTERS = {"inbox_id": "inbox_id", "action": "act"}
 
 
 class AuditView(TenantView):
@@ -151,7 +152,8 @@ class AuditView(TenantView):
         return entries
 
     def filtered(self, query: dict[str, Any]) -> QuerySet[AuditEntry]:
-        entries = self.entries().filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
+        named = {column: query[name] for name, column in FILTERS.items() if name in query}
+        entries = self.entries().filter(within(query.get("from"), query.get("to")), **named)
         if actor := query.get("actor"):
             entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
         return entries
@@ -193,7 +195,7 @@ class AuditStreamView(AuditView):
         server is made by `POST /audit-log/exports`."""
         query = self.query(AuditStreamQuery)
         how = query["format"]
-        entries = self.filtered(query).filter(timestamp__lt=timezone.now())  # up to now: without what is written here
+        entries = self.filtered(query).filter(within(until=timezone.now()))  # up to now: without what is written here
         record_stream(self.key.account_id, query if entries.exists() else {"format": how})
         pieces = FORMATS[how](entries, represent_entries, SHOWN)
         return streamed(request._request, pieces, CONTENT_TYPES[how], f"audit-log.{how}")

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from audit.lookups import within
 from audit.models import AuditEntry
 from audit.record import Act, record
 from delivery.models import OutboundMail
@@ -174,6 +175,6 @@ def _judge_provider(provider: Provider) -> None:
 def _warn_of(provider: Provider, why: str) -> None:
     """A shared one is not stopped by what some accounts send through it: whoever runs the server decides. He is told once a window."""
     told = AuditEntry.objects.filter(object_pk=provider.pk, act=Act.PROVIDER_WARNED_OF)
-    if not told.filter(timestamp__gte=timezone.now() - window()).exists():
+    if not told.filter(within(since=timezone.now() - window())).exists():
         record(Act.PROVIDER_WARNED_OF, provider, account_id="", changes={"reason": why})
         lines.warning("the mail of a shared provider does badly", provider=provider.name, reason=why)

@@ -4,8 +4,10 @@ Source: the TypeID specification 0.3 (typeid.io), RFC 9562 for UUIDv7.
 """
 
 import re
-from datetime import datetime
+import secrets
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from typing import Any
 
 from django.db import models
@@ -13,6 +15,8 @@ from typeid import TypeID
 from uuid_utils import UUID
 
 ID_LENGTH = 40
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_numbers = count()
 _SHAPE = re.compile(r"[a-z]{1,12}_[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 
@@ -21,9 +25,21 @@ def new_id(prefix: str) -> str:
     return str(TypeID(prefix=prefix))
 
 
+def id_at(prefix: str, moment: datetime) -> str:
+    """A new id of just this moment, for rows that are looked for by both.
+
+    Ids sort as their moments do, to the microsecond, and those of one moment as this process made them. Source: RFC 9562, section 6.2,
+    methods 3 and 1.
+    """
+    milliseconds, rest = divmod((moment - _EPOCH) // _MICROSECOND, 1000)
+    number = next(_numbers) & 0xFFFFF
+    bits = milliseconds << 80 | 7 << 76 | rest * 4096 // 1000 << 64 | 2 << 62 | number << 42 | secrets.randbits(42)
+    return str(TypeID.from_uuid(UUID(int=bits), prefix))
+
+
 def first_id(prefix: str, moment: datetime) -> str:
     """No id that is made at `moment` or later sorts before this one, as far as clocks agree."""
-    milliseconds = int(moment.timestamp() * 1000)
+    milliseconds = (moment - _EPOCH) // timedelta(milliseconds=1)
     return str(TypeID.from_uuid(UUID(int=milliseconds << 80), prefix))
 
 

@@ -118,7 +118,8 @@ def build(connection: BaseDatabaseWrapper) -> None:
         (schema,) = cursor.fetchone()
         for role in (TENANT, SYSTEM):
             # In one message, which is one transaction: there is no moment in which the roles have what is taken from them here.
-            cursor.execute(_GIVE_RIGHTS.format(role=role, schema=schema) + "".join(_taken_back(role)))
+            parts = [_GIVE_RIGHTS.format(role=role, schema=schema), *_taken_back(role)]
+            cursor.execute("".join([*parts, _TAKE_FROM_PARTITIONS.format(role=role)]))
         built = standing(cursor)
         for wall in walls():
             if built.get(wall.table) != wall.fingerprint:
@@ -176,6 +177,14 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};
+"""
+# What is in a partition is reached through the whole table, where the policies are.
+_TAKE_FROM_PARTITIONS = """
+DO $$ DECLARE part regclass; BEGIN
+    FOR part IN SELECT oid FROM pg_class WHERE relispartition AND relkind = 'r' AND relnamespace = current_schema()::regnamespace LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM {role}', part);
+    END LOOP;
+END $$;
 """
 # The owner is named, because FORCE takes its own rows from it too: migrations move data, and it makes the back-ups.
 _BUILD = """

@@ -44,7 +44,7 @@ def inspect(connection: BaseDatabaseWrapper) -> list[Finding]:
         what = "one wall: the application's managers. SQLite itself keeps nobody apart"
         return [Finding(Level.STANDS, what, "Use PostgreSQL where a second wall is wanted.")]
     with acting_within(OWNER), connection.cursor() as cursor:
-        parts = (_roles, _walls, _foreign_policies, _without_wall, _written_once, _keys, _login)
+        parts = (_roles, _walls, _foreign_policies, _without_wall, _partitions, _written_once, _keys, _login)
         return [finding for part in parts for finding in part(cursor)]
 
 
@@ -90,6 +90,18 @@ def _without_wall(cursor: Any) -> Iterator[Finding]:
             yield Finding(Level.NO_WALL, f"{table}: {row_security.NO_WALL[table]}")
         elif table not in walled:
             yield Finding(Level.MISSING, f"{table} has an account and is no table of mailbot's", "Move or drop it.")
+
+
+def _partitions(cursor: Any) -> Iterator[Finding]:
+    """Of tables behind a wall, which does not stand before who names a part of one."""
+    cursor.execute(_OPEN_PARTITIONS, [[TENANT, SYSTEM]])
+    for table, names, opened in cursor.fetchall():
+        for name in opened:
+            fix = f"REVOKE ALL ON {name} FROM {TENANT}, {SYSTEM};"
+            yield Finding(Level.MISSING, f"{name}: a part of {table} that a role of the server reaches by itself", fix)
+        if not opened:
+            what = f"{table}: {names} partitions, none of which a role of the server reaches by itself"
+            yield Finding(Level.STANDS, what)
 
 
 def _written_once(cursor: Any) -> Iterator[Finding]:
@@ -146,7 +158,14 @@ AND p.polname NOT IN ('mailbot_tenant', 'mailbot_everybody') ORDER BY 1, 2
 """
 _TABLES_WITH_ACCOUNT = """
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND a.attname = 'account_id' ORDER BY 1
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace AND a.attname = 'account_id' ORDER BY 1
+"""
+_OPEN_PARTITIONS = """
+SELECT p.relname, count(*), coalesce(array_agg(c.relname::text ORDER BY c.relname) FILTER (WHERE EXISTS (
+    SELECT FROM pg_roles r, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) a
+    WHERE r.rolname = ANY(%s) AND has_table_privilege(r.oid, c.oid, a)
+)), '{}') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
+WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace GROUP BY p.relname ORDER BY 1
 """
 _CHANGING_RIGHTS = """
 SELECT r.rolname, p FROM pg_roles r, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) p

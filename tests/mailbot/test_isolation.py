@@ -180,7 +180,7 @@ class TestDatabase:
         tables = {wall.table for wall in row_security.walls()}
         with acting_within(OWNER), connection.cursor() as cursor:
             cursor.execute(
-                "SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity AND relkind = 'r'",
+                "SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity AND relkind IN ('r', 'p')",
             )
             assert {name for (name,) in cursor.fetchall()} == tables
 

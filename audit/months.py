@@ -1,0 +1,192 @@
+"""The months in which PostgreSQL keeps the trail: a partition for each, by the time in `public_id` and in UTC.
+
+    audit_auditentry_before_y2026m12    all that there was when the table was divided (migration 0009)
+    audit_auditentry_y2026m12, …        one for each month since, and AHEAD of them for what is to come
+    audit_auditentry_rest               what has no month: while nobody made one, or a clock was far ahead
+
+They are cut by `public_id` and not by `timestamp`, because what is unique has to hold what a table is cut by, and two entries of one id
+must not be. The key `id` is unique within a month, and everywhere because each entry is in the sealer's queue or in the tree, where
+keys are unique: the trigger that puts it there looks (audit.append_only). Partitions have no rights of their own: the roles of the server
+reach them through the whole table only.
+
+The functions are the owner's, so that a worker whose login owns nothing (docs/isolation.md) makes months too; they take no SQL and no
+names from outside that are not those of months. A month waits for locks for seconds at most, and is made the next time.
+"""
+
+import logging
+import re
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from mailbot.lib.postgresql_walls.roles import SYSTEM, TENANT
+
+log = logging.getLogger(__name__)
+
+AHEAD = 3
+REST = "audit_auditentry_rest"
+_NAME = re.compile(r"audit_auditentry_(?P<before>before_)?y(?P<year>\d{4})m(?P<month>\d\d)")
+
+
+class Month(NamedTuple):
+    year: int
+    month: int
+
+    @classmethod
+    def now(cls) -> "Month":
+        today = datetime.now(UTC)
+        return cls(today.year, today.month)
+
+    def later(self, months: int) -> "Month":
+        years, rest = divmod(self.month - 1 + months, 12)
+        return Month(self.year + years, rest + 1)
+
+    @property
+    def first_day(self) -> date:
+        return date(self.year, self.month, 1)
+
+
+class Partition(NamedTuple):
+    """`end` is the month after it."""
+
+    name: str
+    month: Month | None  # None: all of before `end`
+    end: Month
+
+
+def look_after_months(connection: BaseDatabaseWrapper | None = None) -> None:
+    """Make the months to come, and drop those of the past in which nothing is left. What cannot be done now is done the next time."""
+    connection = connection or connections["default"]
+    if not are_kept(connection):
+        return
+    for month in missing_months(connection):
+        _ask(connection, "mailbot_audit_add_month", month.first_day)
+    for name in _past(connection):
+        _ask(connection, "mailbot_audit_drop_month", name)
+
+
+def are_kept(connection: BaseDatabaseWrapper) -> bool:
+    """Whether this database keeps the trail by months."""
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [REST])
+        return bool(cursor.fetchone()[0])
+
+
+def missing_months(connection: BaseDatabaseWrapper) -> list[Month]:
+    """From this month on."""
+    there = partitions(connection)
+    now = Month.now()
+    begin = max([now, *(one.end for one in there if one.month is None)])
+    made = {one.month for one in there}
+    return [month for n in range(AHEAD + 1) if (month := now.later(n)) >= begin and month not in made]
+
+
+def partitions(connection: BaseDatabaseWrapper) -> list[Partition]:
+    """The oldest first, without the rest."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PARTITIONS)
+        found = [_NAME.fullmatch(name) for (name,) in cursor.fetchall()]
+    return sorted(map(_partition, filter(None, found)), key=lambda one: one.end)
+
+
+def _partition(found: re.Match[str]) -> Partition:
+    month = Month(int(found["year"]), int(found["month"]))
+    return Partition(found[0], None, month) if found["before"] else Partition(found[0], month, month.later(1))
+
+
+def _past(connection: BaseDatabaseWrapper) -> list[str]:
+    """Those that ended a month ago: a process writes into the one before for a moment after midnight."""
+    return [one.name for one in partitions(connection) if one.end < Month.now()]
+
+
+def _ask(connection: BaseDatabaseWrapper, function: str, argument: object) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}(%s)", [argument])
+            (done,) = cursor.fetchone()
+    except DatabaseError as error:
+        log.warning("Not now: %s(%s): %s", function, argument, error)
+    else:
+        if done:
+            log.info("%s(%s)", function, argument)
+
+
+def functions(schema: str) -> str:
+    """The statements that make them."""
+    return _FUNCTIONS.format(schema=schema, tenant=TENANT, system=SYSTEM, rest=REST)
+
+
+_PARTITIONS = """
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'audit_auditentry'::regclass
+"""
+# `first_id` is that of mailbot.lib.ids: ten digits of five bits for the milliseconds. What was written without a month goes into it when it
+# is made. A month that is dropped is looked at once more when nobody can write.
+_FUNCTIONS = """
+CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_first_id(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT 'audit_' || string_agg(
+        substr('0123456789abcdefghjkmnpqrstvwxyz', ((floor(extract(epoch FROM moment) * 1000)::bigint >> (5 * place)) & 31)::int + 1, 1),
+        '' ORDER BY place DESC
+    ) || repeat('0', 16) FROM generate_series(0, 9) AS place
+$$;
+CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_guard(part regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $$
+DECLARE made text;
+BEGIN
+    EXECUTE format('REVOKE ALL ON %s FROM {tenant}, {system}', part);
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', part);
+    FOR made IN
+        SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'audit_auditentry'::regclass AND tgname LIKE 'mailbot\\_%'
+    LOOP
+        EXECUTE replace(made, ' ON {schema}.audit_auditentry ', format(' ON %s ', part));
+    END LOOP;
+END $$;
+CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_add_month(month date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    part text := to_char(month, '"audit_auditentry_y"YYYY"m"MM');
+    first text := mailbot_audit_first_id(date_trunc('month', month::timestamp) AT TIME ZONE 'UTC');
+    next text := mailbot_audit_first_id((date_trunc('month', month::timestamp) + interval '1 month') AT TIME ZONE 'UTC');
+BEGIN
+    LOCK TABLE {rest} IN ACCESS EXCLUSIVE MODE;
+    IF to_regclass(part) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE audit_auditentry INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
+    PERFORM set_config('mailbot.audit_mode', 'removal', true);
+    EXECUTE format(
+        'WITH moved AS (DELETE FROM {rest} WHERE public_id >= %L AND public_id < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+        first, next, part
+    );
+    PERFORM set_config('mailbot.audit_mode', '', true);
+    PERFORM mailbot_audit_guard(part::regclass);
+    EXECUTE format('ALTER TABLE audit_auditentry ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', part, first, next);
+    RETURN true;
+END $$;
+CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_drop_month(part text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '200ms' AS $$
+DECLARE has_entries boolean;
+BEGIN
+    IF part !~ '^audit_auditentry_(before_)?y\\d{{4}}m\\d\\d$' THEN
+        RAISE EXCEPTION 'no month of the trail: %', part;
+    END IF;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', part) INTO has_entries;
+    IF has_entries THEN
+        RETURN false;
+    END IF;
+    LOCK TABLE audit_auditentry IN ACCESS EXCLUSIVE MODE;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', part) INTO has_entries;
+    IF NOT has_entries THEN
+        EXECUTE format('DROP TABLE %I', part);
+    END IF;
+    RETURN NOT has_entries;
+END $$;
+REVOKE ALL ON FUNCTION {schema}.mailbot_audit_guard(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION {schema}.mailbot_audit_add_month(date) FROM PUBLIC;
+REVOKE ALL ON FUNCTION {schema}.mailbot_audit_drop_month(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_add_month(date) TO {system};
+GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_drop_month(text) TO {system}
+"""

@@ -1,0 +1,362 @@
+"""The months in which PostgreSQL keeps the trail"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
+
+import psycopg
+import pytest
+import time_machine
+from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from audit.append_only import put_up
+from audit.findings import Kind
+from audit.lookups import FEW, rows_of, within
+from audit.models import AuditEntry
+from audit.months import AHEAD, REST, Month, look_after_months, missing_months, partitions
+from audit.removal import remove_entries
+from audit.sealing import seal_all
+from audit.tasks import look_after_months as task
+from audit.verifying import verify
+from mailbot.lib import row_security
+from mailbot.lib.ids import first_id, id_at
+from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
+from tests.audit.trail import ACCOUNT, entry_at, sealed, tamper, write
+
+pytestmark = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite keeps the trail in one table")
+COLUMNS = [  # that an entry cannot be without
+    *("object_pk", "object_repr", "action", "changes_text", "timestamp", "act", "object_type", "account_id"),
+    *("inbox_id", "actor_kind", "actor_id", "actor_name", "mode"),
+]
+NOON = datetime(2026, 12, 15, 12, tzinfo=UTC)
+
+
+def ask(statement: str, *given: Any, scope: Scope = OWNER) -> list[tuple[Any, ...]]:
+    with acting_within(scope), connection.cursor() as cursor:
+        cursor.execute(statement, given)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def places() -> list[str]:
+    """In which partition each entry is, in the order of their ids."""
+    found = ask("SELECT tableoid::regclass::text FROM audit_auditentry ORDER BY public_id")
+    return [name.removeprefix("audit_auditentry_") for (name,) in found]
+
+
+def written(moment: datetime, number: int = 1) -> None:
+    with time_machine.travel(moment, tick=False):
+        write(number)
+
+
+def now() -> Month:
+    return Month.now()
+
+
+def named(month: Month) -> str:
+    return f"y{month.year}m{month.month:02}"
+
+
+def middle(month: Month) -> datetime:
+    return datetime(month.year, month.month, 15, 12, tzinfo=UTC)
+
+
+def start(month: Month) -> datetime:
+    return datetime(month.year, month.month, 1, tzinfo=UTC)
+
+
+class TestMonths:
+    def test_there_is_one_for_each_month_to_come(self, db: None) -> None:
+        assert [one.month for one in partitions(connection)][1:] == [now().later(n) for n in range(1, AHEAD + 1)]
+        assert not missing_months(connection)
+
+    def test_an_entry_is_in_the_month_of_its_time(self, db: None) -> None:
+        written(timezone.now())
+        for n in (1, 2):
+            begin = start(now().later(n))
+            for moment in (begin - timedelta(microseconds=1), begin, begin + timedelta(microseconds=1)):
+                written(moment)
+        first, second = named(now().later(1)), named(now().later(2))
+        assert places() == [*[f"before_{first}"] * 2, *[first] * 3, *[second] * 2]
+
+    def test_what_a_registered_row_leaves_is_too(self, alice: Any) -> None:
+        with time_machine.travel(middle(now().later(2)), tick=False):
+            alice.create_inbox()
+        assert named(now().later(2)) in places()
+
+    def test_more_are_made_as_time_goes_by(self, db: None) -> None:
+        with time_machine.travel(middle(now().later(5))):
+            with acting_within(NOBODY):
+                task()
+            assert not missing_months(connection)
+            assert partitions(connection)[-1].month == now().later(AHEAD)
+            task()
+
+    def test_the_bounds_are_ids_as_we_make_them(self, db: None) -> None:
+        for moment in (NOON, start(now()), datetime(2039, 2, 3, 4, 5, 6, 789_000, UTC)):
+            assert ask("SELECT mailbot_audit_first_id(%s)", moment) == [(first_id("audit", moment),)]
+
+    def test_the_year_goes_by(self) -> None:
+        assert Month(2026, 11).later(2) == (2027, 1)
+        assert Month(2026, 12).later(0) == (2026, 12)
+        assert Month(2026, 1).later(25) == (2028, 2)
+
+
+class TestWithoutAMonth:
+    """No beat for half a year, or a clock that is far ahead: nothing is refused and nothing lost."""
+
+    def test_an_entry_goes_to_the_rest_and_into_its_month_once_that_is_there(self, db: None) -> None:
+        late = now().later(6)
+        for n in (0, 1):
+            written(middle(late.later(n)), 2)
+        seal_all()
+        before = list(AuditEntry.objects.order_by("pk").values())
+        assert places() == ["rest"] * 4
+        with time_machine.travel(middle(late)):
+            look_after_months()
+        assert places() == [named(late)] * 2 + [named(late.later(1))] * 2
+        assert list(AuditEntry.objects.order_by("pk").values()) == before
+        assert verify(ACCOUNT).holds
+        assert not ask(f"SELECT 1 FROM {REST}")
+
+    def test_the_rest_is_found_by_time_and_by_id(self, db: None) -> None:
+        late = middle(now().later(9))
+        written(late, 3)
+        (first, *_) = found = AuditEntry.objects.filter(within(late - timedelta(days=1), late + timedelta(days=1)))
+        assert len(found) == 3
+        assert AuditEntry.objects.get(public_id=first.public_id) == first
+
+
+class TestOver:
+    def past(self) -> str:
+        """The name of the oldest partition, after its month."""
+        return partitions(connection)[0].name
+
+    def test_a_month_in_which_nothing_is_left_is_dropped(self, db: None) -> None:
+        written(timezone.now(), 3)
+        seal_all()
+        with time_machine.travel(middle(now().later(2))):
+            remove_entries(ACCOUNT, [0, 1, 2], reason="retention")
+            name = self.past()
+            assert ask("SELECT to_regclass(%s)::text", name) == [(name,)]
+            with acting_within(EVERYBODY):
+                look_after_months()
+            assert ask("SELECT to_regclass(%s)", name) == [(None,)]
+            seal_all()
+            assert verify(ACCOUNT).holds
+
+    def test_one_with_an_entry_stays(self, db: None) -> None:
+        written(timezone.now(), 2)
+        seal_all()
+        with time_machine.travel(middle(now().later(2))):
+            remove_entries(ACCOUNT, [0], reason="retention")
+            look_after_months()
+        assert places()[0].startswith("before_")
+
+    def test_one_that_may_still_be_written_into_stays(self, db: None) -> None:
+        name = self.past()
+        with time_machine.travel(start(now().later(1)) + timedelta(days=3)):
+            look_after_months()
+        assert self.past() == name
+
+    def test_nothing_else_can_be_dropped_that_way(self, db: None) -> None:
+        for name in (
+            "audit_auditleaf",
+            REST,
+            "audit_auditentry",
+            "pg_class",
+            "audit_auditentry_y2026m12; DROP TABLE x",
+        ):
+            assert refused("SELECT mailbot_audit_drop_month(%s)", name, scope=EVERYBODY)
+
+
+def refused(statement: str, *given: Any, scope: Scope) -> bool:
+    try:
+        with transaction.atomic():
+            ask(statement, *given, scope=scope)
+    except DatabaseError:
+        return True
+    return False
+
+
+TENANT = Scope(Reach.TENANT, (ACCOUNT,))
+
+
+class TestWalls:
+    """Who names a partition passes by what stands before the whole table."""
+
+    @pytest.fixture(params=["before", "month", "rest"])
+    def part(self, db: None, request: pytest.FixtureRequest) -> str:
+        moments = {"before": timezone.now(), "month": middle(now().later(1)), "rest": middle(now().later(9))}
+        written(moments[request.param])
+        ((name,),) = ask("SELECT tableoid::regclass::text FROM audit_auditentry")
+        return str(name)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE {} SET act = 'x'",
+            "UPDATE {} SET actor_name = 'x'",
+            "DELETE FROM {}",
+            "TRUNCATE {}",
+        ],
+    )
+    def test_nobody_changes_it(self, part: str, statement: str) -> None:
+        for scope in (OWNER, EVERYBODY, TENANT):
+            assert refused(statement.format(part), scope=scope)
+
+    def test_the_roles_of_the_server_do_not_reach_it(self, part: str) -> None:
+        for scope in (EVERYBODY, TENANT):
+            assert refused(f"SELECT FROM {part}", scope=scope)
+            assert refused(f"INSERT INTO {part} SELECT * FROM audit_auditentry", scope=scope)
+
+    def test_nor_after_the_rights_were_given_anew(self, part: str) -> None:
+        with acting_within(OWNER):
+            row_security.build(connection)
+        self.test_the_roles_of_the_server_do_not_reach_it(part)
+
+    def test_what_is_written_into_it_is_told_to_the_sealer(self, part: str) -> None:
+        columns = ", ".join(COLUMNS)
+        ask(
+            f"INSERT INTO {part} (id, public_id, {columns}) SELECT id + 1, left(public_id, 30) || 'zz', {columns} FROM {part}"
+        )
+        assert seal_all() == 2
+
+
+class TestUnique:
+    def test_an_id_is_not_given_twice(self, db: None) -> None:
+        write(1)
+        assert refused(double("public_id"), scope=EVERYBODY)
+
+    @pytest.mark.parametrize("is_sealed", [False, True])
+    def test_a_key_is_not_given_twice_in_another_month(self, db: None, is_sealed: bool) -> None:
+        write(1)
+        if is_sealed:
+            seal_all()
+        later = id_at("audit", middle(now().later(2)))
+        assert refused(double("id", public_id=later), scope=EVERYBODY)
+        assert not refused(double("account_id", public_id=later), scope=EVERYBODY)
+
+    @pytest.mark.parametrize("account_id", [ACCOUNT, "account_of_another"])
+    def test_who_passes_the_triggers_by_and_gives_one_twice_is_found(self, db: None, account_id: str) -> None:
+        sealed(3)
+        later = id_at("audit", middle(now().later(2)))
+        tamper(double("id", public_id=later, account_id=account_id))
+        verdict = verify(account_id)
+        assert [finding.id for finding in verdict.findings if finding.kind is Kind.ADDED] == [later]
+
+
+def double(same: str, **other: str) -> str:
+    """Another entry with the same value there as the first one has, and these."""
+    names = list(dict.fromkeys([*COLUMNS, "public_id", same]))
+    values = [f"'{other[name]}'" if name in other else name for name in names]
+    return f"INSERT INTO audit_auditentry ({', '.join(names)}) SELECT {', '.join(values)} FROM audit_auditentry ORDER BY id LIMIT 1"
+
+
+def parts_asked(rows: "QuerySet[AuditEntry]") -> set[str]:
+    """The partitions in the plan."""
+    (plan,) = json.loads(rows.explain(format="json"))
+    return {name.removeprefix("audit_auditentry_") for name in relations(plan["Plan"])}
+
+
+def relations(plan: dict[str, Any]) -> Iterator[str]:
+    if "Relation Name" in plan:
+        yield plan["Relation Name"]
+    for part in plan.get("Plans", ()):
+        yield from relations(part)
+
+
+class TestLookups:
+    def test_who_asks_for_a_time_is_answered_out_of_its_months(self, db: None) -> None:
+        rows = AuditEntry.objects.filter(account_id=ACCOUNT)
+        first, second = now().later(1), now().later(2)
+        week = timedelta(days=7)
+        assert parts_asked(rows.filter(within(middle(second) - week, middle(second) + week))) == {named(second)}
+        asked = parts_asked(rows.filter(within(until=middle(first))))
+        assert asked == {f"before_{named(first)}", named(first)}
+        assert parts_asked(rows) > asked
+        # An id may be of a clock that was set since.
+        assert named(first) in parts_asked(rows.filter(within(start(second), middle(second))))
+
+    def test_an_entry_is_looked_for_in_the_month_of_its_id(self, db: None) -> None:
+        rows = AuditEntry.objects.filter(public_id=id_at("audit", middle(now().later(1))))
+        assert parts_asked(rows) == {named(now().later(1))}
+
+    def test_the_log_of_a_month_has_what_was_done_in_it(self, alice: Any) -> None:
+        with time_machine.travel(middle(now().later(1))):
+            inbox = alice.create_inbox()
+        month = {"from": start(now().later(1)).isoformat(), "to": start(now().later(2)).isoformat()}
+        found = alice.get("/v1/audit-log", inbox_id=inbox.pk, **month).json()["data"]
+        assert [entry["action"] for entry in found] == ["inbox.created"]
+        assert not alice.get("/v1/audit-log", inbox_id=inbox.pk, to=start(now()).isoformat()).json()["data"]
+
+    def test_keys_are_found_wherever_their_entries_are(self, db: None) -> None:
+        """In an order of keys that is not that of the months, too: a long transaction took its key before."""
+        for n in (1, 0, 2, 1):
+            written(middle(now().later(n)), FEW // 2)
+        keys = list(AuditEntry.objects.values_list("pk", flat=True))
+        assert {row[0] for row in rows_of(keys, "pk")} == set(keys)
+        assert len(rows_of([*keys, max(keys) + 1], "pk")) == len(keys)
+        assert rows_of([max(keys) + n for n in range(1, FEW + 2)], "pk") == []
+        assert seal_all() == len(keys)
+        assert verify(ACCOUNT).holds
+
+
+class TestUpgrade:
+    """The migration, there and back, with what is in the trail."""
+
+    def test_nothing_changes_but_where_it_is(self, db: None) -> None:
+        migration = import_module("audit.migrations.0009_months")
+        sealed(3)
+        written(middle(now().later(1)))  # a clock was ahead
+        written(middle(now().later(9)))
+        before = list(AuditEntry.objects.order_by("pk").values())
+        indexes = ask("SELECT indexname FROM pg_indexes WHERE tablename = 'audit_auditentry' ORDER BY 1")
+        with acting_within(OWNER), connection.schema_editor() as editor:
+            migration.keep_in_one(None, editor)
+        assert ask("SELECT relkind FROM pg_class WHERE relname = 'audit_auditentry'") == [("r",)]
+        assert ask("SELECT indexname FROM pg_indexes WHERE tablename = 'audit_auditentry' ORDER BY 1") == indexes
+        self.stands(before)
+        with acting_within(OWNER), connection.schema_editor() as editor:
+            migration.keep_by_months(None, editor)
+        assert places() == [f"before_{named(now().later(1))}"] * 4 + ["rest"] * 2
+        assert ask("SELECT indexname FROM pg_indexes WHERE tablename = 'audit_auditentry' ORDER BY 1") == indexes
+        self.stands(before)
+        assert places()[4:] == [f"before_{named(now().later(1))}", named(now().later(1)), "rest"]
+
+    def stands(self, before: list[dict[str, Any]]) -> None:
+        """As `migrate` ends."""
+        with acting_within(OWNER):
+            put_up(connection)
+            look_after_months()
+            row_security.build(connection)
+        assert list(AuditEntry.objects.order_by("pk").values()) == before
+        assert refused("DELETE FROM audit_auditentry", scope=OWNER)
+        write(1)
+        newest = AuditEntry.objects.latest("pk")
+        assert newest.pk > before[-1]["id"]
+        before.append(AuditEntry.objects.filter(pk=newest.pk).values().get())
+        seal_all()
+        assert entry_at(len(before) - 1).pk == newest.pk
+        assert verify(ACCOUNT).holds
+
+
+@pytest.mark.django_db(transaction=True)
+class TestLocks:
+    def test_a_month_waits_for_nobody_for_long_and_is_made_the_next_time(self) -> None:
+        """An export reads for minutes, and who waits for a lock lets nobody pass."""
+        with time_machine.travel(middle(now().later(1))):
+            (month,) = missing_months(connection)
+            with psycopg.connect(**connection.get_connection_params()) as other:
+                other.execute(f"SELECT FROM {REST}")
+                began = timezone.now()
+                look_after_months()
+                assert timezone.now() - began < timedelta(seconds=20)
+                assert missing_months(connection) == [month]
+                write(1)
+            look_after_months()
+            assert not missing_months(connection)
+        ask(f"DROP TABLE audit_auditentry_{named(month)}")
