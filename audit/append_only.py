@@ -88,12 +88,12 @@ def put_up(connection: BaseDatabaseWrapper) -> None:
 
 
 def is_up(connection: BaseDatabaseWrapper) -> bool:
-    """All of it: on SQLite each table may have been made anew by itself."""
+    """All of it: on SQLite each table may have been made anew by itself, on PostgreSQL a partition."""
     name = _last_name()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute("SELECT 1 FROM pg_trigger WHERE tgname = %s AND tgrelid = %s::regclass", [name, ENTRIES])
-            return cursor.fetchone() is not None
+            cursor.execute(_IS_UP_ON_POSTGRESQL, [name])
+            return bool(cursor.fetchone()[0])
         cursor.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         return {name, *_guards_on_sqlite()} <= {found for (found,) in cursor.fetchall()}
 
@@ -283,6 +283,11 @@ GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_replace(text, text, bigint, jso
 _QUEUE_ON_POSTGRESQL = """
 CREATE TRIGGER {name} AFTER INSERT ON audit_auditentry REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION mailbot_audit_queue()
+"""
+_IS_UP_ON_POSTGRESQL = """
+SELECT bool_and(EXISTS (SELECT FROM pg_trigger WHERE tgname = %s AND tgrelid = part)) FROM (
+    SELECT 'audit_auditentry'::regclass UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = 'audit_auditentry'::regclass
+) parts (part)
 """
 # A statement that names a partition asks its triggers, and not those of the whole table.
 _GUARD_PARTITIONS = """

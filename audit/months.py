@@ -9,8 +9,10 @@ must not be. The key `id` is unique within a month, and everywhere because each 
 keys are unique: the trigger that puts it there looks (audit.append_only). Partitions have no rights of their own: the roles of the server
 reach them through the whole table only.
 
-The functions are the owner's, so that a worker whose login owns nothing (docs/isolation.md) makes months too; they take no SQL and no
-names from outside that are not those of months. A month waits for locks for seconds at most, and is made the next time.
+None is ever dropped: what concerns an account as a whole, and what the trail says of itself, stays for good, so that none becomes empty.
+
+What makes a month is a function of the owner's, so that a worker whose login owns nothing (docs/isolation.md) can; it takes a date. It
+waits for locks for two seconds, and is tried again by the next beat: who waits for a lock lets nobody pass.
 """
 
 import logging
@@ -44,27 +46,25 @@ class Month(NamedTuple):
         return Month(self.year + years, rest + 1)
 
     @property
+    def name(self) -> str:
+        return f"y{self.year}m{self.month:02}"
+
+    @property
     def first_day(self) -> date:
         return date(self.year, self.month, 1)
 
 
-class Partition(NamedTuple):
-    """`end` is the month after it."""
-
-    name: str
-    month: Month | None  # None: all of before `end`
-    end: Month
-
-
-def look_after_months(connection: BaseDatabaseWrapper | None = None) -> None:
-    """Make the months to come, and drop those of the past in which nothing is left. What cannot be done now is done the next time."""
+def make_months(connection: BaseDatabaseWrapper | None = None) -> None:
+    """Those to come that are not there yet. What cannot be made now is made the next time."""
     connection = connection or connections["default"]
-    if not are_kept(connection):
-        return
-    for month in missing_months(connection):
-        _ask(connection, "mailbot_audit_add_month", month.first_day)
-    for name in _past(connection):
-        _ask(connection, "mailbot_audit_drop_month", name)
+    for month in missing_months(connection) if are_kept(connection) else ():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT mailbot_audit_add_month(%s)", [month.first_day])
+        except DatabaseError as error:
+            log.warning("The month %s of the audit log is made later: %s", month.name, error)
+        else:
+            log.info("The audit log has a month %s.", month.name)
 
 
 def are_kept(connection: BaseDatabaseWrapper) -> bool:
@@ -77,42 +77,20 @@ def are_kept(connection: BaseDatabaseWrapper) -> bool:
 
 
 def missing_months(connection: BaseDatabaseWrapper) -> list[Month]:
-    """From this month on."""
-    there = partitions(connection)
+    """From this one on."""
+    first, made = made_months(connection)
     now = Month.now()
-    begin = max([now, *(one.end for one in there if one.month is None)])
-    made = {one.month for one in there}
-    return [month for n in range(AHEAD + 1) if (month := now.later(n)) >= begin and month not in made]
+    return [month for n in range(AHEAD + 1) if (month := now.later(n)) >= first and month not in made]
 
 
-def partitions(connection: BaseDatabaseWrapper) -> list[Partition]:
-    """The oldest first, without the rest."""
+def made_months(connection: BaseDatabaseWrapper) -> tuple[Month, set[Month]]:
+    """The month in which the one partition of all before ends, and those that have one of their own."""
     with connection.cursor() as cursor:
         cursor.execute(_PARTITIONS)
-        found = [_NAME.fullmatch(name) for (name,) in cursor.fetchall()]
-    return sorted(map(_partition, filter(None, found)), key=lambda one: one.end)
-
-
-def _partition(found: re.Match[str]) -> Partition:
-    month = Month(int(found["year"]), int(found["month"]))
-    return Partition(found[0], None, month) if found["before"] else Partition(found[0], month, month.later(1))
-
-
-def _past(connection: BaseDatabaseWrapper) -> list[str]:
-    """Those that ended a month ago: a process writes into the one before for a moment after midnight."""
-    return [one.name for one in partitions(connection) if one.end < Month.now()]
-
-
-def _ask(connection: BaseDatabaseWrapper, function: str, argument: object) -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {function}(%s)", [argument])
-            (done,) = cursor.fetchone()
-    except DatabaseError as error:
-        log.warning("Not now: %s(%s): %s", function, argument, error)
-    else:
-        if done:
-            log.info("%s(%s)", function, argument)
+        found = [match for (name,) in cursor.fetchall() if (match := _NAME.fullmatch(name))]
+    months = {match[0]: Month(int(match["year"]), int(match["month"])) for match in found}
+    (first,) = [months.pop(match[0]) for match in found if match["before"]]
+    return first, set(months.values())
 
 
 def functions(schema: str) -> str:
@@ -124,7 +102,7 @@ _PARTITIONS = """
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'audit_auditentry'::regclass
 """
 # `first_id` is that of mailbot.lib.ids: ten digits of five bits for the milliseconds. What was written without a month goes into it when it
-# is made. A month that is dropped is looked at once more when nobody can write.
+# is made.
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_first_id(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'audit_' || string_agg(
@@ -166,27 +144,7 @@ BEGIN
     EXECUTE format('ALTER TABLE audit_auditentry ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', part, first, next);
     RETURN true;
 END $$;
-CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_drop_month(part text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '200ms' AS $$
-DECLARE has_entries boolean;
-BEGIN
-    IF part !~ '^audit_auditentry_(before_)?y\\d{{4}}m\\d\\d$' THEN
-        RAISE EXCEPTION 'no month of the trail: %', part;
-    END IF;
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', part) INTO has_entries;
-    IF has_entries THEN
-        RETURN false;
-    END IF;
-    LOCK TABLE audit_auditentry IN ACCESS EXCLUSIVE MODE;
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I)', part) INTO has_entries;
-    IF NOT has_entries THEN
-        EXECUTE format('DROP TABLE %I', part);
-    END IF;
-    RETURN NOT has_entries;
-END $$;
 REVOKE ALL ON FUNCTION {schema}.mailbot_audit_guard(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION {schema}.mailbot_audit_add_month(date) FROM PUBLIC;
-REVOKE ALL ON FUNCTION {schema}.mailbot_audit_drop_month(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_add_month(date) TO {system};
-GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_drop_month(text) TO {system}
+GRANT EXECUTE ON FUNCTION {schema}.mailbot_audit_add_month(date) TO {system}
 """

@@ -37,4 +37,4 @@ def record_failed_sign_in(sender: object, *, credentials: Mapping[str, Any], **_
 def put_up_append_only(sender: object, *, using: str, **_: Any) -> None:
     """After `migrate` and `flush`."""
     append_only.put_up(connections[using])
-    months.look_after_months(connections[using])
+    months.make_months(connections[using])

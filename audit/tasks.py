@@ -53,6 +53,6 @@ def verify_trails() -> None:
 
 
 @shared_task
-def look_after_months() -> None:
+def make_months() -> None:
     with acting_as_system("schedule"):
-        months.look_after_months()
+        months.make_months()

@@ -1,13 +1,12 @@
-"""What months of its own would be to the trail: the table as it is against the same rows in twelve partitions. PostgreSQL.
+"""The trail by months, as it is, against the same rows in one table, each question of both right after each other. PostgreSQL.
 
-    python -m benchmarks.months [--runs 5] [--entries 3000000]
+    python -m benchmarks.months [--runs 5] [--entries 3000000] [--years 1]
 
-Both tables are filled with a year of 1,000 inboxes of one account, as benchmarks/audit_trail.py does it, and have the same indexes; they
-have no triggers and no walls. The partitions are cut by `public_id`, which begins with a time: a unique key has to hold what a table is cut
-by, so the key of an entry is no unique one there. Each question is asked of both right after each other. A ratio above 1 says that the
-partitions take so many times as long.
+The trail is filled with so many years of 1,000 inboxes of one account, a partition for each month; the other table has the same rows and
+indexes, without triggers and walls, which those who ask here pass by too. A ratio above 1 says that the months take so many times as long.
 
-`narrowed` asks with bounds on `public_id` as well: by the time alone PostgreSQL cannot know in which month to look.
+Whatever has a time or an id is asked of the months as audit.lookups does it, with bounds on `public_id`. `a new session` is the first page
+that a connection asks for: it reads what PostgreSQL knows of each partition.
 """
 
 import random
@@ -16,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -27,64 +25,83 @@ from benchmarks.figures import options_of, report
 from benchmarks.lab import PREPARE, in_django, new_database
 from benchmarks.pipeline import Results
 
-TABLES = ("whole", "months")
-MONTHS = 12
+MONTHS, WHOLE = "audit_auditentry", "whole"
 ASKED = 200  # times, each of another inbox or entry
-SEALED_AT_ONCE = 500
+SEALED_AT_ONCE = 1000
 WRITTEN = 50  # batches of as many
 PAGE = """
-    SELECT * FROM {table} WHERE account_id = %(account)s AND inbox_id = %(inbox)s {more} ORDER BY timestamp DESC, public_id DESC LIMIT 51
+    SELECT * FROM {table} WHERE account_id = %(account)s {more} ORDER BY timestamp DESC, public_id DESC LIMIT 51
 """
-MONTH = "AND timestamp >= now() - interval '200 days' AND timestamp < now() - interval '170 days'"
-AGAIN = f"UPDATE fresh SET id = id + {WRITTEN}, public_id = 'audit_' || lpad((id + {WRITTEN})::text, 26, '0')"
+OF_INBOX = "AND inbox_id = %(inbox)s"
+PERIOD = "AND timestamp >= now() - interval '200 days' AND timestamp < now() - interval '170 days'"
+AGAIN = f"""
+    UPDATE fresh SET id = id + {WRITTEN},
+        public_id = left(public_id, 16) || lpad(((right(public_id, 16))::bigint + {WRITTEN})::text, 16, '0')
+"""
 
 
 class Trails:
-    def __init__(self, connection: psycopg.Connection[Any], entries: int) -> None:
-        self._connection, self._entries = connection, entries
-        self._newest_key = self.ask("SELECT max(id) FROM audit_auditentry")[0][0]
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._connection = self._connected()
+        self._newest_key = self.ask(f"SELECT max(id) FROM {MONTHS}")[0][0]
         self._account = self.ask("SELECT id FROM inboxes_account")[0][0]
         self._inboxes = [row[0] for row in self.ask("SELECT id FROM inboxes_inbox")]
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        """As Django asks: with the values in the text, so that PostgreSQL knows them when it plans."""
+        url = self._environment["DATABASE_URL"]
+        connection = psycopg.connect(url, autocommit=True, cursor_factory=psycopg.ClientCursor)
+        connection.execute("SET synchronous_commit = off")
+        return connection
 
     def ask(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         cursor = self._connection.execute(sql.encode(), values)
         return cursor.fetchall() if cursor.description else []
 
     def make(self) -> None:
-        self.ask("CREATE TABLE whole (LIKE audit_auditentry INCLUDING DEFAULTS INCLUDING STORAGE)")
-        self.ask("CREATE TABLE months (LIKE whole INCLUDING DEFAULTS INCLUDING STORAGE) PARTITION BY RANGE (public_id)")
-        ends = ["MINVALUE", *(f"'{self._public_id(self._of_month(n))}'" for n in range(1, MONTHS)), "MAXVALUE"]
-        for number, (begin, end) in enumerate(pairwise(ends)):
-            self.ask(f"CREATE TABLE month_{number} PARTITION OF months FOR VALUES FROM ({begin}) TO ({end})")
-        definitions = self.ask("SELECT indexdef FROM pg_indexes WHERE tablename = 'audit_auditentry'")
-        for table in TABLES:
-            self.ask(f"INSERT INTO {table} SELECT * FROM audit_auditentry ORDER BY id")
-            for (definition,) in definitions:
-                self.ask(_of_table(definition, table))
-            self.ask(f"VACUUM ANALYZE {table}")
-        self.ask(f"CREATE TABLE fresh AS SELECT * FROM whole ORDER BY id DESC LIMIT {WRITTEN}")
+        self.ask(f"CREATE TABLE {WHOLE} (LIKE {MONTHS} INCLUDING DEFAULTS INCLUDING STORAGE)")
+        self.ask(f"INSERT INTO {WHOLE} SELECT * FROM {MONTHS} ORDER BY id")
+        for (definition,) in self.ask("SELECT indexdef FROM pg_indexes WHERE tablename = %(table)s", table=MONTHS):
+            self.ask(_of_whole(definition))
+        self.ask(f"VACUUM ANALYZE {WHOLE}")
+        self.ask(f"ALTER TABLE {MONTHS} DISABLE TRIGGER ALL")
+        self.ask(f"CREATE TABLE fresh AS SELECT * FROM {WHOLE} ORDER BY id DESC LIMIT {WRITTEN}")
 
-    def page(self, table: str, more: str = "") -> float:
+    def page(self, table: str, more: str = OF_INBOX) -> float:
         inboxes = random.sample(self._inboxes, ASKED)
-        return _median(
-            lambda inbox: self.ask(PAGE.format(table=table, more=more), account=self._account, inbox=inbox), inboxes
-        )
+        question = PAGE.format(table=table, more=more)
+        return _median(lambda inbox: self.ask(question, account=self._account, inbox=inbox), inboxes)
+
+    def of_account(self, table: str) -> float:
+        return self.page(table, "")
 
     def month(self, table: str) -> float:
-        return self.page(table, MONTH)
-
-    def narrowed(self, table: str) -> float:
-        begin, end = (self._public_id(int(self._entries * (365 - days) / 365)) for days in (201, 169))
-        return self.page(table, f"{MONTH} AND public_id >= '{begin}' AND public_id < '{end}'")
+        bounds = self.ask(f"SELECT {_bound(201)}, {_bound(169)}")[0]
+        narrowed = "AND public_id >= '{}' AND public_id < '{}'".format(*bounds) if table == MONTHS else ""
+        return self.page(table, f"{OF_INBOX} {PERIOD} {narrowed}")
 
     def entry(self, table: str) -> float:
-        wanted = [self._public_id(random.randrange(self._entries)) for _ in range(ASKED)]
+        keys = random.sample(range(1, self._newest_key), ASKED)
+        wanted = [row[0] for row in self.ask(f"SELECT public_id FROM {WHOLE} WHERE id = ANY(%(keys)s)", keys=keys)]
         return _median(lambda name: self.ask(f"SELECT * FROM {table} WHERE public_id = %(name)s", name=name), wanted)
 
     def newest_keys(self, table: str) -> float:
-        """What the sealer asks for."""
-        keys = list(range(self._newest_key - SEALED_AT_ONCE, self._newest_key))
-        return _median(lambda _: self.ask(f"SELECT * FROM {table} WHERE id = ANY(%(keys)s)", keys=keys), range(20))
+        """What the sealer asks for; a verification asks the same of all."""
+        keys = list(range(self._newest_key - SEALED_AT_ONCE + 1, self._newest_key + 1))
+        return _median(lambda _: self._rows_of(table, keys), range(20))
+
+    def _rows_of(self, table: str, keys: list[int]) -> None:
+        if table == WHOLE:
+            self.ask(f"SELECT * FROM {table} WHERE id = ANY(%(keys)s)", keys=keys)
+            return
+        ends = [keys[0], keys[-1]]
+        first, last = sorted(self.ask(f"SELECT public_id FROM {table} WHERE id = ANY(%(ends)s)", ends=ends))
+        near = "AND public_id >= %(first)s AND public_id <= %(last)s"
+        found = self.ask(
+            f"SELECT * FROM {table} WHERE id = ANY(%(keys)s) {near}", keys=keys, first=first[0], last=last[0]
+        )
+        assert len(found) == len(keys)
 
     def written(self, table: str) -> float:
         times = []
@@ -93,19 +110,23 @@ class Trails:
             times.append(_milliseconds(lambda: self.ask(f"INSERT INTO {table} SELECT * FROM fresh")))
         return statistics.median(times)
 
-    def _of_month(self, number: int) -> int:
-        return self._entries * number // MONTHS
+    def new_session(self, table: str) -> float:
+        times = []
+        for inbox in random.sample(self._inboxes, 10):
+            with self._connected() as connection:
+                question, values = PAGE.format(table=table, more=OF_INBOX), {"account": self._account, "inbox": inbox}
+                times.append(_milliseconds(partial(connection.execute, question.encode(), values)))
+        return statistics.median(times)
 
-    @staticmethod
-    def _public_id(number: int) -> str:
-        return f"audit_{number:026d}"
+
+def _bound(days: int) -> str:
+    return f"mailbot_audit_first_id(now() - interval '{days} days')"
 
 
-def _of_table(definition: str, table: str) -> str:
-    """The index of the trail, on another table."""
-    unique, what = re.fullmatch(r"CREATE (UNIQUE )?INDEX \S+ ON \S+ (USING .*)", definition).groups()  # type: ignore[union-attr]
-    is_unique = unique and (table == "whole" or "(public_id)" in what)
-    return f"CREATE {'UNIQUE ' if is_unique else ''}INDEX ON {table} {what}"
+def _of_whole(definition: str) -> str:
+    """The index of the trail on the other table, where a key may be unique by itself."""
+    unique, what = re.fullmatch(r"CREATE (UNIQUE )?INDEX \S+ ON (?:ONLY )?\S+ (USING .*)", definition).groups()  # type: ignore[union-attr]
+    return f"CREATE {unique or ''}INDEX ON {WHOLE} {what.replace('(id, public_id)', '(id)')}"
 
 
 def _median(work: Callable[[Any], object], asked: Iterable[Any]) -> float:
@@ -120,27 +141,26 @@ def _milliseconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    options = options_of(__doc__, entries=3_000_000).parse_args()
+    options = options_of(__doc__, entries=3_000_000, years=1).parse_args()
     results = Results()
     with new_database() as environment:
-        in_django(f"{PREPARE}{MORE_INBOXES}\n{FILL}\nfill(0, {options.entries})", environment)
-        with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
-            connection.execute("SET synchronous_commit = off")
-            trails = Trails(connection, options.entries)
-            trails.make()
-            questions = {
-                "the newest of an inbox": trails.page,
-                "of an inbox, a month of half a year ago": trails.month,
-                "the same, narrowed": trails.narrowed,
-                "an entry by its id": trails.entry,
-                "the newest 500 by their keys": trails.newest_keys,
-                "50 entries written": trails.written,
-            }
-            for _ in range(options.runs):
-                for name, ask in questions.items():
-                    took = {table: ask(table) for table in TABLES}
-                    results.note(f"months, {name}, in one table", "ms", took["whole"])
-                    results.note(f"months, {name}, in twelve against one", "×", took["months"] / took["whole"])
+        in_django(f"{PREPARE}{MORE_INBOXES}\n{FILL}\nfill(0, {options.entries}, {options.years})", environment)
+        trails = Trails(environment)
+        trails.make()
+        questions = {
+            "newest of an inbox": trails.page,
+            "newest of the account": trails.of_account,
+            "of an inbox, a month of half a year ago": trails.month,
+            "an entry by its id": trails.entry,
+            f"newest {SEALED_AT_ONCE} by their keys": trails.newest_keys,
+            f"{WRITTEN} entries written": trails.written,
+            "newest of an inbox, in a new session": trails.new_session,
+        }
+        for _ in range(options.runs):
+            for name, ask in questions.items():
+                took = {table: ask(table) for table in (WHOLE, MONTHS)}
+                results.note(f"months, {name}, in one table", "ms", took[WHOLE])
+                results.note(f"months, {name}, by months against it", "×", took[MONTHS] / took[WHOLE])
     report(results.figures())
 
 

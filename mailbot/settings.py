@@ -184,7 +184,7 @@ CELERY_BEAT_SCHEDULE = {
         ("make-exports", "audit.tasks.make_exports", 5.0),
         ("expire-exports", "audit.tasks.expire_exports", 600.0),
         ("verify-trails", "audit.tasks.verify_trails", 600.0),
-        ("look-after-months", "audit.tasks.look_after_months", 3600.0),
+        ("make-months", "audit.tasks.make_months", 3600.0),
         ("expire-inboxes", "inboxes.tasks.expire_inboxes", 15.0),
         ("sweep-quotas", "inboxes.tasks.sweep_quotas", 60.0),
         ("forget-answers", "inboxes.tasks.forget_answers", 60.0),

@@ -6,7 +6,6 @@ TABLE, REST = "audit_auditentry", "audit_auditentry_rest"
 DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 FUNCTIONS = """
 DROP FUNCTION IF EXISTS mailbot_audit_add_month(date);
-DROP FUNCTION IF EXISTS mailbot_audit_drop_month(text);
 DROP FUNCTION IF EXISTS mailbot_audit_guard(regclass);
 DROP FUNCTION IF EXISTS mailbot_audit_first_id(timestamptz);
 """
@@ -24,9 +23,10 @@ def keep_by_months(apps, schema_editor):
 def divide(cursor, end):
     before = f"{TABLE}_before_y{end.year:04}m{end.month:02}"
     bound = first_id(end)
-    take_down(cursor)
+    guards, rights = protection(cursor)
     constraint, indexes, next_key = shape(cursor)
     for statement in (
+        *take_down(cursor),
         f"ALTER TABLE {TABLE} ALTER COLUMN id DROP IDENTITY",
         f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey",
         f'ALTER TABLE {TABLE} RENAME CONSTRAINT "{constraint}" TO "{before}_public_id"',
@@ -43,6 +43,9 @@ def divide(cursor, end):
         f"INSERT INTO {REST} SELECT * FROM {before} WHERE public_id >= '{bound}'",  # noqa: S608 (our names)
         f"DELETE FROM {before} WHERE public_id >= '{bound}'",  # noqa: S608 (the same)
         f"ALTER TABLE {TABLE} ATTACH PARTITION {before} FOR VALUES FROM (MINVALUE) TO ('{bound}')",
+        *rights,
+        *guards,
+        *(f"REVOKE ALL ON {part} FROM {role}" for part in (before, REST) for role in roles(cursor)),
     ):
         cursor.execute(statement)
 
@@ -52,9 +55,10 @@ def keep_in_one(apps, schema_editor):
     if schema_editor.connection.vendor != "postgresql":
         return
     with schema_editor.connection.cursor() as cursor:
-        take_down(cursor)
+        guards, rights = protection(cursor)
         constraint, indexes, next_key = shape(cursor)
         for statement in (
+            *take_down(cursor),
             f"CREATE TABLE {TABLE}_whole (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)",
             f"INSERT INTO {TABLE}_whole SELECT * FROM {TABLE} ORDER BY id",  # noqa: S608 (our names)
             f"DROP TABLE {TABLE}",
@@ -63,22 +67,53 @@ def keep_in_one(apps, schema_editor):
             f"ALTER TABLE {TABLE} ADD CONSTRAINT {TABLE}_pkey PRIMARY KEY (id)",
             f'ALTER TABLE {TABLE} ADD CONSTRAINT "{constraint}" UNIQUE (public_id)',
             *indexes.values(),
+            *rights,
+            *guards,
             FUNCTIONS,
         ):
             cursor.execute(statement)
 
 
-def take_down(cursor):
-    """Triggers and policies; both are put up again after `migrate`."""
+def protection(cursor):
+    """What makes the triggers and policies of the table, and who has which rights: the new one has them from its first moment on."""
     cursor.execute(
-        "SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgname LIKE 'mailbot\\_%%' AND tgrelid = %s::regclass",
+        "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal", [TABLE]
+    )
+    guards = [made for (made,) in cursor.fetchall()]
+    cursor.execute(
+        "SELECT format('CREATE POLICY %%I ON %%I TO %%s USING (%%s) WITH CHECK (%%s)', p.policyname, p.tablename,"
+        " (SELECT string_agg(quote_ident(role), ', ') FROM unnest(p.roles) role), p.qual, p.with_check),"
+        " format('COMMENT ON POLICY %%I ON %%I IS %%L', p.policyname, p.tablename, obj_description(o.oid, 'pg_policy'))"
+        " FROM pg_policies p JOIN pg_policy o ON o.polname = p.policyname AND o.polrelid = %s::regclass"
+        " WHERE p.schemaname = current_schema() AND p.tablename = %s",
+        [TABLE, TABLE],
+    )
+    if policies := [statement for both in cursor.fetchall() for statement in both]:
+        forced = [f"ALTER TABLE {TABLE} {what} ROW LEVEL SECURITY" for what in ("ENABLE", "FORCE")]
+        guards += [*forced, *policies]
+    cursor.execute(
+        "SELECT format('GRANT %%s ON %%I TO %%I', a.privilege_type, c.relname, r.rolname) FROM pg_class c, aclexplode(c.relacl) a"
+        " JOIN pg_roles r ON r.oid = a.grantee WHERE c.oid = %s::regclass AND a.grantee <> c.relowner",
         [TABLE],
     )
-    for table, name in cursor.fetchall():
-        cursor.execute(f'DROP TRIGGER "{name}" ON {table}')
-    for name in ("mailbot_tenant", "mailbot_everybody"):
-        cursor.execute(f"DROP POLICY IF EXISTS {name} ON {TABLE}")
-    cursor.execute(f"ALTER TABLE {TABLE} NO FORCE ROW LEVEL SECURITY")
+    rights = [right for (right,) in cursor.fetchall()]
+    return guards, [*(f"REVOKE ALL ON {TABLE} FROM {role}" for role in roles(cursor)), *rights]
+
+
+def roles(cursor):
+    """Those of the server that are there: what is new is theirs by default."""
+    cursor.execute("SELECT rolname FROM pg_roles WHERE rolname IN ('mailbot_tenant', 'mailbot_system')")
+    return [role for (role,) in cursor.fetchall()]
+
+
+def take_down(cursor):
+    """From what becomes a partition, or goes."""
+    cursor.execute(
+        "SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal", [TABLE]
+    )
+    triggers = [f'DROP TRIGGER "{name}" ON {table}' for table, name in cursor.fetchall()]
+    policies = [f"DROP POLICY IF EXISTS {name} ON {TABLE}" for name in ("mailbot_tenant", "mailbot_everybody")]
+    return [*triggers, *policies, f"ALTER TABLE {TABLE} NO FORCE ROW LEVEL SECURITY"]
 
 
 def shape(cursor):

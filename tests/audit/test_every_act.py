@@ -111,7 +111,7 @@ FIRST = {
 TASKS = {
     "audit.tasks.seal_trail": "It makes the seals of entries; what it seals are the acts.",
     "audit.tasks.post_heads": "It posts signed heads, and notes how far it is.",
-    "audit.tasks.look_after_months": "It makes partitions for months to come, and drops those in which nothing is left.",
+    "audit.tasks.make_months": "It makes partitions for months to come.",
     "inboxes.tasks.forget_answers": "It forgets kept answers of requests when their time is over.",
     "inboxes.tasks.sweep_sending_record": "It forgets counters.",
     "delivery.tasks.move_raw": "It moves raw mail from its row into the store, byte for byte: who reads it sees no change.",

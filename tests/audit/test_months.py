@@ -17,14 +17,14 @@ from audit.append_only import put_up
 from audit.findings import Kind
 from audit.lookups import FEW, rows_of, within
 from audit.models import AuditEntry
-from audit.months import AHEAD, REST, Month, look_after_months, missing_months, partitions
-from audit.removal import remove_entries
+from audit.months import AHEAD, REST, Month, made_months, make_months, missing_months
 from audit.sealing import seal_all
-from audit.tasks import look_after_months as task
+from audit.tasks import make_months as task
 from audit.verifying import verify
 from mailbot.lib import row_security
 from mailbot.lib.ids import first_id, id_at
 from mailbot.lib.scope import EVERYBODY, NOBODY, OWNER, Reach, Scope, acting_within
+from mailbot.lib.wall_inspection import Level, inspect
 from tests.audit.trail import ACCOUNT, entry_at, sealed, tamper, write
 
 pytestmark = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite keeps the trail in one table")
@@ -56,10 +56,6 @@ def now() -> Month:
     return Month.now()
 
 
-def named(month: Month) -> str:
-    return f"y{month.year}m{month.month:02}"
-
-
 def middle(month: Month) -> datetime:
     return datetime(month.year, month.month, 15, 12, tzinfo=UTC)
 
@@ -70,7 +66,7 @@ def start(month: Month) -> datetime:
 
 class TestMonths:
     def test_there_is_one_for_each_month_to_come(self, db: None) -> None:
-        assert [one.month for one in partitions(connection)][1:] == [now().later(n) for n in range(1, AHEAD + 1)]
+        assert made_months(connection) == (now().later(1), {now().later(n) for n in range(1, AHEAD + 1)})
         assert not missing_months(connection)
 
     def test_an_entry_is_in_the_month_of_its_time(self, db: None) -> None:
@@ -79,20 +75,20 @@ class TestMonths:
             begin = start(now().later(n))
             for moment in (begin - timedelta(microseconds=1), begin, begin + timedelta(microseconds=1)):
                 written(moment)
-        first, second = named(now().later(1)), named(now().later(2))
+        first, second = now().later(1).name, now().later(2).name
         assert places() == [*[f"before_{first}"] * 2, *[first] * 3, *[second] * 2]
 
     def test_what_a_registered_row_leaves_is_too(self, alice: Any) -> None:
         with time_machine.travel(middle(now().later(2)), tick=False):
             alice.create_inbox()
-        assert named(now().later(2)) in places()
+        assert now().later(2).name in places()
 
     def test_more_are_made_as_time_goes_by(self, db: None) -> None:
         with time_machine.travel(middle(now().later(5))):
             with acting_within(NOBODY):
                 task()
             assert not missing_months(connection)
-            assert partitions(connection)[-1].month == now().later(AHEAD)
+            assert max(made_months(connection)[1]) == now().later(AHEAD)
             task()
 
     def test_the_bounds_are_ids_as_we_make_them(self, db: None) -> None:
@@ -116,8 +112,8 @@ class TestWithoutAMonth:
         before = list(AuditEntry.objects.order_by("pk").values())
         assert places() == ["rest"] * 4
         with time_machine.travel(middle(late)):
-            look_after_months()
-        assert places() == [named(late)] * 2 + [named(late.later(1))] * 2
+            make_months()
+        assert places() == [late.name] * 2 + [late.later(1).name] * 2
         assert list(AuditEntry.objects.order_by("pk").values()) == before
         assert verify(ACCOUNT).holds
         assert not ask(f"SELECT 1 FROM {REST}")
@@ -128,49 +124,6 @@ class TestWithoutAMonth:
         (first, *_) = found = AuditEntry.objects.filter(within(late - timedelta(days=1), late + timedelta(days=1)))
         assert len(found) == 3
         assert AuditEntry.objects.get(public_id=first.public_id) == first
-
-
-class TestOver:
-    def past(self) -> str:
-        """The name of the oldest partition, after its month."""
-        return partitions(connection)[0].name
-
-    def test_a_month_in_which_nothing_is_left_is_dropped(self, db: None) -> None:
-        written(timezone.now(), 3)
-        seal_all()
-        with time_machine.travel(middle(now().later(2))):
-            remove_entries(ACCOUNT, [0, 1, 2], reason="retention")
-            name = self.past()
-            assert ask("SELECT to_regclass(%s)::text", name) == [(name,)]
-            with acting_within(EVERYBODY):
-                look_after_months()
-            assert ask("SELECT to_regclass(%s)", name) == [(None,)]
-            seal_all()
-            assert verify(ACCOUNT).holds
-
-    def test_one_with_an_entry_stays(self, db: None) -> None:
-        written(timezone.now(), 2)
-        seal_all()
-        with time_machine.travel(middle(now().later(2))):
-            remove_entries(ACCOUNT, [0], reason="retention")
-            look_after_months()
-        assert places()[0].startswith("before_")
-
-    def test_one_that_may_still_be_written_into_stays(self, db: None) -> None:
-        name = self.past()
-        with time_machine.travel(start(now().later(1)) + timedelta(days=3)):
-            look_after_months()
-        assert self.past() == name
-
-    def test_nothing_else_can_be_dropped_that_way(self, db: None) -> None:
-        for name in (
-            "audit_auditleaf",
-            REST,
-            "audit_auditentry",
-            "pg_class",
-            "audit_auditentry_y2026m12; DROP TABLE x",
-        ):
-            assert refused("SELECT mailbot_audit_drop_month(%s)", name, scope=EVERYBODY)
 
 
 def refused(statement: str, *given: Any, scope: Scope) -> bool:
@@ -274,16 +227,16 @@ class TestLookups:
         rows = AuditEntry.objects.filter(account_id=ACCOUNT)
         first, second = now().later(1), now().later(2)
         week = timedelta(days=7)
-        assert parts_asked(rows.filter(within(middle(second) - week, middle(second) + week))) == {named(second)}
+        assert parts_asked(rows.filter(within(middle(second) - week, middle(second) + week))) == {second.name}
         asked = parts_asked(rows.filter(within(until=middle(first))))
-        assert asked == {f"before_{named(first)}", named(first)}
+        assert asked == {f"before_{first.name}", first.name}
         assert parts_asked(rows) > asked
         # An id may be of a clock that was set since.
-        assert named(first) in parts_asked(rows.filter(within(start(second), middle(second))))
+        assert first.name in parts_asked(rows.filter(within(start(second), middle(second))))
 
     def test_an_entry_is_looked_for_in_the_month_of_its_id(self, db: None) -> None:
         rows = AuditEntry.objects.filter(public_id=id_at("audit", middle(now().later(1))))
-        assert parts_asked(rows) == {named(now().later(1))}
+        assert parts_asked(rows) == {now().later(1).name}
 
     def test_the_log_of_a_month_has_what_was_done_in_it(self, alice: Any) -> None:
         with time_machine.travel(middle(now().later(1))):
@@ -317,24 +270,33 @@ class TestUpgrade:
         indexes = ask("SELECT indexname FROM pg_indexes WHERE tablename = 'audit_auditentry' ORDER BY 1")
         with acting_within(OWNER), connection.schema_editor() as editor:
             migration.keep_in_one(None, editor)
+        self.is_guarded()
         assert ask("SELECT relkind FROM pg_class WHERE relname = 'audit_auditentry'") == [("r",)]
         assert ask("SELECT indexname FROM pg_indexes WHERE tablename = 'audit_auditentry' ORDER BY 1") == indexes
         self.stands(before)
         with acting_within(OWNER), connection.schema_editor() as editor:
             migration.keep_by_months(None, editor)
-        assert places() == [f"before_{named(now().later(1))}"] * 4 + ["rest"] * 2
+        self.is_guarded()
+        assert places() == [f"before_{now().later(1).name}"] * 4 + ["rest"] * 2
         assert ask("SELECT indexname FROM pg_indexes WHERE tablename = 'audit_auditentry' ORDER BY 1") == indexes
         self.stands(before)
-        assert places()[4:] == [f"before_{named(now().later(1))}", named(now().later(1)), "rest"]
+        assert places()[4:] == [f"before_{now().later(1).name}", now().later(1).name, "rest"]
+
+    def is_guarded(self) -> None:
+        """There is no moment in which the processes that still run may do what they may not."""
+        assert row_security.is_built(connection)
+        assert refused("DELETE FROM audit_auditentry", scope=OWNER)
+        assert not [finding for finding in inspect(connection) if finding.level is Level.MISSING]
+        assert ask("SELECT count(*) FROM audit_auditentry", scope=Scope(Reach.NOBODY)) == [(0,)]
 
     def stands(self, before: list[dict[str, Any]]) -> None:
         """As `migrate` ends."""
         with acting_within(OWNER):
             put_up(connection)
-            look_after_months()
+            make_months()
             row_security.build(connection)
         assert list(AuditEntry.objects.order_by("pk").values()) == before
-        assert refused("DELETE FROM audit_auditentry", scope=OWNER)
+        self.is_guarded()
         write(1)
         newest = AuditEntry.objects.latest("pk")
         assert newest.pk > before[-1]["id"]
@@ -353,10 +315,10 @@ class TestLocks:
             with psycopg.connect(**connection.get_connection_params()) as other:
                 other.execute(f"SELECT FROM {REST}")
                 began = timezone.now()
-                look_after_months()
+                make_months()
                 assert timezone.now() - began < timedelta(seconds=20)
                 assert missing_months(connection) == [month]
                 write(1)
-            look_after_months()
+            make_months()
             assert not missing_months(connection)
-        ask(f"DROP TABLE audit_auditentry_{named(month)}")
+        ask(f"DROP TABLE audit_auditentry_{month.name}")

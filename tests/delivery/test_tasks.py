@@ -33,7 +33,7 @@ class TestSweeps:
         theirs |= {"inboxes.tasks.check_domains"}
         theirs |= {"audit.tasks.seal_trail", "audit.tasks.post_heads"}
         theirs |= {"audit.tasks.make_exports", "audit.tasks.expire_exports", "audit.tasks.verify_trails"}
-        theirs |= {"audit.tasks.look_after_months"}
+        theirs |= {"audit.tasks.make_months"}
         assert scheduled == {task.name for task in ours} | theirs
         assert scheduled <= set(current_app.tasks)
 
