@@ -17,7 +17,7 @@ from mailbot.lib.ids import first_id
 # Entries of before 0.9.0 have ids of a second look at the clock, which may have been set between the two.
 APART = timedelta(days=1)
 _FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)  # no id is of before, or of later
-FEW = 50  # keys for which it is not worth to ask first where they are
+FEW = 100  # keys for which it is not worth to ask first where they are
 
 
 def within(since: datetime | None = None, until: datetime | None = None) -> Q:

@@ -119,7 +119,7 @@ def build(connection: BaseDatabaseWrapper) -> None:
         for role in (TENANT, SYSTEM):
             # In one message, which is one transaction: there is no moment in which the roles have what is taken from them here.
             parts = [_GIVE_RIGHTS.format(role=role, schema=schema), *_taken_back(role)]
-            cursor.execute("".join([*parts, _TAKE_FROM_PARTITIONS.format(role=role)]))
+            cursor.execute("".join([*parts, _TAKE_FROM_PARTITIONS.format(role=role, schema=schema)]))
         built = standing(cursor)
         for wall in walls():
             if built.get(wall.table) != wall.fingerprint:
@@ -173,7 +173,11 @@ END $$;
 """
 _GIVE_RIGHTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
+DO $$ DECLARE its regclass; BEGIN
+    FOR its IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = '{schema}'::regnamespace LOOP
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO {role}', its);
+    END LOOP;
+END $$;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};
@@ -181,7 +185,10 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO 
 # What is in a partition is reached through the whole table, where the policies are.
 _TAKE_FROM_PARTITIONS = """
 DO $$ DECLARE part regclass; BEGIN
-    FOR part IN SELECT oid FROM pg_class WHERE relispartition AND relkind = 'r' AND relnamespace = current_schema()::regnamespace LOOP
+    FOR part IN
+        SELECT oid FROM pg_class WHERE relispartition AND relkind = 'r' AND relnamespace = '{schema}'::regnamespace
+        AND has_table_privilege('{role}', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+    LOOP
         EXECUTE format('REVOKE ALL ON %s FROM {role}', part);
     END LOOP;
 END $$;
