@@ -227,6 +227,9 @@ BEGIN
 END $$;
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_queue() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'append-only: who does not see what was committed cannot write here' USING ERRCODE = 'restrict_violation';
+    END IF;
     INSERT INTO {schema}.audit_auditunsealed (entry_id) SELECT id FROM added;
     IF EXISTS (SELECT FROM added JOIN {schema}.audit_auditleaf l ON l.entry_id = added.id) THEN
         RAISE EXCEPTION 'append-only: the key of another entry' USING ERRCODE = 'unique_violation';

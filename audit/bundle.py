@@ -14,12 +14,12 @@ from django.db.models import Q, QuerySet
 
 from audit.canonical import canonical
 from audit.leaves import FORMAT, Salts, Told
+from audit.lookups import entries_by_key
 from audit.merkle import Range, Subtree, cover
 from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf
 from audit.records import REMOVED, REPLACED
 from audit.signing import head_as_json, key_as_json
 from audit.tree import BLOCK, STEP, Tree
-from audit.verifying import entries_by_key
 
 ENTRIES_FILE, PROOF_FILE = "audit.jsonl", "audit-proof.jsonl"
 READ = 1000  # entries at once

@@ -4,19 +4,21 @@ It keeps them by their ids, which begin with the time. Where a statement says no
 the same and takes longer, the more months there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 
+from audit.leaves import COLUMNS, Told, told_of
 from audit.models import AuditEntry
 from mailbot.lib.ids import first_id
 
-# Entries of before 0.9.0 have ids of a second look at the clock, which may have been set between the two.
-APART = timedelta(days=1)
-_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)  # no id is of before, or of later
+# The id of an entry is made of its time. Those of before 0.9.0 are of a second look at the clock, which never goes back within a process:
+# where it was ahead and was set right, ids stayed ahead of their times until then.
+APART = timedelta(days=31)
+_FIRST, _LAST = datetime(1970, 3, 1, tzinfo=UTC), datetime(9999, 11, 1, tzinfo=UTC)  # beyond them an id says no time
 FEW = 100  # keys for which it is not worth to ask first where they are
 
 
@@ -25,32 +27,39 @@ def within(since: datetime | None = None, until: datetime | None = None) -> Q:
     wanted = Q()
     if since is not None:
         wanted &= Q(timestamp__gte=since)
-        if since > _FIRST:
+        if _narrows(since):
             wanted &= Q(public_id__gte=first_id("audit", since - APART))
     if until is not None:
         wanted &= Q(timestamp__lt=until)
-        if until < _LAST:
+        if _narrows(until):
             wanted &= Q(public_id__lt=first_id("audit", until + APART))
     return wanted
 
 
-def rows_of(keys: Sequence[int], *columns: str) -> list[tuple[Any, ...]]:
-    """These columns, the first of which is the key, of the entries that are there; in no order.
+def _narrows(moment: datetime) -> bool:
+    return connection.vendor == "postgresql" and _FIRST < moment < _LAST
 
-    Keys that are asked for together mostly lie together: in the months between the first and the last of them. Only what is not found
-    there is looked for everywhere.
+
+def entries_by_key(keys: Iterable[int]) -> Mapping[int, Told]:
+    return {row[0]: told_of(row) for row in rows_of(list(keys), *COLUMNS)}
+
+
+def rows_of(keys: Sequence[int], *columns: str) -> list[tuple[Any, ...]]:
+    """These columns, the first of which is the key, of the entries that are there; in no order. Two of a key only where the database was
+    tampered with.
+
+    Keys that are asked for together mostly lie together, in the months between the first and the last of them. In the others it is only
+    looked what lies between the keys, of which there is little: a long transaction writes late.
     """
     if connection.vendor != "postgresql" or len(keys) <= FEW:
-        return _rows(Q(pk__in=keys), columns)
-    ends = AuditEntry.objects.filter(pk__in=[min(keys), max(keys)]).order_by().values_list("public_id", flat=True)
-    near = sorted(ends)
-    if not near:
-        return _rows(Q(pk__in=keys), columns)
-    rows = _rows(Q(pk__in=keys, public_id__gte=near[0], public_id__lte=near[-1]), columns)
-    found = {row[0] for row in rows}
-    missing = [key for key in keys if key not in found]
-    return rows + _rows(Q(pk__in=missing), columns) if missing else rows
+        return _rows(AuditEntry.objects.filter(pk__in=keys), columns)
+    first, last = min(keys), max(keys)
+    ends = sorted(AuditEntry.objects.filter(pk__in=[first, last]).order_by().values_list("public_id", flat=True))
+    near = Q(public_id__gte=ends[0], public_id__lte=ends[-1]) if ends else Q(pk=None)
+    # Not by the index of keys, which would be asked for each of them in each month.
+    apart = AuditEntry.objects.filter(~near, pk__gte=first, pk__lte=last).alias(key=F("pk") + 0).filter(key__in=keys)
+    return _rows(AuditEntry.objects.filter(near, pk__in=keys), columns) + _rows(apart, columns)
 
 
-def _rows(wanted: Q, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    return list(AuditEntry.objects.filter(wanted).order_by().values_list(*columns))
+def _rows(entries: QuerySet[AuditEntry], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(entries.order_by().values_list(*columns))

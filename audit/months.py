@@ -6,13 +6,14 @@
 
 They are cut by `public_id` and not by `timestamp`, because what is unique has to hold what a table is cut by, and two entries of one id
 must not be. The key `id` is unique within a month, and everywhere because each entry is in the sealer's queue or in the tree, where
-keys are unique: the trigger that puts it there looks (audit.append_only). Partitions have no rights of their own: the roles of the server
+keys are unique: the trigger that puts it there looks (audit.append_only). Ids sort by their octets, whatever the database's
+collation is (migration 0009). Partitions have no rights of their own: the roles of the server
 reach them through the whole table only.
 
 None is ever dropped: what concerns an account as a whole, and what the trail says of itself, stays for good, so that none becomes empty.
 
 What makes a month is a function of the owner's, so that a worker whose login owns nothing (docs/isolation.md) can; it takes a date. It
-waits for locks for two seconds, and is tried again by the next beat: who waits for a lock lets nobody pass.
+waits for locks for a second, since who waits for a lock lets nobody pass, and is tried again by the next beat.
 """
 
 import logging
@@ -20,7 +21,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mailbot.lib.postgresql_walls.roles import SYSTEM, TENANT
@@ -59,12 +60,12 @@ def make_months(connection: BaseDatabaseWrapper | None = None) -> None:
     connection = connection or connections["default"]
     for month in missing_months(connection) if are_kept(connection) else ():
         try:
-            with connection.cursor() as cursor:
+            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
                 cursor.execute("SELECT mailbot_audit_add_month(%s)", [month.first_day])
         except DatabaseError as error:
             log.warning("The month %s of the audit log is made later: %s", month.name, error)
-        else:
-            log.info("The audit log has a month %s.", month.name)
+            return
+        log.info("The audit log has a month %s.", month.name)
 
 
 def are_kept(connection: BaseDatabaseWrapper) -> bool:
@@ -84,13 +85,13 @@ def missing_months(connection: BaseDatabaseWrapper) -> list[Month]:
 
 
 def made_months(connection: BaseDatabaseWrapper) -> tuple[Month, set[Month]]:
-    """The month in which the one partition of all before ends, and those that have one of their own."""
+    """The first that can have a partition of its own, and those that have one."""
     with connection.cursor() as cursor:
         cursor.execute(_PARTITIONS)
         found = [match for (name,) in cursor.fetchall() if (match := _NAME.fullmatch(name))]
     months = {match[0]: Month(int(match["year"]), int(match["month"])) for match in found}
-    (first,) = [months.pop(match[0]) for match in found if match["before"]]
-    return first, set(months.values())
+    ends = [months.pop(match[0]) for match in found if match["before"]]
+    return max(ends, default=Month.now()), set(months.values())
 
 
 def functions(schema: str) -> str:
@@ -102,7 +103,8 @@ _PARTITIONS = """
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'audit_auditentry'::regclass
 """
 # `first_id` is that of mailbot.lib.ids: ten digits of five bits for the milliseconds. What was written without a month goes into it when it
-# is made.
+# is made, and the whole table is locked for that, before the rest is: who has planned without the new month, and then waits, would read the
+# rest without what was in it, or be refused to write there.
 _FUNCTIONS = """
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_first_id(moment timestamptz) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT 'audit_' || string_agg(
@@ -123,16 +125,20 @@ BEGIN
     END LOOP;
 END $$;
 CREATE OR REPLACE FUNCTION {schema}.mailbot_audit_add_month(month date) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
     part text := to_char(month, '"audit_auditentry_y"YYYY"m"MM');
     first text := mailbot_audit_first_id(date_trunc('month', month::timestamp) AT TIME ZONE 'UTC');
     next text := mailbot_audit_first_id((date_trunc('month', month::timestamp) + interval '1 month') AT TIME ZONE 'UTC');
 BEGIN
-    LOCK TABLE {rest} IN ACCESS EXCLUSIVE MODE;
-    IF to_regclass(part) IS NOT NULL THEN
+    IF month IS NULL OR month < '2000-01-01' OR month > now() + interval '10 years' THEN
+        RAISE EXCEPTION 'no month of the audit log: %', month;
+    END IF;
+    LOCK TABLE ONLY audit_auditentry IN ACCESS EXCLUSIVE MODE;
+    IF EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'audit_auditentry'::regclass AND inhrelid = to_regclass(part)) THEN
         RETURN false;
     END IF;
+    LOCK TABLE {rest} IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE %I (LIKE audit_auditentry INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
     PERFORM set_config('mailbot.audit_mode', 'removal', true);
     EXECUTE format(

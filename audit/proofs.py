@@ -4,11 +4,11 @@ from typing import Any
 
 from audit.canonical import canonical
 from audit.leaves import FORMAT, Salts, commitments
+from audit.lookups import entries_by_key
 from audit.merkle import is_included, leaf_hash
 from audit.models import AuditHead, AuditKey, AuditLeaf
 from audit.signing import head_as_json, is_signed, key_as_json
 from audit.tree import Tree
-from audit.verifying import entries_by_key
 
 
 def inclusion_proof(leaf: AuditLeaf) -> dict[str, Any] | None:

@@ -13,10 +13,9 @@ from django.db import connection, transaction
 
 from audit.append_only import REMOVAL, letting_through
 from audit.leaves import CHANGES, PERSONAL, SALT_OCTETS, Replacement, Salts, Told, commitment, commitments
-from audit.lookups import rows_of
+from audit.lookups import entries_by_key, rows_of
 from audit.models import AuditLeaf
 from audit.record import Act, record
-from audit.verifying import entries_by_key
 from mailbot.lib.bulk import places
 from mailbot.lib.scope import acting_for_everybody
 

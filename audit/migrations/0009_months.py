@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from django.db import migrations
 
 TABLE, REST = "audit_auditentry", "audit_auditentry_rest"
+POLICIES = ("mailbot_tenant", "mailbot_everybody")
 DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 FUNCTIONS = """
 DROP FUNCTION IF EXISTS mailbot_audit_add_month(date);
@@ -12,8 +13,8 @@ DROP FUNCTION IF EXISTS mailbot_audit_first_id(timestamptz);
 
 
 def keep_by_months(apps, schema_editor):
-    """What is there becomes the first partition, up to the end of this month, as it lies on the disk: no row is copied. PostgreSQL reads it
-    once to see that its ids are of before, and once for the index of the new key."""
+    """What is there becomes the first partition, up to the end of this month, as it lies on the disk: no row is copied. PostgreSQL makes the
+    indexes anew that have the id, and reads once whether all ids are of before."""
     if schema_editor.connection.vendor != "postgresql":
         return
     with schema_editor.connection.cursor() as cursor:
@@ -23,10 +24,13 @@ def keep_by_months(apps, schema_editor):
 def divide(cursor, end):
     before = f"{TABLE}_before_y{end.year:04}m{end.month:02}"
     bound = first_id(end)
+    cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")  # from here on no key is given
     guards, rights = protection(cursor)
     constraint, indexes, next_key = shape(cursor)
     for statement in (
         *take_down(cursor),
+        # Ids are looked for by bounds, which have to be the same in the order of any language.
+        f'ALTER TABLE {TABLE} ALTER COLUMN public_id TYPE varchar(40) COLLATE "C"',
         f"ALTER TABLE {TABLE} ALTER COLUMN id DROP IDENTITY",
         f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey",
         f'ALTER TABLE {TABLE} RENAME CONSTRAINT "{constraint}" TO "{before}_public_id"',
@@ -55,6 +59,7 @@ def keep_in_one(apps, schema_editor):
     if schema_editor.connection.vendor != "postgresql":
         return
     with schema_editor.connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
         guards, rights = protection(cursor)
         constraint, indexes, next_key = shape(cursor)
         for statement in (
@@ -85,8 +90,8 @@ def protection(cursor):
         " (SELECT string_agg(quote_ident(role), ', ') FROM unnest(p.roles) role), p.qual, p.with_check),"
         " format('COMMENT ON POLICY %%I ON %%I IS %%L', p.policyname, p.tablename, obj_description(o.oid, 'pg_policy'))"
         " FROM pg_policies p JOIN pg_policy o ON o.polname = p.policyname AND o.polrelid = %s::regclass"
-        " WHERE p.schemaname = current_schema() AND p.tablename = %s",
-        [TABLE, TABLE],
+        " WHERE p.schemaname = current_schema() AND p.tablename = %s AND p.policyname = ANY (%s)",
+        [TABLE, TABLE, list(POLICIES)],
     )
     if policies := [statement for both in cursor.fetchall() for statement in both]:
         forced = [f"ALTER TABLE {TABLE} {what} ROW LEVEL SECURITY" for what in ("ENABLE", "FORCE")]
@@ -112,7 +117,7 @@ def take_down(cursor):
         "SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal", [TABLE]
     )
     triggers = [f'DROP TRIGGER "{name}" ON {table}' for table, name in cursor.fetchall()]
-    policies = [f"DROP POLICY IF EXISTS {name} ON {TABLE}" for name in ("mailbot_tenant", "mailbot_everybody")]
+    policies = [f"DROP POLICY IF EXISTS {name} ON {TABLE}" for name in POLICIES]
     return [*triggers, *policies, f"ALTER TABLE {TABLE} NO FORCE ROW LEVEL SECURITY"]
 
 

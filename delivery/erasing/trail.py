@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from audit.leaves import CHANGES, Told
+from audit.lookups import entries_by_key
 from audit.models import AuditLeaf
 from audit.removal import OF_THE_TRAIL, replace_values
-from audit.verifying import entries_by_key
 from delivery.erasing.person import Person
 from delivery.models import ErasedObject, Erasure
 from threads.tombstones import WORDS_OF_MAIL

@@ -162,8 +162,10 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'pub
 """
 _OPEN_PARTITIONS = """
 SELECT p.relname, count(*), coalesce(array_agg(c.relname::text ORDER BY c.relname) FILTER (WHERE EXISTS (
-    SELECT FROM pg_roles r, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) a
-    WHERE r.rolname = ANY(%s) AND has_table_privilege(r.oid, c.oid, a)
+    SELECT FROM pg_roles r WHERE r.rolname = ANY(%s) AND (
+        has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        OR has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
+    )
 )), '{}') FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
 WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace GROUP BY p.relname ORDER BY 1
 """
