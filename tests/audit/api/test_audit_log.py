@@ -5,6 +5,7 @@ import pytest
 from audit.models import AppendOnlyError, AuditEntry
 from inboxes.keys import revoke_key
 from inboxes.permissions import AGENT
+from mailbot.lib.ids import id_at
 from tests.cast import Caller, run_workers
 from tests.mailing import deliver, mail
 
@@ -32,6 +33,24 @@ class TestAuditLog:
             ("inbox.paused", "api_key", "Alice"),
         ]
         assert b"secret words" not in answer.content
+
+    def test_an_id_is_of_the_time_of_its_entry(self, alice: Caller) -> None:
+        """By what is registered, recorded and read: PostgreSQL keeps and finds them by it (audit.lookups)."""
+        inbox = alice.create_inbox()
+        deliver(mail(), inbox)
+        alice.messages(inbox)
+        entries = AuditEntry.objects.filter(account_id=alice.account.pk)
+        for entry in entries:
+            assert entry.public_id[:20] == id_at("audit", entry.timestamp)[:20], entry.act
+        assert {entry.act for entry in entries} >= {"key.issued", "inbox.created", "message.received", "message.listed"}
+
+    @pytest.mark.parametrize("name", ["from", "to"])
+    @pytest.mark.parametrize("when", ["0001-01-01T00:00:00Z", "1960-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+    def test_a_time_of_which_there_can_be_no_entry_is_a_time(self, alice: Caller, name: str, when: str) -> None:
+        alice.create_inbox()
+        found = alice.get("/v1/audit-log", **{name: when}).json()["data"]
+        assert bool(found) == ((name == "from") == (when < "2000"))
+        assert alice.get("/v1/audit-log/export", **{name: when}).status_code == 200
 
     def test_it_carries_the_id_of_the_request(self, alice: Caller) -> None:
         inbox = alice.create_inbox()
