@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 
 from audit.leaves import COLUMNS, Told, told_of
 from audit.models import AuditEntry
@@ -19,6 +20,7 @@ from mailbot.lib.ids import first_id
 # where it was ahead and was set right, ids stayed ahead of their times until then.
 APART = timedelta(days=31)
 _FIRST, _LAST = datetime(1970, 3, 1, tzinfo=UTC), datetime(9999, 11, 1, tzinfo=UTC)  # beyond them an id says no time
+NEAR = timedelta(days=31)
 FEW = 100  # keys for which it is not worth to ask first where they are
 
 
@@ -34,6 +36,15 @@ def within(since: datetime | None = None, until: datetime | None = None) -> Q:
         if _narrows(until):
             wanted &= Q(public_id__lt=first_id("audit", until + APART))
     return wanted
+
+
+def newest(until: datetime | None = None) -> Q | None:
+    """Where the newest entries are, up to `until`, if there are enough: in the last month. None: it makes no difference here."""
+    if not _narrows(until or timezone.now()):
+        return None
+    if until is None:  # the clock of who wrote one may be ahead of ours
+        return within(since=timezone.now() - NEAR)
+    return within(until - NEAR, until + timedelta(seconds=1))
 
 
 def _narrows(moment: datetime) -> bool:

@@ -7,8 +7,7 @@
 They are cut by `public_id` and not by `timestamp`, because what is unique has to hold what a table is cut by, and two entries of one id
 must not be. The key `id` is unique within a month, and everywhere because each entry is in the sealer's queue or in the tree, where
 keys are unique: the trigger that puts it there looks (audit.append_only). Ids sort by their octets, whatever the database's
-collation is (migration 0009). Partitions have no rights of their own: the roles of the server
-reach them through the whole table only.
+collation is (migration 0009). Nobody has a right to a partition: the roles of the server reach them through the whole table only.
 
 None is ever dropped: what concerns an account as a whole, and what the trail says of itself, stays for good, so that none becomes empty.
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypedDict
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 from rest_framework import serializers
@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from audit.acts import names_of_acts
 from audit.api.proofs import EXAMPLE_PROOF, Proof, TrailVerdictSerializer, VerifyQuery, proof_of, verdict_of
 from audit.findings import Verdict
-from audit.lookups import within
+from audit.lookups import newest, within
 from audit.models import AuditEntry, AuditLeaf
 from audit.reads import record_read, record_trail_read
 from audit.record import Act, record
@@ -139,7 +139,6 @@ SHOWN = (
     ),
     *("changes", "remote_addr", "cid"),
 )
-FILTERS = {"inbox_id": "inbox_id", "action": "act"}
 
 
 class AuditView(TenantView):
@@ -147,13 +146,15 @@ class AuditView(TenantView):
 
     needs = AUDIT_READ
 
-    def entries(self) -> QuerySet[AuditEntry]:
+    def entries(self, inbox_id: str = "") -> QuerySet[AuditEntry]:
+        """Those that the key sees; of an inbox, if one is named."""
         entries: QuerySet[AuditEntry] = AuditEntry.objects.filter(account_id=self.key.account_id)
-        return entries
+        return entries.filter(inbox_id=inbox_id) if inbox_id else entries
 
     def filtered(self, query: dict[str, Any]) -> QuerySet[AuditEntry]:
-        named = {column: query[name] for name, column in FILTERS.items() if name in query}
-        entries = self.entries().filter(within(query.get("from"), query.get("to")), **named)
+        entries = self.entries(query.get("inbox_id", "")).filter(within(query.get("from"), query.get("to")))
+        if action := query.get("action"):
+            entries = entries.filter(act=action)
         if actor := query.get("actor"):
             entries = entries.filter(actor_id=actor) | entries.filter(actor_name=actor)
         return entries
@@ -167,9 +168,11 @@ class AuditLogView(AuditView):
         """Newest first: who did what, when, under which request. Entries hold no body of a mail and no secret. Without `inbox_id` also
         what concerns the account itself, unless the key is limited to one inbox."""
         query = self.query(AuditQuery)
-        return paginated(
-            self.filtered(query), query, partial(self._shown, query), ORDER, partial(read_rows, columns=SHOWN)
-        )
+        shown, read = partial(self._shown, query), partial(read_rows, columns=SHOWN)
+        return paginated(self.filtered(query), query, shown, ORDER, read, partial(self._near, query))
+
+    def _near(self, query: dict[str, Any], after: list[Any] | None) -> Q | None:
+        return None if "from" in query else newest(after[0] if after else query.get("to"))
 
     def _shown(self, query: dict[str, Any], entries: list[AuditEntry]) -> Any:
         """Of filters that show nothing nobody knows whether they name what is the key's: then the entry names none."""

@@ -1,6 +1,6 @@
 """The trail, within what a key may see."""
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 
 from audit.api.views import AuditEntryView, AuditLogView, AuditStreamView, AuditVerifyView, AuditView
 from audit.models import AuditEntry
@@ -11,8 +11,11 @@ class InboxAuditView(AuditView):
     """Entries of the key's inboxes. A key that is not limited to some sees those of no inbox too: of its own mode (keys, and what
     keys do), and of the account as a whole (its name, its members), which are of neither mode."""
 
-    def entries(self) -> QuerySet[AuditEntry]:
-        visible = Q(inbox_id__in=visible_inboxes(self.key).values("pk"))
+    def entries(self, inbox_id: str = "") -> QuerySet[AuditEntry]:
+        inboxes = visible_inboxes(self.key)
+        if inbox_id:
+            return super().entries(inbox_id).filter(Exists(inboxes.filter(pk=inbox_id)))
+        visible = Q(inbox_id__in=inboxes.values("pk"))
         if self.key.inbox_ids is None:
             visible |= Q(inbox_id="", mode__in=["", self.key.mode])
         return super().entries().filter(visible)

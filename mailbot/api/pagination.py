@@ -31,19 +31,24 @@ def paginated(
     represent: Callable[[list[Any]], Any],
     order: tuple[str, ...] = ("-id",),
     read: Callable[[QuerySet[Any]], list[Any]] = list,
+    near: Callable[[list[Any] | None], Q | None] | None = None,
 ) -> Response:
     """One page of `queryset` in the envelope `{data, meta: {page, limit, total, next_cursor}}`.
 
     `order` names columns whose combination is unique (its last is the id). A cursor holds their values in the last row of a page,
-    so that a deep page costs what the first does; `total` is exact up to 10,000. `read` gets the rows of the page.
+    so that a deep page costs what the first does; `total` is exact up to 10,000. `read` gets the rows of the page. `near` says, of the
+    values in the cursor, where the next ones mostly are: all others come behind these, and are asked for where they do not fill a page.
     """
     limit, page = query["limit"], query["page"]
-    rows = queryset.order_by(*order)
+    rows, after = queryset.order_by(*order), None
     if cursor := query.get("cursor"):
-        rows = rows.filter(behind(decoded(cursor, order, queryset.model), order))[: limit + 1]
-    else:
-        rows = rows[(page - 1) * limit : page * limit + 1]
-    found = read(rows)
+        after = decoded(cursor, order, queryset.model)
+        rows = rows.filter(behind(after, order))
+    part = slice((page - 1) * limit, page * limit + 1) if after is None else slice(0, limit + 1)
+    nearest = near(after) if near else None
+    found = read(rows.filter(nearest)[part]) if nearest is not None else []
+    if len(found) <= limit:
+        found = read(rows[part])
     total = _total(queryset, query, len(found))
     next_cursor = encoded(found[limit - 1], order) if len(found) > limit else None
     meta = {"page": page, "limit": limit, "total": min(total, EXACT_TOTAL), "next_cursor": next_cursor}

@@ -1,8 +1,14 @@
 """GET /v1/audit-log"""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
+import time_machine
+from django.utils import timezone
 
 from audit.models import AppendOnlyError, AuditEntry
+from audit.record import Act, record
 from inboxes.keys import revoke_key
 from inboxes.permissions import AGENT
 from mailbot.lib.ids import id_at
@@ -43,6 +49,27 @@ class TestAuditLog:
         for entry in entries:
             assert entry.public_id[:20] == id_at("audit", entry.timestamp)[:20], entry.act
         assert {entry.act for entry in entries} >= {"key.issued", "inbox.created", "message.received", "message.listed"}
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    def test_its_pages_go_back_through_months_in_which_little_was_done(self, alice: Caller, limit: int) -> None:
+        now = timezone.now()
+        inbox = alice.create_inbox()
+        for days in (1, 2, 20, 40, 41, 100, 190, 400):
+            with time_machine.travel(now - timedelta(days=days)):
+                record(Act.INBOX_PAUSED, inbox, account_id=alice.account.pk, inbox_id=inbox.pk, changes={"days": days})
+        asked: dict[str, Any] = {"inbox_id": inbox.pk, "action": "inbox.paused", "limit": limit}
+        found, page = [], alice.get("/v1/audit-log", **asked).json()
+        while True:
+            found += page["data"]
+            assert page["meta"]["total"] == 8
+            if page["meta"]["next_cursor"] is None:
+                break
+            page = alice.get("/v1/audit-log", **asked, cursor=page["meta"]["next_cursor"]).json()
+        assert [entry["changes"]["days"] for entry in found] == [1, 2, 20, 40, 41, 100, 190, 400]
+        by_number = [alice.get("/v1/audit-log", **asked, page=number).json()["data"] for number in range(1, 9)]
+        assert [entry["id"] for entries in by_number for entry in entries] == [entry["id"] for entry in found]
+        before = alice.get("/v1/audit-log", **asked, to=(now - timedelta(days=39)).isoformat()).json()["data"]
+        assert [entry["changes"]["days"] for entry in before] == [40, 41, 100, 190, 400][:limit]
 
     @pytest.mark.parametrize("name", ["from", "to"])
     @pytest.mark.parametrize("when", ["0001-01-01T00:00:00Z", "1960-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
