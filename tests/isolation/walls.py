@@ -24,7 +24,9 @@ def take_out_the_managers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TenantManager, "within_scope", lambda self, rows: rows)
     monkeypatch.setattr(TenantView, "scoped", lambda self, rows, **_: rows)
     monkeypatch.setattr(MessageScopedView, "messages", lambda self, inbox: Message.objects.filter(inbox=inbox))
-    monkeypatch.setattr(InboxAuditView, "entries", lambda self: AuditEntry.objects.all())
+    monkeypatch.setattr(
+        InboxAuditView, "entries", lambda self, inbox_id="": AuditEntry.objects.filter(inbox_id__startswith=inbox_id)
+    )
     for name, everything in (
         ("visible_inboxes", lambda key: Inbox.objects.all()),
         ("visible_keys", lambda key: ApiKey.objects.all()),
