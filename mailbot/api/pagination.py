@@ -44,7 +44,8 @@ def paginated(
     if cursor := query.get("cursor"):
         after = decoded(cursor, order, queryset.model)
         rows = rows.filter(behind(after, order))
-    part = slice((page - 1) * limit, page * limit + 1) if after is None else slice(0, limit + 1)
+    begin = (page - 1) * limit if after is None else 0
+    part = slice(begin, begin + limit + 1)
     nearest = near(after) if near else None
     found = read(rows.filter(nearest)[part]) if nearest is not None else []
     if len(found) <= limit:

@@ -95,12 +95,12 @@ def _without_wall(cursor: Any) -> Iterator[Finding]:
 def _partitions(cursor: Any) -> Iterator[Finding]:
     """Of tables behind a wall, which does not stand before who names a part of one."""
     cursor.execute(_OPEN_PARTITIONS, [[TENANT, SYSTEM]])
-    for table, names, opened in cursor.fetchall():
+    for table, number, opened in cursor.fetchall():
         for name in opened:
             fix = f"REVOKE ALL ON {name} FROM {TENANT}, {SYSTEM};"
             yield Finding(Level.MISSING, f"{name}: a part of {table} that a role of the server reaches by itself", fix)
         if not opened:
-            what = f"{table}: {names} partitions, none of which a role of the server reaches by itself"
+            what = f"{table}: {number} partitions, none of which a role of the server reaches by itself"
             yield Finding(Level.STANDS, what)
 
 

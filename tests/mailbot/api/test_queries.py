@@ -306,13 +306,8 @@ def counted(caller: Caller, route: str, ids: dict[str, str]) -> int:
 
 
 def expected(route: str, size: int) -> int:
-    more = 0
-    if connection.vendor == "postgresql":
-        more += (
-            ON_POSTGRESQL.get(route, 0)
-            + (size > A_PAGE) * OF_MANY.get(route, 0)
-            + (size <= A_PAGE) * OF_FEW.get(route, 0)
-        )
+    by_size = OF_MANY if size > A_PAGE else OF_FEW
+    more = ON_POSTGRESQL.get(route, 0) + by_size.get(route, 0) if connection.vendor == "postgresql" else 0
     return QUERIES[route] + more - (route in COUNTED and size <= A_PAGE)
 
 
