@@ -127,7 +127,7 @@ class TestStalls:
         assert client.is_closed()
 
     def test_it_drops_a_client_that_stalls_within_a_mail_and_stores_nothing(self, start_smtp, inbox):
-        server = start_smtp(idle_timeout=0.5)
+        server = start_smtp(idle_timeout=2)
         client = server.client()
         client.begin(inbox.address)
         client.send(b"half a mail\r\n")

@@ -47,10 +47,10 @@ class TestCanonical:
         "written", ["a" + "\u0327\u0301" * 200_000 + "@x.com", "a@" + " " * 200_000 + "x.com", "a@" + "ä." * 200_000]
     )
     def test_it_refuses_what_is_very_long_at_once(self, written: str) -> None:
-        began = time.perf_counter()
+        began = time.thread_time()
         with pytest.raises(AddressError):
             canonical(written)
-        assert time.perf_counter() - began < 0.5
+        assert time.thread_time() - began < 0.5  # seconds of CPU
 
     def test_it_shows_people_the_domain_as_they_write_it(self) -> None:
         assert canonical("a@xn--bcher-kva.example").unicode_address == "a@bücher.example"

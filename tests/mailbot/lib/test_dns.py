@@ -22,6 +22,7 @@ null.example. 300 IN MX 0 .
 """
 
 pytestmark = pytest.mark.one_profile
+LATEST = 3.0  # seconds on a busy machine, and less than is waited where nobody says how long
 
 
 class TestZoneFiles:
@@ -120,7 +121,7 @@ class TestServers:
         asked_at = monotonic()
         with pytest.raises(Temporary):
             lookup("shop.example", "TXT", within=0.3)
-        assert monotonic() - asked_at < 1
+        assert monotonic() - asked_at < LATEST
 
     def test_nobody_there_is_temporary(self, server: FakeDNS, settings: Any) -> None:
         settings.DNS_SERVERS = ["127.0.0.1:1"]
@@ -141,5 +142,5 @@ class TestManyAtOnce:
         questions = [Question(f"{number}.shop.example", "TXT") for number in range(40)]
         asked_at = monotonic()
         answers = lookup_all(questions, within=0.5)
-        assert monotonic() - asked_at < 1
+        assert monotonic() - asked_at < LATEST
         assert {type(answer) for answer in answers.values()} == {Temporary}

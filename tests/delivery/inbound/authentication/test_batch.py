@@ -133,7 +133,7 @@ class TestDNS:
             arrive(from_bank(Subject=str(number)), inbox, **FROM_BANK)
         began = monotonic()
         run_workers()
-        assert monotonic() - began < 4
+        assert monotonic() - began < 8  # one after the other would be twelve
         assert InboundMail.objects.filter(state="processed").count() == 40
 
     def test_a_domain_that_is_silent_hides_no_forgery(

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from time import monotonic, perf_counter
+from time import monotonic, thread_time
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from tests.delivery.inbound.authentication.senders import key_pair, signed
 from tests.mailing import mail
 
 pytestmark = pytest.mark.one_profile
-LIMIT = 5.0  # seconds on a busy machine; each takes less than one
+LIMIT = 5.0  # seconds of CPU; each takes less than one
 
 
 KEY, POLICY = "s1._domainkey.bank.example", "_dmarc.bank.example"
@@ -100,11 +100,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_passes_nothing_and_takes_little_time(what: str) -> None:
-    began = perf_counter()
+    began = thread_time()
     known = answers({KEY: key_pair("bank.example")[1]})
     assert verdict_of(check_dkim(HOSTILE[what], "bank.example", known)) in ("none", "fail", "permerror")
     assert check_arc(HOSTILE[what], known).result in ("none", "fail")
-    assert perf_counter() - began < LIMIT
+    assert thread_time() - began < LIMIT
 
 
 def test_of_many_signatures_those_of_the_author_are_looked_at() -> None:
@@ -121,10 +121,10 @@ def test_of_many_signatures_those_of_the_author_are_looked_at() -> None:
     ids=["a large modulus", "a large exponent", "a small one", "nothing"],
 )
 def test_keys_beyond_what_is_used_are_refused(modulus: int, exponent: int) -> None:
-    began = perf_counter()
+    began = thread_time()
     known = answers({KEY: rsa_record(modulus, exponent)})
     (found,) = check_dkim(signed(mail(), "bank.example"), "bank.example", known)
-    assert (found.result, perf_counter() - began < LIMIT) == ("permerror", True)
+    assert (found.result, thread_time() - began < LIMIT) == ("permerror", True)
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_a_key_that_is_none_makes_no_signature_right(record: str) -> None:
     ],
 )
 def test_spf_records_without_an_end_are_errors(record: str) -> None:
-    began = perf_counter()
+    began = thread_time()
     found = check_spf("203.0.113.5", '"a@b"@bank.example', "mx.example", answers({"bank.example": record}))
     assert (found.result, found.domain) == ("permerror", "bank.example")
-    assert perf_counter() - began < LIMIT
+    assert thread_time() - began < LIMIT
 
 
 @pytest.mark.parametrize(
