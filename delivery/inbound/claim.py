@@ -98,5 +98,5 @@ def _claim(chosen: list[str], token: str, now: datetime) -> list[InboundMail]:
 
 def _leave_the_others(token: str, mail: InboundMail) -> None:
     """A large mail takes seconds: meanwhile another worker may have all lanes but its own, and is told so."""
-    release_lanes(token, but=mail.lane)
+    release_lanes(token, but=[mail.lane])
     ring_on_commit(PROCESS_TASK)

@@ -5,7 +5,7 @@ mail of an inbox belongs to one of a few lanes, and a lane is processed by one w
 several inboxes goes by its first one: the others see it in order unless two workers are at it in the same moment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from zlib import crc32
 
@@ -43,11 +43,11 @@ def take_lanes(wanted: Iterable[int], token: str, now: datetime, lease: timedelt
     return set(InboundLane.objects.filter(lease_token=token).values_list("pk", flat=True)) if taken else set()
 
 
-def release_lanes(token: str, *, but: int | None = None) -> None:
-    """Give back what `take_lanes` took, or all of it `but` one."""
+def release_lanes(token: str, *, but: Collection[int] = ()) -> None:
+    """Give back what `take_lanes` took, `but` these."""
     ours = InboundLane.objects.filter(lease_token=token)
-    if but is not None:
-        ours = ours.exclude(pk=but)
+    if but:
+        ours = ours.exclude(pk__in=but)
     ours.update(lease_token="", lease_until=None)
 
 

@@ -6,7 +6,6 @@ growing pauses, and then kept as `failed`: visible in the console, retryable, ne
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
@@ -69,10 +68,18 @@ def process_inbound(limit: int = BATCH) -> int:
     try:
         failpoint("inbound.claimed")
         _process(_harmless(_with_raw(mails)))
-    finally:
-        with quick_commit():
-            release_lanes(token)
+    except BaseException:
+        release_lanes(token, but=_still_claimed(mails))
+        raise
+    with quick_commit():
+        release_lanes(token)
     return len(mails)
+
+
+def _still_claimed(mails: Sequence[InboundMail]) -> set[int]:
+    """Lanes of mail that could not even be given back: both wait until our lease is over, so that nothing overtakes it."""
+    ours = InboundMail.objects.filter(pk__in=[mail.pk for mail in mails], lease_token=mails[0].lease_token)
+    return set(ours.values_list("lane", flat=True))
 
 
 def _with_raw(mails: list[InboundMail]) -> list[InboundMail]:
@@ -208,9 +215,7 @@ def _give_back(mails: Sequence[InboundMail], claims_left: int = 0) -> None:
 
     When even that fails, the lease runs out.
     """
-    if not mails:
-        return
-    with suppress(OperationalError, InterfaceError):
+    if mails:
         _let_go(mails, attempts=Greatest(F("attempts") - 1, claims_left))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,7 +97,9 @@ class Load:
         assert [number for number, times in Counter(order).items() if times > 1] == [], "filed twice"
         assert account.acknowledged <= set(order) <= account.parents.keys()
         threads = {number_of(message): message["thread_id"] for message in found}
-        assert [n for n in order if n in account.acknowledged] == sorted(account.acknowledged), "out of order"
+        filed = [n for n in order if n in account.acknowledged]
+        overtaken = [later for former, later in pairwise(filed) if later < former]
+        assert not overtaken, f"out of order in {inbox['id']}: {overtaken} came behind what was sent after"
         for number in order:
             if (parent := account.parents[number]) is not None:
                 assert threads[number] == threads[parent], f"{number} does not follow {parent}"

@@ -311,6 +311,27 @@ class TestLanes:
         assert process_inbound() == 1
         assert InboundMail.objects.get().state == "processed"
 
+    def test_it_keeps_the_lane_of_a_mail_that_cannot_be_given_back(
+        self, alice: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On a full disk a row of a mail finds no room where a row of a lane still does. What lies behind it must not overtake it."""
+        inbox = alice.create_inbox()
+        store(mail(Subject="parent"), inbox)
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise OperationalError("could not extend file")
+
+        with monkeypatch.context() as patch:
+            for name in ("file_incoming", "_let_go"):
+                patch.setattr(process, name, refuse)
+            with pytest.raises(OperationalError):
+                process_inbound()
+        store(mail(Subject="reply"), inbox)
+        assert process_inbound() == 0
+        lease_is_over()
+        run_workers()
+        assert [message["subject"] for message in alice.messages(inbox)] == ["reply", "parent"]
+
     def test_it_leaves_all_of_a_batch_to_the_worker_that_took_over_a_part_of_it(
         self, alice: Caller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
