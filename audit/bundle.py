@@ -1,12 +1,12 @@
 """The audit part of an export bundle: what `clients/verify_audit.py` reads. docs/audit/format.md describes it for everybody.
 
 audit.jsonl has a line for each entry, in the order of the tree; audit-proof.jsonl has hashes for what is not in it, so that both together
-give the root of the signed head. Both are made line by line; kept in memory is a pair of numbers for each entry.
+give the root of the signed head. Both are made line by line; kept in memory is three numbers for each entry.
 """
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +19,7 @@ from audit.merkle import Range, Subtree, cover
 from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf
 from audit.records import REMOVED, REPLACED
 from audit.signing import head_as_json, key_as_json
-from audit.tree import BLOCK, STEP, Tree
+from audit.tree import BLOCK, STEP, Lacking, Tree
 
 ENTRIES_FILE, PROOF_FILE = "audit.jsonl", "audit-proof.jsonl"
 READ = 1000  # entries at once
@@ -42,23 +42,40 @@ class AuditPart:
         self, account_id: str, entries: QuerySet[AuditEntry] | None = None, head: AuditHead | None = None
     ) -> None:
         self.account_id, self.tree, self.is_complete = account_id, Tree(account_id), entries is None
+        self._wanted = entries
         head = head or self.tree.head()
         if head is None:
             raise NothingSealed(account_id)
         self.head: AuditHead = head
         self.seqs, self.keys = array("q"), array("q")
         self.written = array("q")  # the places of the lines
-        self._choose(entries)
+        self._choose(0)
 
-    def _choose(self, entries: QuerySet[AuditEntry] | None) -> None:
-        leaves = AuditLeaf.objects.filter(account_id=self.account_id, seq__lt=self.head.size)
-        if entries is not None:
-            records = AuditEntry.objects.filter(account_id=self.account_id, act__in=[REMOVED, REPLACED])
-            wanted = Q(entry_id__in=entries.order_by().values("pk")) | Q(entry_id__in=records.order_by().values("pk"))
-            leaves = leaves.filter(wanted)
+    def _choose(self, start: int) -> None:
+        """The places from `start` to the head."""
+        leaves = AuditLeaf.objects.filter(account_id=self.account_id, seq__gte=start, seq__lt=self.head.size)
+        if self._wanted is not None:
+            leaves = leaves.filter(Q(entry_id__in=self._wanted.order_by().values("pk")) | self._is_record())
         for seq, key in leaves.order_by("seq").values_list("seq", "entry_id").iterator(chunk_size=10_000):
             self.seqs.append(seq)
             self.keys.append(key)
+
+    def _is_record(self) -> Q:
+        records = AuditEntry.objects.filter(account_id=self.account_id, act__in=[REMOVED, REPLACED])
+        return Q(entry_id__in=records.order_by().values("pk"))
+
+    def catch_up(self) -> bool:
+        """As of the newest head, where behind ours the trail says that something of it was removed or replaced: the lines that were read
+        since may be without it, so who says so has to be among them. Whether `lines` behind the last place are due."""
+        ours, newest = self.head.size, self.tree.head()
+        if newest is None or newest.size <= ours:
+            return False
+        later = AuditLeaf.objects.filter(account_id=self.account_id, seq__gte=ours, seq__lt=newest.size)
+        if not later.filter(self._is_record()).exists():
+            return False
+        self.head = newest
+        self._choose(ours)
+        return True
 
     def __len__(self) -> int:
         return len(self.seqs)
@@ -87,15 +104,17 @@ class AuditPart:
         rows = AuditLeaf.objects.filter(entry_id__in=keys).order_by("seq")
         for key, seq, hash_, salt, kept in rows.values_list("entry_id", "seq", "hash", "salt", "kept"):
             if key in told:
-                yield seq, bytes(hash_), told[key], Salts.stored(salt, kept)
+                # Where the salts were tampered with it is shown without them: the verifier names it.
+                yield seq, bytes(hash_), told[key], Salts.stored(salt, kept) or Salts()
 
     def proof_lines(self) -> Iterator[bytes]:
-        """Of audit-proof.jsonl."""
+        """Of audit-proof.jsonl. What the tree lacks is left out: whoever verifies misses it there."""
         for batch in _batches(self._parts()):
             wanted = [subtree for one in batch for subtree in (one if isinstance(one, list) else [one])]
-            hashes = self.tree.subtrees(wanted)
+            hashes = self.tree.stored(wanted)
             for one in batch:
-                yield canonical(_proof(one, hashes)) + b"\n"
+                if all(subtree in hashes for subtree in (one if isinstance(one, list) else [one])):
+                    yield canonical(_proof(one, hashes)) + b"\n"
 
     def _parts(self) -> Iterator["list[Subtree] | Subtree"]:
         """In order: the gaps, as the subtrees that fill them, and the blocks that have entries here and end before the head does."""
@@ -125,8 +144,8 @@ class AuditPart:
             expected = seq + 1
         yield (expected, self.head.size), None
 
-    def manifest(self, earlier: tuple[AuditHead, ...] = ()) -> dict[str, Any]:
-        """The object `audit` of manifest.json. `earlier` heads come with the proof that this one goes on from them."""
+    def manifest(self) -> dict[str, Any]:
+        """The object `audit` of manifest.json, but for `earlier`."""
         return {
             "format": FORMAT,
             "account_id": self.account_id,
@@ -134,14 +153,18 @@ class AuditPart:
             "entries": len(self.written),
             "head": head_as_json(self.head),
             "keys": [key_as_json(key) for key in AuditKey.objects.order_by("pk")],
-            "earlier": [
-                {
-                    "head": head_as_json(head),
-                    "consistency": [hash_.hex() for hash_ in self.tree.consistency(head.size, self.head.size)],
-                }
-                for head in earlier
-            ],
         }
+
+    def earlier(self, heads: Iterable[AuditHead]) -> list[dict[str, Any]]:
+        """These, each with the proof that ours goes on from it; without those of which the tree lacks what that is made of."""
+        return [one for head in heads if (one := self._going_on_from(head)) is not None]
+
+    def _going_on_from(self, head: AuditHead) -> dict[str, Any] | None:
+        try:
+            path = self.tree.consistency(head.size, self.head.size)
+        except Lacking:
+            return None
+        return {"head": head_as_json(head), "consistency": [hash_.hex() for hash_ in path]}
 
 
 def line_of(seq: int, hash_: bytes, told: Told, salts: Salts) -> bytes:

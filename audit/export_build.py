@@ -1,9 +1,10 @@
 """Makes a bundle, step by step, and goes on where a process before this one was stopped.
 
 Each step is a generator that writes something and then says where it is; between two such places the bundle may be cut
-(audit.export_writer). Kept in memory are a pair of numbers for each entry, a line for each file, and one object of the store.
+(audit.export_writer). Kept in memory are three numbers for each entry, a line for each file, and one object of the store.
 """
 
+import logging
 import re
 import time
 from array import array
@@ -14,7 +15,8 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db import IntegrityError
+from django.db.models import F, Q, QuerySet
 
 from audit import export_sources
 from audit.bundle import ENTRIES_FILE, PROOF_FILE, AuditPart
@@ -23,11 +25,14 @@ from audit.export_models import Export
 from audit.export_readme import readme
 from audit.export_table import table_head, table_rows
 from audit.export_writer import BundleWriter
+from audit.given_heads import given_heads
 from audit.lookups import within
 from audit.models import AuditEntry, AuditHead
 from audit.sealing import seal_all
 from mailbot.lib.bulk import batches
 from mailbot.lib.failpoints import failpoint
+
+log = logging.getLogger(__name__)
 
 FORMAT = "mailbot.export/1"
 TABLE_FILE, MANIFEST_FILE = "audit.csv", "manifest.json"
@@ -37,10 +42,6 @@ _SEQ = re.compile(rb'"seq":(\d+)\}$')
 
 class TurnOver(Exception):
     """There is more to do; somebody else has a turn first."""
-
-
-class StartAgain(Exception):
-    """An entry was removed while the bundle was made, so that it would not hold: as of a newer head it does."""
 
 
 class LeaseLost(Exception):
@@ -77,7 +78,7 @@ class Build:
         export = self.export
         head = AuditHead.objects.filter(pk=export.head_id).first() if export.head_id else None
         if head is None:
-            seal_all()  # what asks for it is in it, too
+            _seal()  # what asks for it is in it, too
             part = AuditPart(export.account_id, entries_of(export))
             counts = (export_sources.parts[name].source.count(export) for name in self._included())
             self.hold(head_id=part.head.pk, total=2 * len(part) + sum(counts))
@@ -100,7 +101,7 @@ class Build:
 
     def run(self, until: float) -> tuple[int, str]:
         """Size and SHA-256 of the finished zip. Raises TurnOver where it is not finished when the monotonic clock says `until`, and
-        StartAgain, LeaseLost, StoreUnavailable, Damaged, NothingSealed, KeyRefused."""
+        LeaseLost, StoreUnavailable, Damaged, NothingSealed, KeyRefused."""
         steps = self.steps()
         names = list(steps)
         place = self.writer.place or {"step": names[0], "cursor": ""}
@@ -156,13 +157,24 @@ class Build:
 
     def _lines(self, after: str) -> Iterator[str]:
         self.writer.begin(ENTRIES_FILE)
-        for lines in batches(self.part.lines(int(after or -1)), AT_ONCE):
-            self.writer.add(b"".join(lines))
-            self.done += len(lines)
-            yield str(self.part.written[-1])
+        behind, is_more = int(after or -1), True
+        while is_more:
+            for lines in batches(self.part.lines(behind), AT_ONCE):
+                self.writer.add(b"".join(lines))
+                self.done += len(lines)
+                yield str(self.part.written[-1])
+            behind = self.part.head.size - 1
+            is_more = self._catch_up()
         self.writer.end()
-        if self.part.is_complete and len(self.part.written) < len(self.part):
-            raise StartAgain
+
+    def _catch_up(self) -> bool:
+        failpoint("export.lines")
+        _seal()
+        known = len(self.part)
+        if not self.part.catch_up():
+            return False
+        self.hold(head_id=self.part.head.pk, total=F("total") + 2 * (len(self.part) - known))
+        return True
 
     def _proof(self, after: str) -> Iterator[str]:
         """`after` counts lines: they are few, and made again to go on."""
@@ -217,7 +229,17 @@ class Build:
             "request_id": export.request_id,
         }
         made_by = f"mailbot {settings.VERSION}"
-        return {"format": FORMAT, "made_by": made_by, "export": about, "audit": export.trail, "files": self.writer.sums}
+        earlier = self.part.earlier(given_heads(export.account_id, self.part.head.size))
+        audit = {**(export.trail or {}), "earlier": earlier}
+        return {"format": FORMAT, "made_by": made_by, "export": about, "audit": audit, "files": self.writer.sums}
+
+
+def _seal() -> None:
+    """A tree that was tampered with may take no more: then the evidence is what it has."""
+    try:
+        seal_all()
+    except IntegrityError:
+        log.exception("The trail cannot be sealed any further.")
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -50,6 +50,9 @@ class Export(models.Model):
     head_id = models.BigIntegerField(null=True, help_text="the AuditHead that it is as of")
     trail = models.JSONField(null=True, help_text="the audit part of the manifest, once that is known")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="in a row that came to nothing")
+    restarts = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="from its beginning, because the store lost a part"
+    )
     lease = models.CharField(max_length=32, blank=True, default="")
     lease_until = models.DateTimeField(null=True)
 

@@ -30,16 +30,18 @@ How to check it
    PUBLIC_KEY is the server's public key as you know it from elsewhere, such as from an earlier export or from
    the operator by another way. Without --key the program believes the keys in this file, and so does not tell
    a trail that was made anew by somebody else.
-3. "holds" and exit code 0: each file is what the manifest says, each entry is what was sealed, and none of those
-   between is missing but for those that an entry says were removed. "BAD" and exit code 1: it names what is wrong.
-4. Do you have heads that you kept from before? Give them with --head FILE: then nobody can have taken back what
-   they were of. Keep the head of this export (manifest.json, audit.head) for the next time.
+3. "holds" and exit code 0: each file is what the manifest says, and each entry is what was sealed. "BAD" and exit
+   code 1: it names what is wrong.
+4. Do you have heads that you kept from before? Give them with --head FILE: with exit code 0 nobody has taken back
+   what they were of. Exit code 3: of the newest of them this export does not tell it, and it says what does.
+   Keep the head of this export (manifest.json, audit.head) for the next time.
 {complete}
 The format is described in docs/audit/format.md of the source, octet for octet, for whoever wants to write
 another verifier.
 """
 _ALL = """
-It has all entries of the account as of the head: that none was left out is checked, too.
+It has all entries of the account as of the head: that none is missing but for those that an entry says were
+removed is checked, too.
 """
 _SOME = """
 It has some of the entries of the account: that those in it are genuine is proved, that none of their kind was

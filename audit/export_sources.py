@@ -39,8 +39,12 @@ class Part:
 # The ids of the inboxes of an account and mode, deleted ones too.
 InboxIds = Callable[[str, str], "QuerySet[Any, Any]"]
 
+# Sizes of heads of the trail of an account that were given out.
+HeadSizes = Callable[[str], Iterable[int]]
+
 parts: dict[str, Part] = {}
 _inbox_ids: list[InboxIds] = []
+_head_sizes: list[HeadSizes] = []
 
 
 def register(name: str, part: Part) -> None:
@@ -49,6 +53,14 @@ def register(name: str, part: Part) -> None:
 
 def register_inbox_ids(inbox_ids: InboxIds) -> None:
     _inbox_ids[:] = [inbox_ids]
+
+
+def register_head_sizes(head_sizes: HeadSizes) -> None:
+    _head_sizes.append(head_sizes)
+
+
+def head_sizes_of(account_id: str) -> list[int]:
+    return [size for sizes in _head_sizes for size in sizes(account_id)]
 
 
 def inbox_ids_of(account_id: str, mode: str) -> "QuerySet[Any, Any]":

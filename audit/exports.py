@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from audit.actors import acting_for_request, current
 from audit.bundle import NothingSealed
-from audit.export_build import Build, LeaseLost, StartAgain, TurnOver
+from audit.export_build import Build, LeaseLost, TurnOver
 from audit.export_models import Export, ExportPart
 from audit.export_writer import Damaged, forget_parts, octets_of
 from audit.record import Act, record
@@ -122,7 +122,7 @@ def _have_a_turn(export: Export, until: float) -> bool:
         return bool(_held(export, lease="", lease_until=timezone.now()))
     except LeaseLost:
         log.warning("Export %s was taken over by another worker.", export.pk)
-    except (StartAgain, Damaged) as why:
+    except Damaged as why:
         log.warning("Export %s is made anew: %s", export.pk, why)
         _start_again(export)
     except NothingSealed:
@@ -151,16 +151,15 @@ def _finish(export: Export, size: int, sha256: str) -> None:
 
 
 def _start_again(export: Export) -> None:
-    attempts = export.attempts + 1
-    if attempts >= MOST_ATTEMPTS:
-        _fail(export, "Entries are removed while it is made, or the store loses what it was given.")
+    if export.restarts + 1 >= MOST_ATTEMPTS:
+        _fail(export, "The store loses what it was given.")
         return
     try:
         forget_parts(export)
     except StoreUnavailable as error:
         _try_later(export, str(error))
     else:
-        anew = {"head_id": None, "trail": None, "done": 0, "attempts": attempts}
+        anew = {"head_id": None, "trail": None, "done": 0, "restarts": export.restarts + 1}
         _held(export, **anew, lease="", lease_until=timezone.now())
 
 

@@ -7,6 +7,7 @@ original is kept, its salt is gone, and nobody can try out what it was.
 
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -100,16 +101,18 @@ class Salts:
         return {"salts": {name: salt.hex() for name, salt in self.by_name.items()}, "replaced": replaced}
 
     @classmethod
-    def stored(cls, of_entry: bytes | memoryview | None, kept: Mapping[str, Any] | None) -> "Salts":
-        """Out of the columns of a leaf. Raises KeyError, TypeError, ValueError where nothing of ours is stored."""
-        if not kept:
-            return cls(bytes(of_entry) if of_entry else None)
-        by_name = {name: bytes.fromhex(salt) for name, salt in kept["salts"].items()}
-        replaced = {
-            name: Replacement(bytes.fromhex(one["commitment"]), bytes.fromhex(one["salt"]))
-            for name, one in kept["replaced"].items()
-        }
-        return cls(None, by_name, replaced)
+    def stored(cls, of_entry: bytes | memoryview | None, kept: Mapping[str, Any] | None) -> "Salts | None":
+        """Out of the columns of a leaf. None where nothing of ours is stored: then somebody has tampered with it."""
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            if not kept:
+                return cls(bytes(of_entry) if of_entry else None)
+            by_name = {name: bytes.fromhex(salt) for name, salt in kept["salts"].items()}
+            replaced = {
+                name: Replacement(bytes.fromhex(one["commitment"]), bytes.fromhex(one["salt"]))
+                for name, one in kept["replaced"].items()
+            }
+            return cls(None, by_name, replaced)
+        return None
 
 
 def told_of(row: Sequence[Any]) -> Told:

@@ -8,22 +8,27 @@ from audit.lookups import entries_by_key
 from audit.merkle import is_included, leaf_hash
 from audit.models import AuditHead, AuditKey, AuditLeaf
 from audit.signing import head_as_json, is_signed, key_as_json
-from audit.tree import Tree
+from audit.tree import Lacking, Tree
 
 
 def inclusion_proof(leaf: AuditLeaf) -> dict[str, Any] | None:
-    """As the API shows it; None until a head is signed that has the leaf, and where the entry is gone."""
+    """As the API shows it; None until a head is signed that has the leaf, where the entry is gone, and where the tree lacks what it takes:
+    what was done to that, verification tells."""
     tree = Tree(leaf.account_id)
     head = tree.head(at_least=leaf.seq + 1)
     told = entries_by_key([leaf.entry_id]).get(leaf.entry_id)
-    if head is None or told is None:
-        return None
     salts = Salts.stored(leaf.salt, leaf.kept)
+    if head is None or told is None or salts is None:
+        return None
+    try:
+        path = tree.inclusion(leaf.seq, head.size)
+    except Lacking:
+        return None
     content = {"commitments": commitments(told, salts), "entry": told.plain, "format": FORMAT, "seq": leaf.seq}
     return {
         "leaf": content,
         "opening": salts.as_json(),
-        "path": [hash_.hex() for hash_ in tree.inclusion(leaf.seq, head.size)],
+        "path": [hash_.hex() for hash_ in path],
         "head": head_as_json(head),
         "keys": keys_as_json(),
     }

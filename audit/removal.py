@@ -20,6 +20,7 @@ from mailbot.lib.bulk import places
 from mailbot.lib.scope import acting_for_everybody
 
 OF_THE_TRAIL = "trail."  # acts that say what was done to it
+AS_SEALED = "An entry is not as it was sealed."
 MOST = 1000  # entries at once: SQLite lets nobody else write meanwhile
 
 Values = Mapping[str, Any]
@@ -90,12 +91,13 @@ class _Replaced:
 
 def _known(salt: bytes | None) -> bytes:
     if salt is None:
-        raise NotRemovable("An entry is not as it was sealed.")
+        raise NotRemovable(AS_SEALED)
     return salt
 
 
 def _replaced(leaf: AuditLeaf, told: Told, values: Values) -> _Replaced:
-    salts = Salts.stored(leaf.salt, leaf.kept)
+    if (salts := Salts.stored(leaf.salt, leaf.kept)) is None:
+        raise NotRemovable(AS_SEALED)
     if unknown := [name for name in values if name not in told.personal]:
         raise NotRemovable(f"Entry {leaf.seq} has no {', '.join(sorted(unknown))}.")
     return _Replaced(leaf, told, salts, values)

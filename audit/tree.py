@@ -16,12 +16,24 @@ STEP = 8  # levels between those that are kept
 BLOCK = 1 << STEP
 
 
+class Lacking(LookupError):
+    """A hash of the tree is not there any more. Only who has tampered with it takes one away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     account_id: str
 
     def subtrees(self, wanted: list[Subtree]) -> dict[Subtree, bytes]:
-        """Their hashes. Raises KeyError where the tree lacks one."""
+        """Their hashes. Raises Lacking."""
+        found = self.stored(wanted)
+        for subtree in wanted:
+            if subtree not in found:
+                raise Lacking(f"The tree of {self.account_id} lacks hashes of {subtree.start} to {subtree.end - 1}.")
+        return found
+
+    def stored(self, wanted: list[Subtree]) -> dict[Subtree, bytes]:
+        """The same of those for which all is there."""
         by_kept: dict[int, list[Subtree]] = defaultdict(list)
         for subtree in wanted:
             by_kept[subtree.level // STEP * STEP].append(subtree)
@@ -30,7 +42,8 @@ class Tree:
             kept = self._kept(level, [_range_at(level, subtree) for subtree in subtrees])
             for subtree in subtrees:
                 start, end = _range_at(level, subtree)
-                found[subtree] = root_of(kept[index] for index in range(start, end))
+                if all(index in kept for index in range(start, end)):
+                    found[subtree] = root_of(kept[index] for index in range(start, end))
         return found
 
     def _kept(self, level: int, ranges: list[Range]) -> dict[int, bytes]:

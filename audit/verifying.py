@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -15,11 +16,11 @@ from django.db import connection
 from audit.findings import Finding, Kind, OutsideHead, Verdict, in_order
 from audit.leaves import COLUMNS, Salts, Told, hash_at, told_of, unplaced
 from audit.lookups import rows_of
-from audit.merkle import Frontier, Subtree
+from audit.merkle import Frontier, Subtree, cover
 from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf, AuditNode, AuditTree, AuditUnsealed
 from audit.records import Records, records_of
 from audit.signing import KeyRefused, is_endorsed, is_signed, is_told_head_signed, key_id, key_in_use
-from audit.tree import BLOCK, STEP, Tree, kept
+from audit.tree import BLOCK, STEP, Lacking, Tree, kept
 
 READ = 4 * BLOCK  # leaves at once
 MOST = 20  # findings that are told
@@ -63,7 +64,7 @@ class _Verification:
         self.records: Records = records_of(account_id)
         self.bad: list[Leaf] = []
         self.found: list[Finding] = []
-        self.agreed = start  # so many leaves are as a signed head has them
+        self.agreed = self._agreed_before(start)  # so many leaves are as a signed head has them
         self.last_root = b""
 
     def verdict(self) -> Verdict:
@@ -74,8 +75,11 @@ class _Verification:
             frontier = self._grow(frontier, leaf)
         if frontier and self.is_to_the_end:
             self._check_end(frontier)
+        elif frontier:
+            self._check_rest(frontier)
         if self.is_to_the_end:
             self._check_beyond()
+        self._check_strangers()
         result.unsealed = AuditEntry.objects.filter(
             account_id=result.account_id, pk__in=AuditUnsealed.objects.values("pk")
         ).count()
@@ -153,9 +157,18 @@ class _Verification:
 
     # --- Leaves ---
 
+    def _agreed_before(self, start: int) -> int:
+        """By what is kept of the tree: earlier calls have looked at the leaves."""
+        heads = AuditHead.objects.filter(account_id=self.result.account_id, size__lte=start)
+        head = heads.order_by("-size", "-pk").first() if start else None
+        with suppress(Lacking):
+            if head and is_signed(head, self.keys) and self.tree.root(head.size) == bytes(head.root):
+                return head.size
+        return 0
+
     def _frontier(self) -> Frontier | None:
         """The tree up to where this begins, out of what is kept: earlier calls have seen that it follows from the leaves."""
-        with suppress(KeyError):
+        with suppress(Lacking):
             return self.tree.frontier(self.result.start)
         self._say(Kind.MISSING, "Hashes of the tree are missing.", 0)
         return None
@@ -202,10 +215,7 @@ class _Verification:
         for row in rows_of([leaf[0] for leaf in leaves], *COLUMNS):
             told[row[0]].append(told_of(row))
         for entry_id, seq, hash_, salt, kept_salts in leaves:
-            salts = None
-            with suppress(KeyError, TypeError, ValueError, AttributeError):
-                salts = Salts.stored(salt, kept_salts)
-            yield self._of_one(Leaf(seq, bytes(hash_), None, salts), told[entry_id])
+            yield self._of_one(Leaf(seq, bytes(hash_), None, Salts.stored(salt, kept_salts)), told[entry_id])
 
     def _of_one(self, leaf: Leaf, told: list[Told]) -> Leaf:
         """PostgreSQL sees to it only within a month that keys differ (audit.months); a trigger does in all, which the owner may pass by."""
@@ -300,6 +310,21 @@ class _Verification:
         elif tree is not None and tree.size == frontier.size and bytes(tree.frontier) != b"".join(frontier.hashes):
             self._say(Kind.CHANGED, "What the tree grows on does not follow from its leaves.", frontier.size)
 
+    def _check_rest(self, frontier: Frontier) -> None:
+        """What is kept of the rest leads from here to the newest head. Whoever made these leaves fit each other, and took away the heads
+        that are signed for them, has not that one."""
+        size, whole = self.result.size, Frontier(frontier.size, list(frontier.hashes))
+        if self.head is None or self.found or self.bad:
+            return
+        with suppress(Lacking):  # what is missing is told of by whoever comes to it
+            rest = list(cover(frontier.size, size))
+            known = self.tree.subtrees(rest)
+            for subtree in rest:
+                whole.push(known[subtree], subtree.level)
+            if whole.root() != bytes(self.head.root):
+                what = self._differs(size, f"the head of size {size} was signed")
+                self._say(Kind.HEAD, what, self.agreed, until=size)
+
     def _check_beyond(self) -> None:
         size = self.result.size
         for one in self.outside:
@@ -308,13 +333,29 @@ class _Verification:
                 self._say(Kind.MISSING, what, size)
         for seq, id_ in self._ask(_UNSIGNED):
             self._say(Kind.ADDED, "The entry has a place that no head was signed for.", seq, id_ or "")
-        for key, id_ in self._ask(_WITHOUT_LEAF):
+
+    def _check_strangers(self) -> None:
+        """Entries without a leaf, of the time of these leaves: from that of the first to that of the first behind them."""
+        since = self._time_at(self.result.start)
+        until = None if self.is_to_the_end else self._time_at(self.result.stop)
+        if until is None and not self.is_to_the_end:
+            return  # nothing is left there; whoever looks at the next leaves begins as early as this
+        times = [connection.ops.adapt_datetimefield_value(time) for time in (since, until) if time is not None]
+        bounds = (" AND e.timestamp >= %s" if since else "") + (" AND e.timestamp < %s" if until else "")
+        for key, id_ in self._ask(_WITHOUT_LEAF.format(bounds=bounds), *times):
             self._say(Kind.ADDED, f"The entry was never given to the sealer (row {key}).", None, id_)
 
-    def _ask(self, statement: str) -> list[tuple[Any, Any]]:
+    def _time_at(self, seq: int) -> datetime | None:
+        """Of the entry at that place, or of one soon behind it where that has left. None at the beginning."""
+        leaves = AuditLeaf.objects.filter(account_id=self.result.account_id, seq__gte=seq, seq__lt=seq + READ)
+        keys = list(leaves.order_by("seq").values_list("entry_id", flat=True)) if seq else []
+        times = dict(rows_of(keys, "pk", "timestamp"))
+        return next((times[key] for key in keys if key in times), None)
+
+    def _ask(self, statement: str, *more: Any) -> list[tuple[Any, Any]]:
         """One statement, which sees all tables at one moment: the sealer goes on meanwhile."""
         with connection.cursor() as cursor:
-            cursor.execute(statement, [self.result.account_id] * statement.count("%s"))
+            cursor.execute(statement, [*[self.result.account_id] * (statement.count("%s") - len(more)), *more])
             return list(cursor.fetchall())
 
 
@@ -331,7 +372,7 @@ ORDER BY l.seq LIMIT {MOST}
 _WITHOUT_LEAF = f"""
 SELECT e.id, e.public_id FROM audit_auditentry e WHERE e.account_id = %s
 AND NOT EXISTS (SELECT 1 FROM audit_auditleaf l WHERE l.entry_id = e.id AND l.account_id = e.account_id)
-AND NOT EXISTS (SELECT 1 FROM audit_auditunsealed u WHERE u.entry_id = e.id) ORDER BY e.id LIMIT {MOST}
+AND NOT EXISTS (SELECT 1 FROM audit_auditunsealed u WHERE u.entry_id = e.id){{bounds}} ORDER BY e.id LIMIT {MOST}
 """  # noqa: S608 (our number)
 _NEVER_SEALED = f"""
 SELECT u.entry_id FROM audit_auditunsealed u WHERE NOT EXISTS (SELECT 1 FROM audit_auditentry e WHERE e.id = u.entry_id)

@@ -6,7 +6,8 @@
 It says whether the entries are those that were sealed, and names the first that is changed, missing, added or moved. With --key the heads
 must be signed by that key or by one that follows from it; with --head the export must go on from heads that you kept, as far as it can
 tell; with --certificate the certificate of an erasure must be signed by one of these keys, and the export go on from its head. Exit
-code 0: it holds; 1: it does not; 2: it cannot be read. The format is described in docs/audit/format.md.
+code 0: it holds; 1: it does not; 2: it cannot be read; 3: it holds, but whether it goes on from the newest head that you gave, this export
+does not tell. The format is described in docs/audit/format.md.
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 FORMAT = "mailbot.audit/1"
 BLOCK_LEVEL = 8
 MOST = 20  # findings that are told
+COMPARED = 50  # bad entries among which it is looked for moved ones
+CHANGED = "The entry is another than the one that was sealed."
 PLAIN = (
     "id time account_id inbox_id mode action operation object_type object_id object_number content_type actor_kind actor_id"
     " request_id remote_port"
 ).split()
 PERSONAL = "actor_name actor_email remote_addr object_name object_data details changes_text".split()
+ENTRY = {*PLAIN, *PERSONAL, "changes"}
+LINES = ({"entry", "hash", "salt", "seq"}, {"entry", "hash", "replaced", "salts", "seq"})
 REMOVED, REPLACED = "trail.removed", "trail.replaced"
 
 
@@ -184,6 +189,14 @@ def leaf_of(line: Any, seq: Any) -> bytes:
     return canonical({"commitments": made, "entry": plain, "format": FORMAT, "seq": seq})
 
 
+def strange_in(line: Any) -> list[str]:
+    """Names in a line that no leaf has: whatever they say was never sealed."""
+    of_line = min((sorted(set(line) ^ names) for names in LINES), key=len)
+    of_salts = set(line.get("salts", {})) - set(personal_of(line["entry"]))
+    of_replaced = {name for one in line.get("replaced", {}).values() for name in set(one) - {"commitment", "salt"}}
+    return [*of_line, *sorted(set(line["entry"]) - ENTRY), *sorted(of_salts | of_replaced)]
+
+
 def salt_of(line: Any, name: Any) -> bytes:
     if "salt" in line:
         return hmac.new(bytes.fromhex(line["salt"]), name.encode("utf-8", "surrogatepass"), "sha256").digest()
@@ -283,6 +296,7 @@ class Verification:
         self.export = export
         self.findings: list[dict[str, Any]] = []
         self.kept = kept
+        self.kept_sizes = {head["size"] for head in kept}
         self.kept_roots: dict[int, str] = {}
         manifest = export.json("manifest.json")
         self.told = manifest["audit"]
@@ -296,6 +310,7 @@ class Verification:
         self.said: set[tuple[int, str, str]] = set()
         self.unsaid: list[tuple[int, str, str, str]] = []
         self.gaps: list[tuple[int, int]] = []
+        self.bad: list[tuple[Any, int, str]] = []
 
     def say(self, kind: Any, seq: Any, what: Any, id_: Any = "") -> None:
         if len(self.findings) < 10 * MOST:
@@ -367,7 +382,6 @@ class Verification:
         self.push(bytes.fromhex(line["hash"]))
 
     broken = False
-    last: int | None = None
 
     def skip(self, seq: Any) -> None:
         """Something is missing: what follows can still be held against its own hash."""
@@ -381,30 +395,45 @@ class Verification:
             self.note_size()
 
     def note_size(self) -> None:
-        if any(head["size"] == self.tree.size for head in self.kept):
+        if self.tree.size in self.kept_sizes:
             self.kept_roots[self.tree.size] = self.tree.root().hex()
 
     def check_line(self, raw: Any, line: Any, seq: Any, id_: Any) -> None:
         try:
             if leaf_hash(leaf_of(line, seq)).hex() != line["hash"]:
-                kind, at, what = self.named(line, seq)
-                self.say(kind, at, what, id_)
+                self.bad.append((line, seq, id_))
+                if len(self.bad) > COMPARED:
+                    self.say("changed", seq, CHANGED, id_)
                 return
         except (KeyError, TypeError, ValueError, AttributeError):
             self.say("changed", seq, "The entry is none of this format.", id_)
             return
+        if strange := strange_in(line):
+            self.say("changed", seq, f"The line is not of this format; nobody sealed {', '.join(strange)}.", id_)
         if canonical(line) + b"\n" != raw:
             self.say("changed", seq, "The line is not in canonical form.", id_)
         if line["entry"]["account_id"] != self.told["account_id"]:
             self.say("added", seq, "The entry is of another account.", id_)
         self.note(line, seq, id_)
 
+    def name_the_bad(self) -> None:
+        """Among the first of them: were they changed, or have they another one's place?"""
+        for line, seq, id_ in self.bad[:COMPARED]:
+            kind, at, what = self.named(line, seq)
+            self.say(kind, at, what, id_)
+
     def named(self, line: Any, seq: Any) -> Any:
-        for other in (seq - 1, seq + 1, self.last):
-            if other is not None and other >= 0 and leaf_hash(leaf_of(line, other)).hex() == line["hash"]:
-                return "reordered", seq, f"The entry has the place of another; its own is {other}."
-        self.last = seq
-        return "changed", seq, "The entry is another than the one that was sealed."
+        def has_place(of: Any, other: Any, place: Any) -> bool:
+            return bool(leaf_hash(leaf_of(of, place)).hex() == other["hash"])
+
+        if has_place(line, line, seq + 1):
+            return "missing", seq, "An entry was removed here, and those behind it were moved."
+        if seq and has_place(line, line, seq - 1):
+            return "added", seq - 1, "An entry was added here, and those behind it were moved."
+        for other, place, _ in self.bad[:COMPARED]:
+            if other is not line and (has_place(line, line, place) or has_place(line, other, place)):
+                return "reordered", seq, f"The entry has the place of another; its own is {place}."
+        return "changed", seq, CHANGED
 
     def note(self, line: Any, seq: Any, id_: Any) -> None:
         """What the trail says of itself, and what needs to be said."""
@@ -466,6 +495,7 @@ class Verification:
                 None,
                 f"The manifest counts {self.told['entries']} entries, and {self.entries} are there.",
             )
+        self.name_the_bad()
         self.check_said()
         self.check_kept()
 
@@ -498,11 +528,11 @@ class Verification:
                     "head", None, f"The trail is another than that of the head of size {head['size']} that you kept."
                 )
 
-    def unseen(self) -> list[int]:
-        """Heads that were kept and of which this export cannot say anything."""
-        sizes = set(self.kept_roots)
-        ours = [head for head in self.kept if head["account_id"] == self.told["account_id"]]
-        return [head["size"] for head in ours if head["size"] not in sizes and head["size"] <= self.head["size"]]
+    def untold(self) -> list[int]:
+        """Sizes of heads that were kept and of which this export says nothing. Where it goes on from one, it has what those before had."""
+        ours = {head["size"] for head in self.kept if head["account_id"] == self.told["account_id"]}
+        newest = max(ours & set(self.kept_roots), default=0)
+        return sorted(size for size in ours if newest < size <= self.head["size"])
 
 
 def joined(ranges: Any) -> Any:
@@ -555,12 +585,13 @@ def main(arguments: Any = None) -> int:
         print(f"It cannot be read: {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     tell(run, findings, given)
-    return 1 if findings else 0
+    return 1 if findings else 3 if run.untold() else 0
 
 
 def tell(run: Any, findings: Any, given: Any) -> None:
     if given.json:
-        print(json.dumps({"holds": not findings, "findings": findings[:MOST]}, indent=2))
+        told = {"holds": not findings, "findings": findings[:MOST], "untold_heads": run.untold()}
+        print(json.dumps(told, indent=2))
         return
     print(f"{'BAD' if findings else 'holds'}: {run.entries} entries of {run.told['account_id'] or 'the server'}")
     print(f"head: size {run.head['size']}, root {run.head['root']}, {run.head['time']}")
@@ -570,8 +601,12 @@ def tell(run: Any, findings: Any, given: Any) -> None:
         print(f"  {one['kind']}{where}{name}: {one['what']}")
     if not run.told["complete"]:
         print("It has some of the entries of the account: that none of its kind was left out cannot be told from it.")
-    if run.unseen():
-        print(f"Nothing can be told of the heads that you kept of size {', '.join(map(str, run.unseen()))}.")
+    if run.untold():
+        sizes = ", ".join(map(str, run.untold()))
+        print(
+            f"Whether it goes on from the heads that you kept of size {sizes} cannot be told from it: ask the server,"
+        )
+        print("GET /v1/audit-log/verify?size=…&root=…, or for an export of the whole account.")
     if not given.key:
         print("The keys are those of the export itself. Give --key with one that you know from elsewhere.")
 

@@ -143,7 +143,7 @@ class CompliancePages(ConsoleAdmin):
         entry = _entry(inbox, entry_id)
         leaf = AuditLeaf.objects.filter(pk=entry.pk).first()
         if leaf is None or (proof := inclusion_proof(leaf)) is None:
-            raise Http404("It is not sealed yet.")
+            raise Http404("It is not sealed yet, or the tree lacks what the proof is made of.")
         record_read(Act.AUDIT_READ, "entry", entry.public_id, account_id=inbox.account_id, inbox_id=entry.inbox_id)
         answer = JsonResponse(
             {"id": entry.public_id, "seq": leaf.seq, "hash": bytes(leaf.hash).hex(), "proof": proof},

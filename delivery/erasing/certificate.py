@@ -53,6 +53,13 @@ def certificate_of(erasure: Erasure, kept_rules: list[str]) -> dict[str, Any]:
     return signed_certificate(told)
 
 
+def head_sizes_of(account_id: str) -> list[int]:
+    """Of the heads that certificates of the account show."""
+    certificates = Erasure.objects.filter(account_id=account_id).exclude(certificate=None)
+    sizes = certificates.values_list("certificate__head__size", flat=True)
+    return [size for size in sizes if size is not None]
+
+
 def read_certificate(erasure: Erasure) -> dict[str, Any] | None:
     """For whoever acts now, which the trail tells; None before there is one."""
     if erasure.certificate is None:

@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,17 @@ from django.db import connection
 from django.utils import timezone
 
 from audit.actors import acting_as_system
+from audit.anchors import post_heads
 from audit.export_writer import PIECE, BundleWriter
 from audit.exports import expire_exports, make_exports
-from audit.models import Export, ExportPart
+from audit.models import AuditHead, Export, ExportPart
 from audit.record import Act, Entry, record_many
+from audit.removal import remove_entries, replace_values
+from audit.sealing import seal_all
+from audit.signing import head_as_json
 from mailbot.lib import object_store
-from tests.audit.bundles import EXPORTS, ask, download, made, make, verified
+from tests.audit.bundles import EXPORTS, ask, ask_for_all, download, made, make, octets, verified
+from tests.audit.trail import ACCOUNT, sealed
 from tests.cast import Caller
 from tests.mailing import deliver, mail
 from tests.stores import Store
@@ -44,7 +51,7 @@ class TestBundle:
         export = ask(alice)
         make()
         bundle = download(alice, export["id"])
-        assert verified(bundle, tmp_path) == (0, {"holds": True, "findings": []})
+        assert verified(bundle, tmp_path) == (0, {"holds": True, "findings": [], "untold_heads": []})
         told = alice.get(f"{EXPORTS}/{export['id']}").json()["data"]
         assert (told["status"], told["progress"], told["size"]) == ("done", 100, len(bundle))
         assert told["sha256"] == hashlib.sha256(bundle).hexdigest()
@@ -183,12 +190,123 @@ class TestLife:
         assert alice.get(f"{EXPORTS}/{export['id']}").json()["data"]["status"] == "expired"
 
 
-class TestGoingOn:
-    @pytest.fixture(autouse=True)
-    def small_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("audit.export_writer.PART", 1500)
-        monkeypatch.setattr("audit.export_build.AT_ONCE", 7)
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.export_writer.PART", 1500)
+    monkeypatch.setattr("audit.export_build.AT_ONCE", 7)
 
+
+@pytest.mark.usefixtures("small_parts")
+class TestWhatLeavesMeanwhile:
+    """While the lines are written, entries leave the trail and the values of others are replaced."""
+
+    @pytest.fixture
+    def at_the(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
+        def at_the(cut: int, act: Callable[[], object]) -> None:
+            cuts = count(1)
+            monkeypatch.setattr(
+                "audit.export_build.failpoint", lambda name: name == "export.cut" and next(cuts) == cut and act()
+            )
+
+        return at_the
+
+    @pytest.mark.parametrize("cut", [1, 2])
+    def test_it_goes_by_a_newer_head(
+        self, at_the: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cut: int
+    ) -> None:
+        monkeypatch.setattr("audit.bundle.READ", 7)
+        sealed(400)
+        at_the(cut, lambda: leave(range(380, 390)))
+        export = ask_for_all(ACCOUNT)
+        make()
+        bundle = octets(export)
+        assert verified(bundle, tmp_path) == (0, {"holds": True, "findings": [], "untold_heads": []})
+        found = lines(zipfile.ZipFile(io.BytesIO(bundle)))
+        assert len(found) == 393  # with who asked, and the two that say it
+        assert [entry["action"] for entry in found[-2:]] == ["trail.removed", "trail.replaced"]
+
+    def test_whoever_is_killed_behind_the_lines_leaves_a_bundle_that_holds(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        sealed(400)
+        export = ask_for_all(ACCOUNT)
+
+        def killed(name: str) -> None:
+            if name == "export.lines":
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, acting_as_system("exporter"):
+            patch.setattr("audit.export_build.failpoint", killed)
+            with pytest.raises(KeyboardInterrupt):
+                make_exports(600)
+        leave(range(30))
+        with time_machine.travel(timezone.now() + timedelta(hours=1)):
+            make()
+        assert verified(octets(export), tmp_path)[0] == 0
+
+
+def leave(seqs: Iterable[int]) -> None:
+    remove_entries(ACCOUNT, seqs, reason="retention")
+    replace_values(ACCOUNT, {395: {"changes.to": ["person:1"]}}, reason="GDPR 17")
+
+
+class TestHeads:
+    """That somebody kept of before: an export says itself that it goes on from them."""
+
+    def kept(self, folder: Path, *heads: dict[str, Any]) -> str:
+        file = folder / "heads.jsonl"
+        file.write_text("".join(f"{json.dumps(head)}\n" for head in heads))
+        return str(file)
+
+    def test_those_of_earlier_exports(self, alice: Caller, tmp_path: Path) -> None:
+        inbox = alice.create_inbox()
+        alice.create_inbox()
+        head = json.loads(made(alice).read("manifest.json"))["audit"]["head"]
+        for _ in range(3):
+            alice.create_inbox()
+        export = ask(alice, inbox_id=inbox.pk)
+        make()
+        bundle = download(alice, export["id"])
+        assert verified(bundle, tmp_path, "--head", self.kept(tmp_path, head)) == (
+            0,
+            {"holds": True, "findings": [], "untold_heads": []},
+        )
+        forged = self.kept(tmp_path, {**head, "root": "00" * 32})
+        assert verified(bundle, tmp_path, "--head", forged)[1]["findings"][0]["kind"] == "key"
+
+    def test_those_that_were_posted(self, alice: Caller, tmp_path: Path, settings: Any) -> None:
+        settings.AUDIT_ANCHOR_FILE = str(tmp_path / "anchor")
+        inbox = alice.create_inbox()
+        alice.create_inbox()
+        seal_all()
+        post_heads()
+        for _ in range(3):
+            alice.create_inbox()
+        export = ask(alice, inbox_id=inbox.pk)
+        make()
+        assert verified(download(alice, export["id"]), tmp_path, "--head", settings.AUDIT_ANCHOR_FILE)[0] == 0
+
+    def test_the_last_of_each_day(self, alice: Caller, tmp_path: Path) -> None:
+        inbox, heads = alice.create_inbox(), []
+        noon = timezone.now().replace(hour=12, minute=0)
+        for days in (1, 2, 3):
+            for hours in (0, 1):
+                with time_machine.travel(noon + timedelta(days=days, hours=hours)):
+                    alice.create_inbox()
+                    alice.create_inbox()
+                    seal_all()
+                    heads.append(head_as_json(AuditHead.objects.filter(account_id=alice.account.pk).latest("pk")))
+        with time_machine.travel(noon + timedelta(days=4)):
+            export = ask(alice, inbox_id=inbox.pk)
+            make()
+            bundle = download(alice, export["id"])
+        assert verified(bundle, tmp_path, "--head", self.kept(tmp_path, *heads))[0] == 0
+        code, told = verified(bundle, tmp_path, "--head", self.kept(tmp_path, *heads[:3]))
+        assert (code, told["untold_heads"]) == (3, [heads[2]["size"]])
+
+
+@pytest.mark.usefixtures("small_parts")
+class TestGoingOn:
     def test_turns_make_one_bundle(self, alice: Caller, tmp_path: Path) -> None:
         inbox = alice.create_inbox()
         for number in range(30):
@@ -269,6 +387,20 @@ class TestGoingOn:
         with time_machine.travel(timezone.now() + timedelta(minutes=1)):
             make()
         assert alice.get(f"{EXPORTS}/{export['id']}").json()["data"]["status"] == "done"
+
+    def test_a_store_that_loses_what_it_is_given_is_not_tried_for_ever(self, alice: Caller, store: Store) -> None:
+        """Each turn ends with a part, and the next one finds that it is another one."""
+        alice.create_inbox()
+        export = ask(alice)
+        turns = 0
+        with acting_as_system("exporter"):
+            while make_exports(0):
+                turns += 1
+                assert turns < 50
+                for name in ExportPart.objects.values_list("name", flat=True):
+                    object_store.write(name, b"other")
+        told = alice.get(f"{EXPORTS}/{export['id']}").json()["data"]
+        assert (told["status"], told["error"]) == ("failed", "The store loses what it was given.")
 
     def test_what_the_store_lost_is_made_anew(self, alice: Caller, store: Store) -> None:
         alice.create_inbox()

@@ -1,24 +1,27 @@
 """What is done to the trail directly in the database is found, and the entry named."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
-from audit.anchors import outside_head, post_heads
+from audit.anchors import post_heads
 from audit.findings import Kind
-from audit.leaves import COLUMNS, Salts, hash_at, told_of, unplaced
-from audit.merkle import Frontier
-from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf, AuditNode, AuditTree
+from audit.leaves import COLUMNS, Salts, hash_at, unplaced
+from audit.models import AuditEntry, AuditHead
+from audit.removal import remove_entries
 from audit.sealing import seal_all
-from audit.signing import head_as_json, key_in_use, key_of, signed_head
-from audit.tree import Tree, columns_of
+from audit.signing import head_as_json
 from audit.verifying import verify
 from mailbot.lib.ids import new_id
-from tests.audit.trail import ACCOUNT, entry_at, first_finding, sealed, tamper, unguarded, write
+from tests.audit.tampering import fit_nodes, forge, forge_between, forget_after, sign_anew, told
+from tests.audit.trail import ACCOUNT, entry_at, first_finding, outside_of, sealed, tamper, write
 
 pytestmark = pytest.mark.django_db
 
@@ -151,21 +154,6 @@ class TestEntries:
         assert [(found.kind, found.seq) for found in findings][:2] == [(Kind.REORDERED, 1), (Kind.REORDERED, 3)]
 
 
-def told(key: int) -> Any:
-    return told_of(AuditEntry.objects.values_list(*COLUMNS).get(pk=key))
-
-
-def forge_between(place: int) -> None:
-    """A new entry with a leaf of its own, before which all others are moved on."""
-    write(1)
-    entry = AuditEntry.objects.latest("pk")
-    tamper("DELETE FROM audit_auditunsealed")
-    for seq in sorted(AuditLeaf.objects.filter(account_id=ACCOUNT, seq__gte=place).values_list("seq", flat=True))[::-1]:
-        tamper("UPDATE audit_auditleaf SET seq = %s WHERE seq = %s AND account_id = %s", seq + 1, seq, ACCOUNT)
-    leaf = (entry.pk, ACCOUNT, place, hash_at(unplaced(told(entry.pk), Salts(b"s" * 32)), place), b"s" * 32)
-    tamper("INSERT INTO audit_auditleaf (entry_id, account_id, seq, hash, salt) VALUES (%s, %s, %s, %s, %s)", *leaf)
-
-
 class TestTree:
     """Whoever makes the leaves fit what he changed meets the tree, and then the heads."""
 
@@ -211,9 +199,7 @@ class TestTree:
         for _ in range(3):
             sealed(200)
         forge(300)
-        for node in AuditNode.objects.all():
-            hash_ = Tree(ACCOUNT).frontier(512).hashes[0] if node.level > 8 else block(node.index)
-            tamper("UPDATE audit_auditnode SET hash = %s WHERE id = %s", hash_, node.pk)
+        fit_nodes()
         finding = first_finding()
         assert (finding.kind, finding.seq) == (Kind.HEAD, 200)
         assert "200 to 399" in finding.what
@@ -227,33 +213,49 @@ class TestTree:
         assert (first_finding().kind, first_finding().seq) == (Kind.MISSING, 3)
 
 
-def forge(seq: int) -> None:
-    """Change an entry and make its leaf fit."""
-    entry = entry_at(seq)
-    tamper("UPDATE audit_auditentry SET act = 'message.sent' WHERE id = %s", entry.pk)
-    salt = bytes(AuditLeaf.objects.get(pk=entry.pk).salt or b"")
-    content = hash_at(unplaced(told(entry.pk), Salts(salt)), seq)
-    tamper("UPDATE audit_auditleaf SET hash = %s WHERE entry_id = %s", content, entry.pk)
+class TestPieces:
+    """As API and console look at a long trail: each call sees some of it."""
 
+    PIECES = ((0, 256), (256, 512), (512, 768))
 
-def block(index: int) -> bytes:
-    tree = Frontier()
-    leaves = AuditLeaf.objects.filter(seq__gte=256 * index, seq__lt=256 * (index + 1)).order_by("seq")
-    for hash_ in leaves.values_list("hash", flat=True):
-        tree.push(bytes(hash_))
-    return tree.root()
+    def held(self) -> list[bool]:
+        return [verify(ACCOUNT, *piece).holds for piece in self.PIECES]
 
+    def test_whoever_made_a_piece_fit_itself_and_took_its_heads_does_not_fit_the_newest(self):
+        for size in (256, 10, 334):
+            sealed(size)
+        forge(10)
+        fit_nodes()
+        tamper("DELETE FROM audit_audithead WHERE size <= 256")
+        assert self.held() == [False, False, False]
+        findings = [verify(ACCOUNT, *piece).findings[0] for piece in self.PIECES]
+        assert [(one.kind, one.seq) for one in findings] == [(Kind.HEAD, 0)] * 3
 
-def forget_after(size: int) -> None:
-    """As a back-up of the time when the trail had that size."""
-    frontier = Tree(ACCOUNT).frontier(size)
-    keys = list(AuditLeaf.objects.filter(account_id=ACCOUNT, seq__gte=size).values_list("pk", flat=True))
-    for key in keys:
-        tamper("DELETE FROM audit_auditentry WHERE id = %s", key)
-        tamper("DELETE FROM audit_auditleaf WHERE entry_id = %s", key)
-    tamper("DELETE FROM audit_audithead WHERE size > %s AND account_id = %s", size, ACCOUNT)
-    columns = columns_of(frontier)
-    AuditTree.objects.filter(pk=ACCOUNT).update(**columns)
+    def test_a_piece_is_not_blamed_for_another(self):
+        for size in (256, 256, 88):
+            sealed(size)
+        tamper("UPDATE audit_auditentry SET actor_id = 'mallory' WHERE id = %s", entry_at(300).pk)
+        assert self.held() == [True, False, True]
+
+    @pytest.mark.parametrize(("hours", "piece"), [(-5, 0), (0, 0), (1, 1), (2, 2), (9, 2)])
+    def test_what_was_added_beside_the_sealer_is_found_by_its_time(self, hours: int, piece: int):
+        began = timezone.now()
+        for number, size in enumerate((256, 256, 88)):
+            with time_machine.travel(began + timedelta(hours=number), tick=False):
+                sealed(size)
+        with time_machine.travel(began + timedelta(hours=hours, minutes=1)):
+            write(1)
+        tamper("DELETE FROM audit_auditunsealed")
+        assert self.held() == [number != piece for number in range(3)]
+        assert not verify(ACCOUNT).holds
+
+    def test_nothing_is_left_out_where_entries_have_left(self):
+        sealed(600)
+        for start in (0, 300):
+            remove_entries(ACCOUNT, range(start, start + 300), reason="retention")
+        write(1)
+        tamper("DELETE FROM audit_auditunsealed WHERE entry_id = %s", AuditEntry.objects.latest("pk").pk)
+        assert False in self.held()
 
 
 class TestOutside:
@@ -265,7 +267,7 @@ class TestOutside:
         sealed(3)
         sealed(2)
         head = AuditHead.objects.get(account_id=ACCOUNT, size=5)
-        given = outside_head(json.loads(json.dumps(head_as_json(head))), "a reviewer")
+        given = outside_of(json.loads(json.dumps(head_as_json(head))))
         forget_after(3)
         assert verify(ACCOUNT).holds
         return given
@@ -281,13 +283,13 @@ class TestOutside:
         assert (finding.kind, finding.seq) == (Kind.HEAD, 0)
 
     def test_what_was_the_same_in_both_is_told(self, head: Any):
-        older = outside_head(head_as_json(AuditHead.objects.get(account_id=ACCOUNT, size=3)), "a reviewer")
+        older = outside_of(head_as_json(AuditHead.objects.get(account_id=ACCOUNT, size=3)))
         sealed(4)
         assert first_finding(outside=[head, older]).seq == 3
 
     def test_a_key_that_was_replaced_is_named(self, settings: Any):
         sealed(3)
-        given = outside_head(head_as_json(AuditHead.objects.get(account_id=ACCOUNT)), "a reviewer")
+        given = outside_of(head_as_json(AuditHead.objects.get(account_id=ACCOUNT)))
         settings.AUDIT_KEYS = ["another"]
         sign_anew("another")
         assert verify(ACCOUNT).holds
@@ -311,14 +313,3 @@ class TestOutside:
         told = capsys.readouterr().out
         assert f"BAD    {ACCOUNT}" in told
         assert "heads.jsonl, line 1 has a head of size 3, and 0 are left" in told
-
-
-def sign_anew(text: str) -> None:
-    """Whoever has the database and another key writes both of them over."""
-    key = key_of(text)
-    head = AuditHead.objects.get(account_id=ACCOUNT)
-    new = signed_head(key, ACCOUNT, head.size, bytes(head.root), head.time)
-    with unguarded() as cursor:
-        cursor.execute("UPDATE audit_auditkey SET key_id = %s, public_key = %s", [key.id, key.public])
-        cursor.execute("UPDATE audit_audithead SET key_id = %s, signature = %s", [key.id, new["signature"]])
-    assert AuditKey.objects.get().key_id == key_in_use().id

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import connection
 
-from audit.findings import Finding
+from audit.anchors import outside_head
+from audit.findings import Finding, OutsideHead
 from audit.models import AuditEntry, AuditLeaf
 from audit.record import Act, Entry, record_many
 from audit.sealing import seal_all
@@ -44,6 +45,10 @@ def first_finding(account_id: str = ACCOUNT, **options: Any) -> Finding:
     verdict = verify(account_id, **options)
     assert verdict.findings, "it holds"
     return verdict.findings[0]
+
+
+def outside_of(head: dict[str, Any]) -> OutsideHead:
+    return outside_head(head, "a reviewer")
 
 
 def entry_at(seq: int, account_id: str = ACCOUNT) -> AuditEntry:

@@ -94,7 +94,7 @@ def test_whoever_is_killed_leaves_what_the_next_one_goes_on_with(
     assert http.get(path).json()["data"]["status"] == "done"
 
     octets = http.get(f"{path}/download").content
-    assert verified(octets, tmp_path) == (0, {"holds": True, "findings": []})
+    assert verified(octets, tmp_path) == (0, {"holds": True, "findings": [], "untold_heads": []})
     check(octets, inbox["id"])
     assert b"".join(part.read_bytes() for part in objects(server.var, export_id)) == octets
     assert acts(http, "export.") == {"export.created": 1, "export.finished": 1, "export.downloaded": 1}

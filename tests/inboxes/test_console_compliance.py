@@ -207,6 +207,17 @@ class TestEntries:
         page = shown(reviewer, reverse("admin:inboxes_compliance_entry", args=[inbox.pk, entry.public_id]))
         assert "The proof does not hold" in page
 
+    def test_one_whose_proof_the_tree_has_lost_is_told(self, alice, inbox, reviewer):
+        alice.create_inbox()
+        seal_all()
+        entry = AuditEntry.objects.get(act="inbox.created", inbox_id=inbox.pk)
+        seq = AuditLeaf.objects.get(pk=entry.pk).seq
+        tamper("DELETE FROM audit_auditleaf WHERE account_id = %s AND seq = %s", inbox.account_id, seq ^ 1)
+        page = shown(reviewer, reverse("admin:inboxes_compliance_entry", args=[inbox.pk, entry.public_id]))
+        assert "There is no proof of it any more" in page
+        url = reverse("admin:inboxes_compliance_proof", args=[inbox.pk, entry.public_id])
+        assert reviewer.get(url).status_code == 404
+
     def test_one_that_is_not_sealed_has_no_proof_yet(self, inbox, reviewer):
         entry = AuditEntry.objects.get(act="inbox.created")
         assert "There is no proof yet" in shown(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from audit.api import proofs
 from audit.merkle import is_consistent
@@ -74,6 +75,21 @@ class TestVerify:
         roots = [bytes.fromhex(head["root"]) for head in (kept, told["head"])]
         assert told["holds"]
         assert is_consistent(kept["size"], roots[0], told["head"]["size"], roots[1], path)
+
+    @pytest.mark.parametrize("table", ["audit_auditleaf", "audit_auditnode"])
+    def test_it_names_what_is_missing_where_the_proof_is_lost_with_it(self, alice: Caller, table: str) -> None:
+        write(300, alice.account.pk)
+        seal_all()
+        head = verdict(alice)["head"]
+        write(300, alice.account.pk)
+        seal_all()
+        where = "seq = 257" if table == "audit_auditleaf" else connection.ops.quote_name("index") + " = 0"
+        tamper(f"DELETE FROM {table} WHERE {where} AND account_id = %s", alice.account.pk)
+        told = verdict(alice, size=head["size"], root=head["root"])
+        assert (told["holds"], told["consistency"]["path"]) == (False, None)
+        assert told["findings"][0]["seq"] == (257 if table == "audit_auditleaf" else 0)
+        entry = AuditEntry.objects.filter(account_id=alice.account.pk).order_by("pk")[256]
+        assert alice.get(f"/v1/audit-log/{entry.public_id}").json()["data"]["proof"] is None
 
     def test_a_head_that_it_does_not_go_on_from_is_told(self, alice: Caller) -> None:
         seal_all()
