@@ -74,13 +74,23 @@ def _post(place: str, post: Callable[[list[dict[str, Any]]], None]) -> int:
 
 
 def _new(place: str) -> Iterator[list[AuditHead]]:
-    column = f"in_{place}"
-    grown = AuditTree.objects.filter(**{f"{column}__lt": F("size")}).order_by("pk").values_list("pk", flat=True)
-    while accounts := list(grown[:AT_ONCE]):
-        newest = AuditHead.objects.filter(account_id__in=accounts).values("account_id").annotate(newest=Max("pk"))
-        if not (heads := list(AuditHead.objects.filter(pk__in=[row["newest"] for row in newest]))):
-            return
-        yield heads
+    """The newest head of each tree that has grown, if it is of more entries than the place was told of. Each tree is looked at once: of one
+    that has fewer in its heads than in its size, as only who writes to the database can bring about, nothing is told again and again."""
+    told = f"in_{place}"
+    grown = AuditTree.objects.filter(**{f"{told}__lt": F("size")}).order_by("pk").values_list("pk", told)
+    sizes = dict(grown[:AT_ONCE])
+    while sizes:
+        if heads := _heads_beyond(sizes):
+            yield heads
+        last = list(sizes)[-1]
+        sizes = dict(grown.filter(pk__gt=last)[:AT_ONCE])
+
+
+def _heads_beyond(sizes: dict[str, int]) -> list[AuditHead]:
+    """The newest of each of these accounts that is of more entries than is said here."""
+    newest = AuditHead.objects.filter(account_id__in=list(sizes)).values("account_id").annotate(newest=Max("pk"))
+    heads = AuditHead.objects.filter(pk__in=[row["newest"] for row in newest])
+    return [head for head in heads if head.size > sizes[head.account_id]]
 
 
 def _note_success(place: str, has_posted: bool) -> None:

@@ -18,18 +18,19 @@ from audit.anchors import heads_in, post_heads
 from audit.models import AuditAnchor, AuditHead
 from audit.signing import head_as_json
 from audit.verifying import verify
-from tests.audit.trail import ACCOUNT, sealed
+from tests.audit.trail import ACCOUNT, sealed, tamper
 
 pytestmark = pytest.mark.django_db
 
 
 class Webhook(ThreadingHTTPServer):
-    """Takes whatever is posted, and answers with `status`."""
+    """Takes whatever is posted, and answers with `status`; of more than a few it is tired."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Taking)
         self.bodies: list[bytes] = []
         self.status = 204
+        self.patience = 3
         self.url = f"http://127.0.0.1:{self.server_port}/heads"
 
 
@@ -37,7 +38,7 @@ class Taking(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         hook: Any = self.server
         hook.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(hook.status)
+        self.send_response(hook.status if len(hook.bodies) <= hook.patience else 503)
         self.end_headers()
 
     def log_message(self, *arguments: Any) -> None:
@@ -136,3 +137,41 @@ class TestWebhook:
         webhook.status = 204
         with later():
             assert post_heads() == 1
+
+
+class TestTamperedTrees:
+    """Who writes to the database can make a tree larger than its heads."""
+
+    @pytest.fixture(autouse=True)
+    def hook(self, settings: Any, webhook: Webhook) -> Webhook:
+        settings.AUDIT_ANCHOR_FILE = "-"
+        settings.FETCH_ALLOW = ["127.0.0.1"]
+        settings.AUDIT_ANCHOR_WEBHOOK = webhook.url
+        return webhook
+
+    def test_a_tree_whose_newest_head_is_gone_is_told_of_once(self, hook: Webhook):
+        sealed(2)
+        sealed(1)
+        told = newest()
+        sealed(1)
+        tamper("DELETE FROM audit_audithead WHERE account_id = %s AND size = 4", ACCOUNT)
+        assert post_heads() == 1
+        with later():
+            assert post_heads() == 0
+        assert [json.loads(body) for body in hook.bodies] == [{"heads": [told]}]
+
+    def test_one_without_any_head_keeps_no_other_from_being_told(self, hook: Webhook, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("audit.anchors.AT_ONCE", 1)
+        sealed(1, "account_a")
+        sealed(1)
+        tamper("DELETE FROM audit_audithead WHERE account_id = 'account_a'")
+        assert post_heads() == 1
+        assert [json.loads(body) for body in hook.bodies] == [{"heads": [newest()]}]
+
+    def test_a_size_that_was_raised_is_no_news(self, hook: Webhook):
+        sealed(1)
+        assert post_heads() == 1
+        tamper("UPDATE audit_audittree SET size = 1000 WHERE account_id = %s", ACCOUNT)
+        with later():
+            assert post_heads() == 0
+        assert len(hook.bodies) == 1
