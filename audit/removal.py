@@ -16,10 +16,11 @@ from audit.leaves import CHANGES, PERSONAL, SALT_OCTETS, Replacement, Salts, Tol
 from audit.lookups import entries_by_key, rows_of
 from audit.models import AuditLeaf
 from audit.record import Act, record
+from audit.records import RECORDS
 from mailbot.lib.bulk import places
 from mailbot.lib.scope import acting_for_everybody
 
-OF_THE_TRAIL = "trail."  # acts that say what was done to it
+OF_THE_TRAIL = "trail."  # acts that say what was done to it: none of them leaves, and of RECORDS no value either
 MOST = 1000  # entries at once: SQLite lets nobody else write meanwhile
 
 Values = Mapping[str, Any]
@@ -38,7 +39,7 @@ def remove_entries(
     """
     with transaction.atomic(), acting_for_everybody("what leaves the trail"):
         leaves = _leaves(account_id, set(seqs))
-        _refuse_records(leaves)
+        _refuse(OF_THE_TRAIL, leaves)
         said: dict[str, Any] = {"reason": reason, "removed": _ranges(sorted(leaf.seq for leaf in leaves))}
         said |= about or {}
         entry = record(Act.TRAIL_REMOVED, None, account_id=account_id, inbox_id=inbox_id, changes=said)
@@ -52,7 +53,7 @@ def replace_values(account_id: str, values: Mapping[int, Values], *, reason: str
     """
     with transaction.atomic(), acting_for_everybody("what leaves the trail"):
         leaves = _leaves(account_id, set(values))
-        _refuse_records(leaves)
+        _refuse(RECORDS, leaves)
         told = entries_by_key([leaf.entry_id for leaf in leaves])
         replaced = [_replaced(leaf, told[leaf.entry_id], values[leaf.seq]) for leaf in leaves]
         said = [[one.seq, name, new] for one in replaced for name, new in one.commitments]
@@ -110,11 +111,12 @@ def _leaves(account_id: str, seqs: set[int]) -> list[AuditLeaf]:
     return leaves
 
 
-def _refuse_records(leaves: list[AuditLeaf]) -> None:
+def _refuse(beginnings: str | tuple[str, ...], leaves: list[AuditLeaf]) -> None:
+    """Where an act begins so."""
     acts = dict(rows_of([leaf.entry_id for leaf in leaves], "pk", "act"))
     if len(acts) != len(leaves):
         raise NotRemovable("One of them is not in the trail any more.")
-    if any(act.startswith(OF_THE_TRAIL) for act in acts.values()):
+    if any(act.startswith(beginnings) for act in acts.values()):
         raise NotRemovable("What the trail says of itself stays.")
 
 
