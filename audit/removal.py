@@ -27,7 +27,8 @@ Values = Mapping[str, Any]
 
 
 class NotRemovable(Exception):
-    """One of these is not in the tree, is not as it was sealed, or is what says that others were removed."""
+    """One of these is not in the tree or not in the trail any more, or is one that stays. Of values also: the entry has none of that name,
+    or one that its leaf has no salt for. Whether an entry is as it was sealed is not asked here but by audit.verifying."""
 
 
 def remove_entries(
