@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from django.core.mail import EmailMessage
 from django.db.models import F, Max
 from django.utils import timezone
 
-from audit.findings import OutsideHead
+from audit.findings import Finding, Kind, OutsideHead
 from audit.models import AuditAnchor, AuditHead, AuditTree
 from audit.signing import head_as_json
 from mailbot.lib.public_hosts import PublicOnly, check_url
@@ -26,6 +27,8 @@ from mailbot.lib.public_hosts import PublicOnly, check_url
 AT_ONCE = 500  # heads
 PATIENCE = 10.0  # seconds for a webhook
 LONGEST_WAIT = 3600  # seconds until a place that failed is tried again
+# What a line of a file can be refused with: half of one, or one that somebody made.
+NO_HEAD = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 class NotPosted(Exception):
@@ -74,13 +77,23 @@ def _post(place: str, post: Callable[[list[dict[str, Any]]], None]) -> int:
 
 
 def _new(place: str) -> Iterator[list[AuditHead]]:
-    column = f"in_{place}"
-    grown = AuditTree.objects.filter(**{f"{column}__lt": F("size")}).order_by("pk").values_list("pk", flat=True)
-    while accounts := list(grown[:AT_ONCE]):
-        newest = AuditHead.objects.filter(account_id__in=accounts).values("account_id").annotate(newest=Max("pk"))
-        if not (heads := list(AuditHead.objects.filter(pk__in=[row["newest"] for row in newest]))):
-            return
-        yield heads
+    """The newest head of each tree that has grown, if it is of more entries than the place was told of. Each tree is looked at once: of one
+    that has fewer in its heads than in its size, as only who writes to the database can bring about, nothing is told again and again."""
+    told = f"in_{place}"
+    grown = AuditTree.objects.filter(**{f"{told}__lt": F("size")}).order_by("pk").values_list("pk", told)
+    sizes = dict(grown[:AT_ONCE])
+    while sizes:
+        if heads := _heads_beyond(sizes):
+            yield heads
+        last = list(sizes)[-1]
+        sizes = dict(grown.filter(pk__gt=last)[:AT_ONCE])
+
+
+def _heads_beyond(sizes: dict[str, int]) -> list[AuditHead]:
+    """The newest of each of these accounts that is of more entries than is said here."""
+    newest = AuditHead.objects.filter(account_id__in=list(sizes)).values("account_id").annotate(newest=Max("pk"))
+    heads = AuditHead.objects.filter(pk__in=[row["newest"] for row in newest])
+    return [head for head in heads if head.size > sizes[head.account_id]]
 
 
 def _note_success(place: str, has_posted: bool) -> None:
@@ -103,15 +116,30 @@ def _note_failure(place: str, error: str) -> None:
 
 
 def to_file(heads: list[dict[str, Any]]) -> None:
-    """A line for each at its end, flushed to the disk."""
+    """A line for each at its end, flushed to the disk. Where there was no room for all of it none of it was posted: what there was room for
+    is taken back, if the file lets that be done (`chattr +a` does not) and nobody else wrote meanwhile."""
     path = Path(settings.AUDIT_ANCHOR_FILE)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(descriptor, lines(heads).encode())
+        _append(descriptor, lines(heads).encode())
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _append(descriptor: int, octets: bytes) -> None:
+    """Behind whatever a full disk or a crash has left of a line, on one of their own."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        octets = b"\n" + octets
+    written = os.write(descriptor, octets)
+    if written == len(octets):
+        return
+    if os.fstat(descriptor).st_size == size + written:
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+    raise NotPosted(f"Only {written} of {len(octets)} octets could be written.")
 
 
 def to_webhook(heads: list[dict[str, Any]]) -> None:
@@ -151,16 +179,28 @@ def lines(heads: list[dict[str, Any]]) -> str:
 # --- Reading them again ------------------------------------------------------------------------------------------------
 
 
-def heads_in(path: Path) -> Iterator[OutsideHead]:
-    """Of a file with a head a line, as the anchors are told it; other lines, such as those of a mail around them, are passed by."""
-    with open(path, encoding="utf-8") as file:
+def heads_in(path: Path) -> tuple[list[OutsideHead], list[Finding]]:
+    """Of a file with a head a line, as the anchors are told it, and what there is to say of lines that begin as a head does and are none.
+    Other lines, such as those of a mail around them, are passed by. Raises OSError."""
+    heads: list[OutsideHead] = []
+    findings: list[Finding] = []
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
-            if line.lstrip().startswith("{"):
-                yield outside_head(json.loads(line), f"{path.name}, line {number}")
+            if not line.lstrip().startswith(b"{"):
+                continue
+            where = f"{path.name}, line {number}"
+            try:
+                heads.append(outside_head(json.loads(line.decode()), where))
+            except NO_HEAD as error:
+                findings.append(Finding(Kind.SIGNATURE, f"{where} is no head ({type(error).__name__}: {error})."))
+    return heads, findings
 
 
 def outside_head(told: dict[str, Any], from_where: str) -> OutsideHead:
-    """Raises KeyError and ValueError for what is no head."""
+    """Raises one of NO_HEAD for what is no head. Whether it is one of ours is another question (audit.verifying)."""
+    if missing := [name for name in ("root", "time", "key", "signature") if not isinstance(told.get(name), str)]:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    bytes.fromhex(told["signature"])
     return OutsideHead(
         account_id=str(told["account_id"]),
         size=int(told["size"]),

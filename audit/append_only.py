@@ -20,7 +20,7 @@ from audit.leaves import CHANGES, PERSONAL, PLAIN
 from mailbot.lib.postgresql_walls.roles import SYSTEM
 
 REMOVAL, FLUSH = "removal", "flush"
-VERSION = "3"  # of what is put up here; another one makes `put_up` do it again
+VERSION = "4"  # of what is put up here; another one makes `put_up` do it again
 ENTRIES, LEAVES, UNSEALED = "audit_auditentry", "audit_auditleaf", "audit_auditunsealed"
 _mode: ContextVar[str] = ContextVar("audit_mode", default="")
 
@@ -268,7 +268,7 @@ BEGIN
     UPDATE audit_auditentry e SET ({personal}) = (
         SELECT {personal} FROM jsonb_to_record(given) AS r (actor_name text, actor_email text, remote_addr inet, object_repr text,
             serialized_data jsonb, additional_data jsonb, changes_text text, changes jsonb)
-    ) WHERE e.id = entry AND e.account_id = account AND e.act NOT LIKE 'trail.%'
+    ) WHERE e.id = entry AND e.account_id = account AND e.act NOT IN ('trail.removed', 'trail.replaced')
         AND EXISTS (
             SELECT FROM audit_auditentry r, jsonb_array_elements(r.changes->'replaced') AS x, audit_auditleaf l
             WHERE r.public_id = record AND l.entry_id = e.id AND l.seq = (x->>0)::bigint

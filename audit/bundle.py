@@ -17,7 +17,7 @@ from audit.leaves import FORMAT, Salts, Told
 from audit.lookups import entries_by_key
 from audit.merkle import Range, Subtree, cover
 from audit.models import AuditEntry, AuditHead, AuditKey, AuditLeaf
-from audit.records import REMOVED, REPLACED
+from audit.records import RECORDS
 from audit.signing import head_as_json, key_as_json
 from audit.tree import BLOCK, STEP, Lacking, Tree
 
@@ -61,7 +61,7 @@ class AuditPart:
             self.keys.append(key)
 
     def _is_record(self) -> Q:
-        records = AuditEntry.objects.filter(account_id=self.account_id, act__in=[REMOVED, REPLACED])
+        records = AuditEntry.objects.filter(account_id=self.account_id, act__in=RECORDS)
         return Q(entry_id__in=records.order_by().values("pk"))
 
     def catch_up(self) -> bool:

@@ -12,6 +12,7 @@ from audit.leaves import Salts, Told, commitment
 from audit.models import AuditEntry
 
 REMOVED, REPLACED = "trail.removed", "trail.replaced"
+RECORDS = (REMOVED, REPLACED)  # the acts of which nothing may be replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Records:
 def records_of(account_id: str) -> Records:
     removed: list[tuple[int, int]] = []
     replaced: set[tuple[int, str, str]] = set()
-    rows = AuditEntry.objects.filter(account_id=account_id, act__in=[REMOVED, REPLACED])
+    rows = AuditEntry.objects.filter(account_id=account_id, act__in=RECORDS)
     for changes in rows.order_by().values_list("changes", flat=True):
         removed += [(first, last) for first, last in _listed(changes, "removed", 2)]
         replaced |= {(seq, name, new) for seq, name, new in _listed(changes, "replaced", 3)}

@@ -16,10 +16,11 @@ from audit.leaves import CHANGES, PERSONAL, SALT_OCTETS, Replacement, Salts, Tol
 from audit.lookups import entries_by_key, rows_of
 from audit.models import AuditLeaf
 from audit.record import Act, record
+from audit.records import RECORDS
 from mailbot.lib.bulk import places
 from mailbot.lib.scope import acting_for_everybody
 
-OF_THE_TRAIL = "trail."  # acts that say what was done to it
+OF_THE_TRAIL = "trail."  # acts that say what was done to it: none of them leaves, and of RECORDS no value either
 AS_SEALED = "An entry is not as it was sealed."
 MOST = 1000  # entries at once: SQLite lets nobody else write meanwhile
 
@@ -27,7 +28,8 @@ Values = Mapping[str, Any]
 
 
 class NotRemovable(Exception):
-    """One of these is not in the tree, is not as it was sealed, or is what says that others were removed."""
+    """One of these is not in the tree or not in the trail any more, or is one that stays. Of values also: the entry has none of that name,
+    or its leaf no salt that opens it. Whether an entry is as it was sealed is not asked here but by audit.verifying."""
 
 
 def remove_entries(
@@ -39,7 +41,7 @@ def remove_entries(
     """
     with transaction.atomic(), acting_for_everybody("what leaves the trail"):
         leaves = _leaves(account_id, set(seqs))
-        _refuse_records(leaves)
+        _refuse(OF_THE_TRAIL, leaves)
         said: dict[str, Any] = {"reason": reason, "removed": _ranges(sorted(leaf.seq for leaf in leaves))}
         said |= about or {}
         entry = record(Act.TRAIL_REMOVED, None, account_id=account_id, inbox_id=inbox_id, changes=said)
@@ -53,7 +55,7 @@ def replace_values(account_id: str, values: Mapping[int, Values], *, reason: str
     """
     with transaction.atomic(), acting_for_everybody("what leaves the trail"):
         leaves = _leaves(account_id, set(values))
-        _refuse_records(leaves)
+        _refuse(RECORDS, leaves)
         told = entries_by_key([leaf.entry_id for leaf in leaves])
         replaced = [_replaced(leaf, told[leaf.entry_id], values[leaf.seq]) for leaf in leaves]
         said = [[one.seq, name, new] for one in replaced for name, new in one.commitments]
@@ -112,11 +114,12 @@ def _leaves(account_id: str, seqs: set[int]) -> list[AuditLeaf]:
     return leaves
 
 
-def _refuse_records(leaves: list[AuditLeaf]) -> None:
+def _refuse(beginnings: str | tuple[str, ...], leaves: list[AuditLeaf]) -> None:
+    """Where an act begins so."""
     acts = dict(rows_of([leaf.entry_id for leaf in leaves], "pk", "act"))
     if len(acts) != len(leaves):
         raise NotRemovable("One of them is not in the trail any more.")
-    if any(act.startswith(OF_THE_TRAIL) for act in acts.values()):
+    if any(act.startswith(beginnings) for act in acts.values()):
         raise NotRemovable("What the trail says of itself stays.")
 
 

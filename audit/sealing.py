@@ -3,6 +3,8 @@
 Entries are written freely and in any order of transactions. Whatever has no leaf yet (AuditUnsealed) is taken in the order of its key, a
 batch at a time; one that is committed late comes in a later batch, and nothing that has a place is moved. One sealer works at a time,
 by a lock of its own that no writer waits for. A batch is one transaction, so whoever is killed leaves nothing behind.
+
+A key whose entry is gone was tampered with. It is passed by and stays, so that a verification tells of it.
 """
 
 import logging
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 1000  # entries
 SQLITE_BATCH = 250  # others wait to write meanwhile
+LEAST = -(2**63)  # of all keys
 LOCK = 0x6D62_7365_616C  # any number that nobody else locks
 
 
@@ -58,10 +61,12 @@ def _batches(seconds: float | None, *, wait: bool) -> Iterator[int]:
     until = None if seconds is None else time.monotonic() + seconds
     with acting_for_everybody("the sealer"):
         last = AuditUnsealed.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        first = LEAST
         while until is None or time.monotonic() < until:
-            prepared = prepare(last)
+            prepared = prepare(last, first)
             if not prepared:
                 return
+            first = prepared[0].told.key  # no key before it has an entry
             try:
                 yield place(prepared, wait=wait)
             except Overtaken:
@@ -69,12 +74,16 @@ def _batches(seconds: float | None, *, wait: bool) -> Iterator[int]:
                     return
 
 
-def prepare(last: int) -> list[Prepared]:
-    """The next entries without a leaf, up to the key `last`, with what is costly to make: nobody waits for it."""
+def prepare(last: int, first: int = LEAST) -> list[Prepared]:
+    """The next entries without a leaf, of the keys from `first` to `last`, with what is costly to make: nobody waits for it."""
     size = BATCH if connection.vendor == "postgresql" else SQLITE_BATCH
-    keys = AuditUnsealed.objects.filter(pk__lte=last).order_by("pk").values_list("pk", flat=True)
-    rows = {row[0]: row for row in rows_of(list(keys[:size]), *COLUMNS)}
-    return [_prepared(told_of(rows[key])) for key in sorted(rows)]
+    waiting = AuditUnsealed.objects.filter(pk__lte=last).order_by("pk").values_list("pk", flat=True)
+    while keys := list(waiting.filter(pk__gte=first)[:size]):
+        rows = {row[0]: row for row in rows_of(keys, *COLUMNS)}
+        if rows:
+            return [_prepared(told_of(rows[key])) for key in sorted(rows)]
+        first = keys[-1] + 1
+    return []
 
 
 def _prepared(told: Told) -> Prepared:

@@ -38,7 +38,7 @@ KEPT: dict[str, tuple[tuple[str, ...] | None, str]] = {
     "audit.AuditNode": (None, OF_THE_TRAIL),
     "audit.AuditHead": (None, OF_THE_TRAIL),
     "audit.AuditTree": (None, OF_THE_TRAIL),
-    "audit.ExportPart": (None, "exports: delivery.erasing.bundles"),
+    "audit.ExportPart": (None, "withdrawn as a whole: audit.exports.withdraw_exports"),
     "delivery.Erasure": (None, OF_ITSELF),
     "delivery.ErasedObject": (None, OF_ITSELF),
     "delivery.Suppression": (("address", "digest"), "kept as a hash: delivery.erasing.suppressed"),

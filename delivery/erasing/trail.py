@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from audit.leaves import CHANGES, Told
 from audit.lookups import entries_by_key
 from audit.models import AuditLeaf
-from audit.removal import OF_THE_TRAIL, replace_values
+from audit.records import RECORDS
+from audit.removal import replace_values
 from delivery.erasing.person import Person
 from delivery.models import ErasedObject, Erasure
 from threads.tombstones import WORDS_OF_MAIL
@@ -64,7 +65,7 @@ def _erased_among(erasure_id: str, entries: Sequence[Told]) -> set[str]:
 def _without(person: Person, entry: Told, erased: set[str], *, is_server: bool) -> dict[str, Any]:
     """What of the entry is to be replaced, by name. The server's own trail is not the account's: there only what is of erased mail."""
     object_id = str(entry.plain["object_id"])
-    if str(entry.plain["action"]).startswith(OF_THE_TRAIL) or (is_server and object_id not in erased):
+    if entry.plain["action"] in RECORDS or (is_server and object_id not in erased):
         return {}
     words = _words_about(object_id) if object_id in erased else frozenset()
     return {

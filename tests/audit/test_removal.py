@@ -66,6 +66,13 @@ class TestRemoving:
             replace_values(ACCOUNT, {2: {"changes.removed": []}}, reason="all of it")
         assert verify(ACCOUNT).holds
 
+    def test_what_else_the_trail_says_of_itself_stays_too(self):
+        sealed(1)
+        record(Act.TRAIL_STREAMED, None, account_id=ACCOUNT, changes={"actor": "carol@shop.example"})
+        seal_all()
+        with pytest.raises(NotRemovable, match="stays"), transaction.atomic():
+            remove_entries(ACCOUNT, [1], reason="all of it")
+
     @pytest.mark.parametrize("seqs", [[7], [0, 0, 9], range(MOST + 1)])
     def test_what_has_no_place_cannot_leave(self, seqs: Any):
         sealed(2)
@@ -135,6 +142,16 @@ class TestReplacing:
         assert verify(ACCOUNT).holds
         tamper(f"{change} WHERE id = %s", entry_at(0).pk)
         assert (first_finding().kind, first_finding().seq) == (Kind.CHANGED, 0)
+
+    def test_whom_the_trail_names_of_itself_can_be_replaced(self):
+        record(Act.TRAIL_STREAMED, None, account_id=ACCOUNT, changes={"actor": "carol@shop.example", "format": "csv"})
+        seal_all()
+        replace_values(ACCOUNT, {0: {"changes.actor": "person_7f3a"}}, reason="GDPR 17")
+        seal_all()
+        assert entry_at(0).changes == {"actor": "person_7f3a", "format": "csv"}
+        assert verify(ACCOUNT).findings == []
+        with pytest.raises(NotRemovable, match="stays"), transaction.atomic():
+            replace_values(ACCOUNT, {1: {"changes.reason": "another"}}, reason="GDPR 17")
 
     def test_only_what_can_name_a_person_can_be_replaced(self):
         sealed(1)

@@ -12,9 +12,9 @@ from audit.models import AuditEntry, AuditHead, AuditLeaf, AuditTree, AuditUnsea
 from audit.sealing import Overtaken, place, prepare, seal, seal_all
 from audit.signing import KeyRefused
 from audit.tree import Tree
-from audit.verifying import verify
+from audit.verifying import gone_unsealed, verify
 from mailbot.lib.scope import EVERYBODY, acting_within
-from tests.audit.trail import ACCOUNT, sealed, write
+from tests.audit.trail import ACCOUNT, sealed, tamper, write
 
 pytestmark = pytest.mark.django_db
 
@@ -81,6 +81,40 @@ class TestSealing:
         with pytest.raises(KeyRefused, match="rotate_audit_key"):
             seal_all()
         assert AuditUnsealed.objects.count() == 1
+
+
+class TestGone:
+    """Entries that somebody removed in the database before they were sealed."""
+
+    @pytest.fixture(autouse=True)
+    def two_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("BATCH", "SQLITE_BATCH"):
+            monkeypatch.setattr(f"audit.sealing.{name}", 2)
+
+    @pytest.mark.parametrize("gone", [(0, 1), (0, 1, 2, 3), (0, 1, 3, 4, 5, 6), (1, 2, 3), ()])
+    def test_what_is_left_is_sealed_in_its_order(self, gone: tuple[int, ...]):
+        write(8)
+        keys = list(AuditEntry.objects.filter(account_id=ACCOUNT).order_by("pk").values_list("pk", flat=True))
+        removed = [keys[place] for place in gone]
+        for key in removed:
+            tamper("DELETE FROM audit_auditentry WHERE id = %s", key)
+        left = [key for key in keys if key not in removed]
+        assert seal_all() == len(left)
+        assert order() == left
+        sealed(1)
+        assert order()[:-1] == left
+        # They are told of for good.
+        assert list(AuditUnsealed.objects.order_by("pk").values_list("pk", flat=True)) == removed
+        told = [finding.what for finding in gone_unsealed()]
+        assert told == [f"An entry was removed before it was sealed (row {key})." for key in removed]
+
+    def test_while_none_is_gone_it_asks_no_more_than_before(self, django_assert_num_queries: Any):
+        write(2)
+        with django_assert_num_queries(2):
+            assert len(prepare(10**15)) == 2
+        AuditUnsealed.objects.all().delete()
+        with django_assert_num_queries(1):
+            assert prepare(10**15) == []
 
 
 class TestTree:

@@ -30,10 +30,10 @@ class Command(BaseCommand):
         with acting_as_system("verify_audit"):
             if options["seal"]:
                 self._seal()
-            outside = [head for path in _files(options["heads"]) for head in self._heads(path)]
+            outside, beside = _outside(options["heads"])
             wanted = _wanted(options["account"], outside)
             verdicts = [verify(account_id, outside=outside) for account_id in wanted]
-            beside = gone_unsealed() + key_of_another()
+            beside += gone_unsealed() + key_of_another()
         for verdict in verdicts:
             self._show(verdict)
         self._show_findings(beside)
@@ -50,14 +50,6 @@ class Command(BaseCommand):
             seal_all()
         except KeyRefused as refusal:
             raise CommandError(str(refusal)) from refusal
-
-    def _heads(self, path: Path) -> list[OutsideHead]:
-        try:
-            return list(heads_in(path))
-        except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}") from error
-        except (KeyError, ValueError, TypeError) as error:
-            raise CommandError(f"{path} has a line that is no head: {error}") from error
 
     def _show(self, verdict: Verdict) -> None:
         name = verdict.account_id or "server"
@@ -81,6 +73,20 @@ class Command(BaseCommand):
             told = f"told {state.posted_at:%Y-%m-%d %H:%M:%S} UTC" if state and state.posted_at else "not told yet"
             trouble = f"; failed {state.failures} times since: {state.error}" if state and state.failures else ""
             self.stdout.write(f"anchor {place}: {told}{trouble}")
+
+
+def _outside(given: list[Path]) -> tuple[list[OutsideHead], list[Finding]]:
+    """The heads of these files and of our own, and what there is to say of the files."""
+    heads: list[OutsideHead] = []
+    findings: list[Finding] = []
+    for path in _files(given):
+        try:
+            found, wrong = heads_in(path)
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}") from error
+        heads += found
+        findings += wrong
+    return heads, findings
 
 
 def _files(given: list[Path]) -> list[Path]:
