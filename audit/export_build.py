@@ -4,7 +4,6 @@ Each step is a generator that writes something and then says where it is; betwee
 (audit.export_writer). Kept in memory are three numbers for each entry, a line for each file, and one object of the store.
 """
 
-import logging
 import re
 import time
 from array import array
@@ -15,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError
 from django.db.models import F, Q, QuerySet
 
 from audit import export_sources
@@ -31,8 +29,6 @@ from audit.models import AuditEntry, AuditHead
 from audit.sealing import seal_all
 from mailbot.lib.bulk import batches
 from mailbot.lib.failpoints import failpoint
-
-log = logging.getLogger(__name__)
 
 FORMAT = "mailbot.export/1"
 TABLE_FILE, MANIFEST_FILE = "audit.csv", "manifest.json"
@@ -78,7 +74,7 @@ class Build:
         export = self.export
         head = AuditHead.objects.filter(pk=export.head_id).first() if export.head_id else None
         if head is None:
-            _seal()  # what asks for it is in it, too
+            seal_all()  # what asks for it is in it, too
             part = AuditPart(export.account_id, entries_of(export))
             counts = (export_sources.parts[name].source.count(export) for name in self._included())
             self.hold(head_id=part.head.pk, total=2 * len(part) + sum(counts))
@@ -169,7 +165,7 @@ class Build:
 
     def _catch_up(self) -> bool:
         failpoint("export.lines")
-        _seal()
+        seal_all()
         known = len(self.part)
         if not self.part.catch_up():
             return False
@@ -232,14 +228,6 @@ class Build:
         earlier = self.part.earlier(given_heads(export.account_id, self.part.head.size))
         audit = {**(export.trail or {}), "earlier": earlier}
         return {"format": FORMAT, "made_by": made_by, "export": about, "audit": audit, "files": self.writer.sums}
-
-
-def _seal() -> None:
-    """A tree that was tampered with may take no more: then the evidence is what it has."""
-    try:
-        seal_all()
-    except IntegrityError:
-        log.exception("The trail cannot be sealed any further.")
 
 
 def _moment(moment: datetime | None) -> str | None:

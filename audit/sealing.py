@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from audit.leaves import COLUMNS, SALT_OCTETS, Salts, Told, hash_at, told_of, unplaced
@@ -72,6 +72,31 @@ def _batches(seconds: float | None, *, wait: bool) -> Iterator[int]:
             except Overtaken:
                 if not wait:
                     return
+            except IntegrityError:
+                yield sum(_by_account(prepared, wait=wait))
+                first = prepared[-1].told.key + 1  # what no tree has taken waits
+
+
+def _by_account(prepared: Iterable[Prepared], *, wait: bool) -> Iterator[int]:
+    """A tree that was tampered with may take no more, and keeps no other one from growing."""
+    for account_id, entries in _grouped(prepared).items():
+        try:
+            yield place(entries, wait=wait)
+        except IntegrityError:
+            log.exception(
+                "%d entries of %s have no place: its tree is not as it grew. See verify_audit.",
+                len(entries),
+                account_id or "the server",
+            )
+        except Overtaken:
+            continue
+
+
+def _grouped(prepared: Iterable[Prepared]) -> dict[str, list[Prepared]]:
+    by_account: dict[str, list[Prepared]] = defaultdict(list)
+    for one in prepared:
+        by_account[one.told.account_id].append(one)
+    return by_account
 
 
 def prepare(last: int, first: int = LEAST) -> list[Prepared]:
@@ -98,10 +123,7 @@ def place(prepared: list[Prepared], *, wait: bool = False) -> int:
         key = key_in_use()
         _take([one.told.key for one in prepared])
         failpoint("audit.taken")
-        by_account: dict[str, list[Prepared]] = defaultdict(list)
-        for one in prepared:
-            by_account[one.told.account_id].append(one)
-        _append(by_account, key)
+        _append(_grouped(prepared), key)
         failpoint("audit.appended")
     failpoint("audit.sealed")
     return len(prepared)

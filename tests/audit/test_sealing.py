@@ -14,6 +14,7 @@ from audit.signing import KeyRefused
 from audit.tree import Tree
 from audit.verifying import gone_unsealed, verify
 from mailbot.lib.scope import EVERYBODY, acting_within
+from tests.audit.tampering import forge_between
 from tests.audit.trail import ACCOUNT, sealed, tamper, write
 
 pytestmark = pytest.mark.django_db
@@ -107,6 +108,18 @@ class TestGone:
         assert list(AuditUnsealed.objects.order_by("pk").values_list("pk", flat=True)) == removed
         told = [finding.what for finding in gone_unsealed()]
         assert told == [f"An entry was removed before it was sealed (row {key})." for key in removed]
+
+    def test_a_tree_that_takes_no_more_keeps_no_other_from_growing(self, caplog: Any):
+        """Somebody put an entry in between, and the place behind the last one is taken."""
+        sealed(5)
+        forge_between(2)
+        write(2)
+        write(3, "account_of_another")
+        assert seal_all() == 3
+        assert AuditTree.objects.get(pk="account_of_another").size == 3
+        assert "2 entries of account_of_the_trail have no place" in caplog.text
+        assert AuditUnsealed.objects.count() == 2
+        assert verify("account_of_another").holds
 
     def test_while_none_is_gone_it_asks_no_more_than_before(self, django_assert_num_queries: Any):
         write(2)
