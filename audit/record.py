@@ -83,6 +83,7 @@ class Act(StrEnum):
     DOMAIN_LOST = "domain.lost"
     DOMAIN_KEY_MADE = "domain.key_made"
     DOMAIN_KEY_CHANGED = "domain.key_changed"
+    DOMAIN_KEY_REMOVED = "domain.key_removed"
     SUPPRESSION_ADDED = "suppression.added"
     SUPPRESSION_CHANGED = "suppression.changed"
     SUPPRESSION_REMOVED = "suppression.removed"

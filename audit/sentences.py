@@ -118,6 +118,7 @@ SENTENCES: dict[Group, dict[str, str]] = {
         "domain.lost": "The domain {object} was proven by somebody else, says {who}",
         "domain.key_made": "{who} made the signing key {selector} for {object}",
         "domain.key_changed": "{object} is signed by the key {selector.new}[ in place of {selector.old}], says {who}",
+        "domain.key_removed": "{who} removed keys that signed for {object} once: {selectors}",
         "domain.tripped": "{who} stopped all sending from {domain}" + _WHY,
         "domain.on_trial": "{who} lets {domain} try a few sends[: {reason}]",
         "domain.resumed": "{who} let {domain} send again" + _WHY,
