@@ -140,7 +140,7 @@ SENTENCES: dict[Group, dict[str, str]] = {
     Group.LISTS: {
         "list.entry_added": "{who} put {pattern} on the list {list}",
         "list.entry_removed": "{who} took {pattern.old} from the list {list}",
-        "list.replaced": "{who} replaced the list {list}[; added: {added}][; removed: {removed}]",
+        "list.replaced": "{who} replaced the list {list}[; added: {added}][; removed: {removed}][{?notes}; {notes.count} changed]",
         "addressrule.updated": "{who} changed an entry of a list[: {changed}]",
         "suppression.added": "{who} stopped mail to {object}[: {cause}]",
         "suppression.changed": "{who} changed why no mail goes to {object}[: {cause.new}]",
