@@ -48,7 +48,6 @@ class Act(StrEnum):
     THREAD_CLAIMED = "thread.claimed"
     THREAD_RELEASED = "thread.released"
     THREAD_HANDED_OFF = "thread.handed_off"
-    INBOUND_REJECTED = "inbound.rejected"
     INBOUND_FAILED = "inbound.failed"
     INBOUND_RETRIED = "inbound.retried"
     RAW_REMOVED = "raw.removed"

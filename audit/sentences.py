@@ -59,7 +59,6 @@ SENTENCES: dict[Group, dict[str, str]] = {
         "thread.claimed": "{who} took the thread “{it}” to work on it[, as {owner}][: {note}]",
         "thread.released": "{who} gave the thread “{it}” free[: {note}]",
         "thread.handed_off": "{who} handed the thread “{it}” on[ to {owner}][: {note}]",
-        "inbound.rejected": "{who} turned a mail away[: {error}]",
         "inbound.failed": "{who} could not read a mail that came in[: {error}]",
         "inbound.retried": "{who} had a mail that came in read again" + _WHY,
         "simulation.done": "{who} simulated in the sandbox: {simulated}",
