@@ -58,4 +58,9 @@ def put_into_use(domain: Domain, key: DomainKey, now: datetime) -> None:
 
 
 def forget_old_keys(domain: Domain, now: datetime) -> None:
-    domain.keys.filter(state=DomainKey.State.RETIRED, retired_at__lte=now - KEPT_FOR).delete()
+    """In the caller's transaction."""
+    old = list(domain.keys.filter(state=DomainKey.State.RETIRED, retired_at__lte=now - KEPT_FOR).order_by("pk"))
+    if old:
+        domain.keys.filter(pk__in=[key.pk for key in old]).delete()
+        changes = {"selectors": [key.selector for key in old]}
+        record(Act.DOMAIN_KEY_REMOVED, domain, account_id=domain.account_id, changes=changes)

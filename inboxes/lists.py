@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from auditlog.context import disable_auditlog
 from django.db import transaction
@@ -82,7 +83,7 @@ def remove_entry(entry: AddressRule) -> None:
 def replace_list(target: AddressList, entries: Mapping[str, str | None]) -> Replaced:
     """Make these the list: canonical pattern → note, None to leave that of an entry which is there already.
 
-    One entry in the trail for all of it, with every pattern that came or went.
+    One entry in the trail for all of it, with every pattern that came or went, and every note that changed.
     """
     target.lock()
     known = {entry.pattern: entry for entry in target.entries()}
@@ -91,21 +92,27 @@ def replace_list(target: AddressList, entries: Mapping[str, str | None]) -> Repl
     with disable_auditlog():
         target.entries().filter(pk__in=[known[pattern].pk for pattern in removed]).delete()
     bulk_insert([target.new_entry(pattern, entries[pattern] or "") for pattern in added])
-    _set_notes([(known[pattern], note) for pattern, note in entries.items() if pattern in known])
-    if added or removed:
-        changes = {"mode": target.mode, "direction": target.direction, "effect": target.effect}
-        told = {**changes, "added": added, "removed": removed}
-        subject = target.inbox or Account.objects.get(pk=target.account_id)
-        inbox_id = target.inbox.pk if target.inbox else ""
-        record(Act.LIST_REPLACED, subject, account_id=target.account_id, inbox_id=inbox_id, changes=told)
+    notes = _set_notes([(known[pattern], note) for pattern, note in entries.items() if pattern in known])
+    if added or removed or notes:
+        _record_replaced(target, {"added": added, "removed": removed, **({"notes": notes} if notes else {})})
     return Replaced(len(entries), len(added), len(removed))
 
 
-def _set_notes(given: list[tuple[AddressRule, str | None]]) -> None:
+def _set_notes(given: list[tuple[AddressRule, str | None]]) -> list[dict[str, str]]:
+    """What changed, as the trail has it."""
     changed = [(entry, note) for entry, note in given if note is not None and note != entry.note]
+    told = [{"pattern": entry.pattern, "old": entry.note, "new": note} for entry, note in changed]
     for entry, note in changed:
         entry.note = note
     bulk_set([entry for entry, _ in changed], "note")
+    return told
+
+
+def _record_replaced(target: AddressList, changes: dict[str, Any]) -> None:
+    about = {"mode": target.mode, "direction": target.direction, "effect": target.effect}
+    subject = target.inbox or Account.objects.get(pk=target.account_id)
+    inbox_id = target.inbox.pk if target.inbox else ""
+    record(Act.LIST_REPLACED, subject, account_id=target.account_id, inbox_id=inbox_id, changes={**about, **changes})
 
 
 def _who() -> dict[str, str]:

@@ -144,6 +144,18 @@ class TestSentences:
                 {},
             ),
             (
+                "Billing agent (key key_…a1a1) replaced the list receive block; 1 note changed.",
+                "list.replaced",
+                {
+                    "direction": "receive",
+                    "effect": "block",
+                    "added": [],
+                    "removed": [],
+                    "notes": [{"pattern": "a.com"}],
+                },
+                {},
+            ),
+            (
                 "Somebody tried to sign in to the console as olga and could not.",
                 "console.sign_in_failed",
                 {"username": "olga"},

@@ -1,12 +1,15 @@
 """GET /v1/audit-log"""
 
+import re
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
 from django.utils import timezone
 
+from audit.acts import names_of_acts
 from audit.models import AppendOnlyError, AuditEntry
 from audit.record import Act, record
 from inboxes.keys import revoke_key
@@ -14,6 +17,20 @@ from inboxes.permissions import AGENT
 from mailbot.lib.ids import id_at
 from tests.cast import Caller, run_workers
 from tests.mailing import deliver, mail
+
+PAGE = Path(__file__).parents[3] / "docs" / "api" / "audit-log.md"
+
+
+class TestActions:
+    @pytest.mark.one_profile
+    def test_its_page_lists_each_once_and_no_other(self) -> None:
+        table = PAGE.read_text("utf-8").split("| about | actions |\n|---|---|\n")[1].split("\n\n")[0]
+        assert sorted(re.findall(r"`([a-z_]+\.[a-z_]+)`", table)) == names_of_acts()
+
+    def test_it_takes_those_and_no_other(self, alice: Caller) -> None:
+        assert alice.get("/v1/audit-log", action="inbox.paused").status_code == 200
+        refused = alice.get("/v1/audit-log", action="inbox.painted")
+        assert (refused.status_code, list(refused.json()["error"]["fields"])) == (400, ["action"])
 
 
 class TestAuditLog:

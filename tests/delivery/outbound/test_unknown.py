@@ -10,6 +10,7 @@ import time_machine
 from django.utils import timezone
 
 from audit.actors import acting_as_system
+from audit.models import AuditEntry
 from delivery.hooks.news import process_provider_events
 from delivery.models import OutboundMail, ProviderEvent, SendAttempt
 from delivery.outbound import send
@@ -74,6 +75,15 @@ def make_due(**columns: Any) -> None:
 
 def now() -> OutboundMail:
     return OutboundMail.objects.get()
+
+
+class TestTrail:
+    def test_it_says_that_nobody_knows_and_who_found_out(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
+        sent = send_by("postmark", live, inbox, esp)
+        entry = AuditEntry.objects.get(act="message.unknown")
+        assert (entry.object_pk, entry.inbox_id, entry.account_id) == (sent["id"], inbox.pk, live.account.pk)
+        assert (entry.actor_kind, entry.actor_id, entry.actor_name) == ("system", "worker", "worker")
+        assert (entry.changes["recipients"], entry.changes["subject"]) == (["ann@example.com"], "[cut]")
 
 
 class TestKey:

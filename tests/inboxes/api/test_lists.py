@@ -171,6 +171,9 @@ class TestReplace:
         add(alice, "b.com", note="old")
         alice.put(BLOCKED, {"entries": ["a.com", {"domain": "b.com", "note": "new"}]})
         assert dict(AddressRule.objects.values_list("pattern", "note")) == {"a.com": "old", "b.com": "new"}
+        (written,) = AuditEntry.objects.filter(act="list.replaced")
+        assert (written.actor_name, written.changes["added"], written.changes["removed"]) == ("Alice", [], [])
+        assert written.changes["notes"] == [{"pattern": "b.com", "old": "old", "new": "new"}]
 
     def test_it_empties(self, alice: Caller) -> None:
         add(alice, "a.com")

@@ -220,6 +220,7 @@ class TestKeys:
         assert [key.state for key in Domain.objects.get().keys.all()] == ["active"]
         assert acts().count("domain.key_made") == 2
         assert acts().count("domain.key_changed") == 2
+        assert AuditEntry.objects.get(act="domain.key_removed").changes == {"selectors": [old.selector]}
 
     def test_one_that_was_never_used_gives_way(self, alice: Caller, dns: PublishedZone) -> None:
         domain = verified_domain(alice, dns)
