@@ -374,7 +374,7 @@ class Verification:
             self.say(
                 "missing",
                 self.tree.size,
-                f"The entries {self.tree.size} to {seq - 1} are not there, and no proof is.",
+                f"The entries {self.tree.size} to {seq - 1} are not there, and neither are the hashes that stand for them.",
             )
             self.skip(seq)
         self.entries += 1
