@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from delivery.erasing.finding import Place, inbound_of, messages_of
 from delivery.erasing.person import Person
@@ -149,13 +149,18 @@ def _known(erasure: Erasure, ids: Iterable[str]) -> int:
 def take_over(erasure: Erasure) -> None:
     """What earlier ones of the same person that came to no end took away, and left: entries about it still have to be gone over, and files
     to be deleted."""
-    ended = (Erasure.State.FAILED, Erasure.State.REFUSED)
-    earlier = Erasure.objects.filter(account_id=erasure.account_id, person=erasure.person, state__in=ended)
-    for one in earlier.order_by("pk"):
+    for one in unfinished_of(erasure.account_id, erasure.person).order_by("pk"):
         note_erased(
             erasure, ErasedObject.objects.filter(erasure_id=one.pk).values_list("object_id", flat=True).iterator()
         )
         erasure.files = sorted({*erasure.files, *one.files})
+
+
+def unfinished_of(account_id: str, pseudonym: str) -> QuerySet[Erasure]:
+    """Erasures of a person that came to no end, and that none has ended since."""
+    theirs = Erasure.objects.filter(account_id=account_id, person=pseudonym)
+    done = theirs.filter(state=Erasure.State.DONE).order_by("-pk").values_list("pk", flat=True).first()
+    return theirs.filter(state__in=(Erasure.State.FAILED, Erasure.State.REFUSED), pk__gt=done or "")
 
 
 def is_leaving(erasure: Erasure) -> bool:

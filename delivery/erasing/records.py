@@ -3,7 +3,7 @@ gone over too. The address makes room for the pseudonym."""
 
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,7 @@ from delivery.models import ErasedObject, Erasure, ProviderEvent
 from delivery.outbound.loop_guard import forget_pairs
 from inboxes.models import KeptAnswer
 from mailbot.api.renderers import dumps
+from mailbot.lib.bulk import batches
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.ids import ID_LENGTH
 from mailbot.lib.scope import acting_for_everybody
@@ -73,6 +74,15 @@ def rows_naming(person: Person, model: type[models.Model]) -> Iterator[models.Mo
     for row in rows.order_by("pk").only("pk", *names).iterator(chunk_size=BATCH):
         if person.is_named_in([getattr(row, name) for name in names]):
             yield row
+
+
+def inboxes_of(model: type[models.Model], keys: Iterable[Any]) -> set[str]:
+    """That these rows belong to. One that is of the whole account is of none."""
+    manager: Any = model._default_manager
+    found: set[str] = set()
+    for piece in batches(keys, BATCH) if manager.inbox else ():
+        found |= set(manager.filter(pk__in=piece).order_by().values_list(manager.inbox, flat=True))
+    return found - {None, ""}
 
 
 def sweep_table(person: Person, model: type[models.Model]) -> int:

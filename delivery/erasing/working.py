@@ -27,13 +27,13 @@ from delivery.erasing.certificate import certificate_of, kept_rules_of
 from delivery.erasing.finding import Place, messages_of, waits_for_mail
 from delivery.erasing.mail import erase_inbound, erase_messages, is_leaving, next_messages, note_erased, take_over
 from delivery.erasing.person import Person
-from delivery.erasing.planning import WHOLE_ACCOUNT, affected_inboxes, entries_of
+from delivery.erasing.planning import WHOLE_ACCOUNT, asked_of_holds, entries_of
 from delivery.erasing.records import sweep
 from delivery.erasing.suppressed import hash_suppressions
 from delivery.erasing.trail import SERVER, replace_next
 from delivery.models import ErasedObject, Erasure
 from delivery.raw_erasure import remove_leaving
-from inboxes.holds import Held, held_among, in_force, keep_out_holds
+from inboxes.holds import Held, held_among, keep_out_holds
 from mailbot.lib.crypto import CannotDecrypt
 from mailbot.lib.failpoints import failpoint
 from mailbot.lib.object_store import StoreUnavailable
@@ -283,11 +283,8 @@ class _Work:
     def _refuse_if_held(self, inbox_ids: Sequence[str] | None = None) -> None:
         """Raises Held. Without inboxes: at the head of a step, of all that it may touch."""
         account_id = self.erasure.account_id
-        if inbox_ids is None:
-            if not in_force().filter(account_id=account_id).exists():
-                return
-            inbox_ids = affected_inboxes(self.person)
-        held = held_among(account_id, [*inbox_ids, WHOLE_ACCOUNT])
+        asked = asked_of_holds(self.person) if inbox_ids is None else [*inbox_ids, WHOLE_ACCOUNT]
+        held = held_among(account_id, asked)
         if held:
             raise Held(account_id, f"erase {self.person.pseudonym}", held)
 
