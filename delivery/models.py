@@ -22,6 +22,7 @@ from delivery.fidelity import Fidelity
 from delivery.outbound.states import UNSETTLED, State
 from delivery.suppression_model import Suppression as Suppression
 from inboxes.models import Account, DomainKey, Inbox, Mode, Provider
+from mailbot.lib.addresses import addresses_in
 from mailbot.lib.clock import database_now, is_over, limits, over
 from mailbot.lib.ids import ID_LENGTH, TypeIDField
 from mailbot.lib.json_columns import JSONColumn
@@ -422,6 +423,11 @@ class ProviderEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type or self.kind} {self.recipient}".strip()
+
+    @property
+    def addressed(self) -> set[str]:
+        """Whom a mail was for of which an ESP told that it came in: with some ESPs its text is here."""
+        return addresses_in(self.recipient) if self.kind == self.Kind.INBOUND else set()
 
 
 class RecentSend(models.Model):

@@ -22,7 +22,6 @@ from delivery.retention_parts import take_out, those_over
 from inboxes.holds import held_inboxes, is_held, keep_out_holds
 from inboxes.models import Inbox
 from inboxes.retention_classes import has_class
-from mailbot.lib.addresses import addresses_in
 from mailbot.lib.ids import first_id
 
 BATCH = 500
@@ -112,9 +111,8 @@ def remove_old_provider_events(limit: int = BATCH) -> int:
 
 
 def _held_news(events: Sequence[ProviderEvent]) -> set[str]:
-    """What was told of mail for a held inbox: with some ESPs that is the text itself."""
-    inbound = [event for event in events if event.kind == ProviderEvent.Kind.INBOUND and event.recipient]
-    addresses = {event.pk: addresses_in(event.recipient) for event in inbound}
+    """What was told of mail for a held inbox."""
+    addresses = {event.pk: named for event in events if (named := event.addressed)}
     asked = Inbox.objects.filter(is_held(), address__in=set().union(*addresses.values()))
     held = set(asked.values_list("address", flat=True)) if addresses else set()
     return {pk for pk, named in addresses.items() if named & held}

@@ -5,7 +5,7 @@ from django.db import transaction
 from audit.actors import current
 from audit.record import Act, record
 from delivery.erasing.person import Person
-from delivery.erasing.planning import WHOLE_ACCOUNT, affected_inboxes
+from delivery.erasing.planning import asked_of_holds
 from delivery.models import Erasure
 from inboxes.holds import refuse_if_held
 from inboxes.models import Account, Inbox
@@ -42,7 +42,7 @@ def person_at(account: Account, address: str) -> Person:
 
 def ask_for_erasure(account: Account, person: Person, reason: str) -> Erasure:
     """Have a worker do it. Raises UnderWay, and Held where a legal hold forbids it."""
-    refuse_if_held(account.pk, [*affected_inboxes(person), WHOLE_ACCOUNT], f"erase {person.pseudonym}")
+    refuse_if_held(account.pk, asked_of_holds(person), f"erase {person.pseudonym}")
     context = current()
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account.pk)

@@ -14,9 +14,10 @@ from typing import Any
 from django.db.models import CharField, Field, JSONField, Model, Q, QuerySet, TextField
 
 from delivery.erasing.person import Person
-from delivery.models import InboundMail, ProviderEvent
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, RawObject
 from delivery.raw import RawGone, raw_in
 from inboxes.models import Inbox
+from mailbot.lib.bulk import batches
 from mailbot.lib.scope import acting_for_everybody
 from threads.models import Message
 from threads.tombstones import ERASED
@@ -108,9 +109,9 @@ def mentions(person: Person) -> QuerySet[Message]:
     )
 
 
-def inbound_of(person: Person, after: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Rows of the inbound queue (id, recipients) that are of the person and of which no message is: what came again, what was refused,
-    what could not be read. What is still to be processed is left: it becomes a message first."""
+def inbound_of(person: Person, after: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Rows of the inbound queue that are of the person and of which no message is: what came again, what was refused, what could not be
+    read; with the inboxes of the account that each was for. What is still to be processed is left: it becomes a message first."""
     with acting_for_everybody("mail on its way is of no account"):
         ours = set(Inbox.objects.filter(account_id=person.account_id).values_list("pk", flat=True))
         waiting = (InboundMail.State.STORED, InboundMail.State.PROCESSING)
@@ -125,7 +126,21 @@ def inbound_of(person: Person, after: str = "") -> Iterator[tuple[str, list[dict
             )
             for pk, sender, recipients, error in theirs:
                 if person.is_named_in([sender, error]) or (pk not in kept and _is_raw_of(person, pk)):
-                    yield pk, recipients
+                    yield pk, ours.intersection(item["inbox_id"] for item in recipients)
+
+
+def inboxes_of_mail(person: Person, mail_ids: Iterable[str]) -> set[str]:
+    """Those of the account that these deliveries were for: by the row and, once that is gone, by the card."""
+    found: set[str] = set()
+    with acting_for_everybody("mail on its way is of no account"):
+        for piece in batches(sorted({*mail_ids} - {""}), READ):
+            rows = InboundMail.objects.filter(pk__in=piece).values_list("recipients", flat=True)
+            named = {item["inbox_id"] for recipients in rows for item in recipients}
+            for first, others in RawObject.objects.filter(pk__in=piece).values_list("inbox_id", "other_inboxes"):
+                named |= {first, *others}
+            ours = Inbox.objects.filter(account_id=person.account_id, pk__in=named)
+            found |= set(ours.values_list("pk", flat=True))
+    return found
 
 
 def _is_raw_of(person: Person, mail_id: str) -> bool:
@@ -171,3 +186,14 @@ def provider_events_of(person: Person) -> Iterator[ProviderEvent]:
         for event in rows.iterator(chunk_size=READ):
             if person.is_named_in([getattr(event, column) for column in columns]):
                 yield event
+
+
+def inboxes_told_of(person: Person, events: Iterable[ProviderEvent]) -> set[str]:
+    """Those of the account of whose mail these tell: that it came in, or what became of it."""
+    found: set[str] = set()
+    with acting_for_everybody("what ESPs tell is of no account"):
+        for piece in batches(events, READ):
+            sent = OutboundMail.objects.filter(pk__in={event.mail_id for event in piece if event.mail_id})
+            told = Q(address__in=set().union(*(event.addressed for event in piece))) | Q(pk__in=sent.values("inbox_id"))
+            found |= set(Inbox.objects.filter(told, account_id=person.account_id).values_list("pk", flat=True))
+    return found

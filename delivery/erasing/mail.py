@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, takewhile
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from delivery.erasing.finding import Place, inbound_of, messages_of
 from delivery.erasing.person import Person
@@ -121,16 +121,17 @@ def _forget_ours(row: InboundMail | None, card: RawObject | None, ours: set[str]
         RawObject.objects.filter(pk=card.pk).update(inbox_id=inboxes[0], other_inboxes=inboxes[1:], account_id=whose)
 
 
-def erase_inbound(erasure: Erasure, person: Person) -> Counter[str]:
-    """A batch of rows of the inbound queue of which there is no message."""
-    found = list(islice(inbound_of(person), BATCH))
-    if not found:
-        return Counter()
-    with transaction.atomic():
-        ids = [pk for pk, _ in found]
-        counted = _erase_sources(erasure.account_id, ids)
-        note_erased(erasure, ids)
-        failpoint("erasure.erased")
+def next_inbound(person: Person, after: str) -> dict[str, set[str]]:
+    """The next batch of rows of the inbound queue of which there is no message, and for which inboxes of the account each was."""
+    return dict(islice(inbound_of(person, after), BATCH))
+
+
+@transaction.atomic
+def erase_inbound(erasure: Erasure, mail_ids: Sequence[str]) -> Counter[str]:
+    """What went, by kind."""
+    counted = _erase_sources(erasure.account_id, mail_ids)
+    note_erased(erasure, mail_ids)
+    failpoint("erasure.erased")
     return counted
 
 
@@ -149,13 +150,18 @@ def _known(erasure: Erasure, ids: Iterable[str]) -> int:
 def take_over(erasure: Erasure) -> None:
     """What earlier ones of the same person that came to no end took away, and left: entries about it still have to be gone over, and files
     to be deleted."""
-    ended = (Erasure.State.FAILED, Erasure.State.REFUSED)
-    earlier = Erasure.objects.filter(account_id=erasure.account_id, person=erasure.person, state__in=ended)
-    for one in earlier.order_by("pk"):
+    for one in unfinished_of(erasure.account_id, erasure.person).order_by("pk"):
         note_erased(
             erasure, ErasedObject.objects.filter(erasure_id=one.pk).values_list("object_id", flat=True).iterator()
         )
         erasure.files = sorted({*erasure.files, *one.files})
+
+
+def unfinished_of(account_id: str, pseudonym: str) -> QuerySet[Erasure]:
+    """Erasures of a person that came to no end, and that none has ended since."""
+    theirs = Erasure.objects.filter(account_id=account_id, person=pseudonym)
+    done = theirs.filter(state=Erasure.State.DONE).order_by("-pk").values_list("pk", flat=True).first()
+    return theirs.filter(state__in=(Erasure.State.FAILED, Erasure.State.REFUSED), pk__gt=done or "")
 
 
 def is_leaving(erasure: Erasure) -> bool:

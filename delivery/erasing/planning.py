@@ -2,19 +2,28 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
 from audit.models import AuditEntry, Export
 from audit.record import Act, record
-from audit.removal import OF_THE_TRAIL
-from delivery.erasing.finding import inbound_of, mentions, messages_of, naming, provider_events_of
+from audit.records import RECORDS
+from delivery.erasing.finding import (
+    inbound_of,
+    inboxes_of_mail,
+    inboxes_told_of,
+    mentions,
+    messages_of,
+    naming,
+    provider_events_of,
+)
+from delivery.erasing.mail import unfinished_of
 from delivery.erasing.person import Person
-from delivery.erasing.records import answers_naming, kind_of, rows_naming, tables
+from delivery.erasing.records import answers_naming, inboxes_of, kind_of, rows_naming, tables
 from delivery.erasing.suppressed import suppressions_of
-from delivery.models import Recipient
-from inboxes.holds import held_among
+from delivery.models import ErasedObject, Recipient
+from inboxes.holds import held_among, in_force
 from inboxes.models import Account, AddressRule, Inbox
 from mailbot.lib.bulk import batches
 from mailbot.lib.scope import acting_for_everybody
@@ -37,10 +46,11 @@ _COUNTED_APART = (Thread, Event, Recipient)
 
 def plan(person: Person) -> dict[str, Any]:
     """Nothing is changed."""
-    messages = list(messages_of(person))
+    mail = mail_of(person)
+    messages = mail.messages
     ids = [message.pk for message in messages]
     by_inbox = Counter(message.inbox_id for message in messages)
-    affected = affected_inboxes(person)
+    affected = affected_inboxes(person, mail)
     addresses = dict(Inbox.objects.filter(pk__in=by_inbox).values_list("pk", "address"))
     return {
         "person": person.pseudonym,
@@ -49,9 +59,7 @@ def plan(person: Person) -> dict[str, Any]:
             "by_inbox": [{"inbox_id": pk, "address": addresses[pk], "count": n} for pk, n in sorted(by_inbox.items())],
             "ids": ids[:MOST_NAMED],
         },
-        "raw_mails": len(
-            {message.source_id or message.pk for message in messages} | {pk for pk, _ in inbound_of(person)}
-        ),
+        "raw_mails": len({message.source_id or message.pk for message in messages} | mail.inbound.keys()),
         "attachments": _attachments(messages),
         "threads": _threads(person, ids),
         "events": _events(person, ids),
@@ -95,7 +103,7 @@ def entries_of(person: Person, message_ids: list[str]) -> int:
 
 
 def _entries(person: Person) -> QuerySet[AuditEntry]:
-    return AuditEntry.objects.filter(account_id=person.account_id).exclude(act__startswith=OF_THE_TRAIL).order_by()
+    return AuditEntry.objects.filter(account_id=person.account_id).exclude(act__in=RECORDS).order_by()
 
 
 def _entries_naming(person: Person) -> Iterator[tuple[int, str]]:
@@ -153,12 +161,39 @@ def _other_rows(person: Person) -> dict[str, int]:
     return {kind: number for kind, number in counted.items() if number}
 
 
-def affected_inboxes(person: Person) -> list[str]:
-    """Those whose mail, events, threads or trail would change."""
-    found = {message.inbox_id for message in messages_of(person)}
-    for model in (Thread, Event):
-        keys = [row.pk for row in rows_naming(person, model)]
-        for piece in batches(keys, AT_ONCE):
-            found |= set(model._default_manager.filter(pk__in=piece).order_by().values_list("inbox_id", flat=True))
+def asked_of_holds(person: Person) -> list[str]:
+    """What has to be free of holds: the inboxes that it would touch, and the whole account. Nothing is looked for where no hold is in
+    force."""
+    with acting_for_everybody("a hold binds who does not see it, too"):
+        is_any = in_force().filter(account_id=person.account_id).exists()
+    return [*affected_inboxes(person, mail_of(person)), WHOLE_ACCOUNT] if is_any else []
+
+
+class Mail(NamedTuple):
+    """Of a person: the messages, and the mail that became none, with the inboxes that it was for."""
+
+    messages: list[Message]
+    inbound: dict[str, set[str]]
+
+
+def mail_of(person: Person) -> Mail:
+    return Mail(list(messages_of(person)), dict(inbound_of(person)))
+
+
+def affected_inboxes(person: Person, mail: Mail) -> list[str]:
+    """Those of which anything would change or go: as the steps of delivery.erasing.working find it."""
+    found = {message.inbox_id for message in mail.messages}.union(*mail.inbound.values())
+    found |= inboxes_of_mail(person, (message.source_id for message in mail.messages))
+    found |= inboxes_told_of(person, provider_events_of(person))
+    for model in tables():
+        found |= inboxes_of(model, (row.pk for row in rows_naming(person, model)))
+    found |= {entry.inbox_id for entry in suppressions_of(person) if entry.inbox_id}
     found |= {inbox_id for _, inbox_id in _entries_naming(person)}
-    return sorted(filter(None, found))
+    return sorted((found | _inboxes_taken_over(person)) - {""})
+
+
+def _inboxes_taken_over(person: Person) -> set[str]:
+    """From which an earlier one that came to no end took something: it is gone over what the trail and bundles say of that."""
+    begun = unfinished_of(person.account_id, person.pseudonym)
+    erased = ErasedObject.objects.filter(erasure_id__in=begun.values("pk"), object_id__startswith="inbox_")
+    return set(erased.values_list("object_id", flat=True))
