@@ -7,7 +7,7 @@ earlier for one that comes.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -104,33 +104,37 @@ def canonical_scope_domain(text: str) -> str:
 @transaction.atomic
 def suppress(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     """`(entry, False)` is one that was there before, strengthened where `wanted` is the stronger cause. Its trail is written."""
-    (entry,), added = _store([(target, wanted)])
-    if entry.pk in added:
+    stored = _store([(target, wanted)])
+    (entry,) = stored.entries
+    if entry.pk in stored.added:
         _record(Act.SUPPRESSION_ADDED, entry)
-    return entry, entry.pk in added
+    elif changes := stored.changed.get(entry.pk):
+        _record(Act.SUPPRESSION_CHANGED, entry, **changes)
+    return entry, entry.pk in stored.added
 
 
 @transaction.atomic
 def suppress_many(wanted: Sequence[tuple[Target, Wanted]]) -> list[Suppression]:
     """The same for several, without the trail, which the caller writes; the entries that were added."""
-    entries, added = _store(wanted)
-    return [entry for entry in entries if entry.pk in added]
+    stored = _store(wanted)
+    return [entry for entry in stored.entries if entry.pk in stored.added]
 
 
 @transaction.atomic
 def set_suppression(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     """Make the entry exactly this, whatever it was; whether it is new. Safe to repeat: what is so already stays, and writes no trail."""
-    (entry,), added = _store([(target, wanted)], strengthens=False)
-    if entry.is_over(timezone.now()):  # it stopped nothing any more, so it begins anew
-        entry.delete()
-        (entry,), added = _store([(target, wanted)])
-    is_new = entry.pk in added
+    stored = _store([(target, wanted)], strengthens=False)
+    if stored.entries[0].is_over(timezone.now()):  # it stopped nothing any more, so it begins anew
+        stored.entries[0].delete()
+        stored = _store([(target, wanted)])
+    (entry,) = stored.entries
+    is_new = entry.pk in stored.added
     exactly = {
         "cause": wanted.cause,
         "reason": wanted.reason,
         "expires_at": wanted.ends_at(entry.created_at),
     }
-    changes = {name: [getattr(entry, name), value] for name, value in exactly.items() if getattr(entry, name) != value}
+    changes = _changes(_told(entry), exactly)
     if changes:
         for name, value in exactly.items():
             setattr(entry, name, value)
@@ -139,9 +143,7 @@ def set_suppression(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
     if is_new:
         _record(Act.SUPPRESSION_ADDED, entry)
     elif changes:
-        _record(
-            Act.SUPPRESSION_CHANGED, entry, changes={name: [_plain(v) for v in pair] for name, pair in changes.items()}
-        )
+        _record(Act.SUPPRESSION_CHANGED, entry, **changes)
     return entry, is_new
 
 
@@ -164,14 +166,26 @@ def remove_expired(limit: int = PIECE) -> int:
     return len(entries)
 
 
-def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True) -> tuple[list[Suppression], set[str]]:
-    """The entries for these, and the ids of those that are new. Rows are written and locked in order of their digests, so that writers of
-    the same addresses wait for each other and not in a circle."""
+Changes = dict[str, list[Any]]  # old and new, by name
+
+
+class Stored(NamedTuple):
+    """`added`: ids of the new ones. `changed`: by id, what of an entry that was there is another now, old and new, as the trail has it."""
+
+    entries: list[Suppression]
+    added: set[str]
+    changed: dict[str, Changes]
+
+
+def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True) -> Stored:
+    """The entries for these. Rows are written and locked in order of their digests, so that writers of the same addresses wait for each
+    other and not in a circle."""
     by_digest, targets = dict[str, Wanted](), dict[str, Target]()
     for target, item in wanted:
         digest = target.digest(item.address)
         by_digest[digest], targets[digest] = item, target
-    now, stored, added = timezone.now(), dict[str, Suppression](), set[str]()
+    now, stored = timezone.now(), dict[str, Suppression]()
+    added, changed = set[str](), dict[str, Changes]()
     for piece in batches(sorted(by_digest), PIECE):
         of_erased = _of_erased(piece)
         fresh = [digest for digest in piece if digest not in of_erased.values()]
@@ -182,9 +196,12 @@ def _store(wanted: Sequence[tuple[Target, Wanted]], *, strengthens: bool = True)
         found = list(wanted_rows.order_by("digest"))
         added |= {row.pk for row in found if row.pk in mine}
         known = [(row, by_digest[of_erased.get(row.digest, row.digest)]) for row in found if row.pk not in mine]
-        added |= _strengthen(known, now) if strengthens else set()
+        if strengthens:
+            before = {row.pk: _told(row) for row, _ in known}
+            added |= _strengthen(known, now)
+            changed |= {row.pk: _changes(before[row.pk], _told(row)) for row, _ in known}
         stored |= {of_erased.get(row.digest, row.digest): row for row in found}
-    return [stored[digest] for digest in by_digest], added
+    return Stored([stored[digest] for digest in by_digest], added, changed)
 
 
 def _of_erased(digests: Sequence[str]) -> dict[str, str]:
@@ -290,6 +307,15 @@ def scope_of(target: Target) -> Scope:
     if target.inbox:
         return Scope.INBOX
     return Scope.DOMAIN if target.domain else Scope.ACCOUNT
+
+
+def _told(entry: Suppression) -> dict[str, Any]:
+    """What the trail tells of when it changes."""
+    return {name: getattr(entry, name) for name in ("cause", "reason", "expires_at")}
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
+    return {name: [_plain(old[name]), _plain(value)] for name, value in new.items() if old[name] != value}
 
 
 def _plain(value: Any) -> Any:

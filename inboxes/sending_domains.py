@@ -73,9 +73,11 @@ def begin_warm_up(account_id: str, domain: str, first_day: date | None = None) -
 
     Called with the first mail of a domain, and by whoever adds one earlier; an operator ends it sooner (delivery.outbound.warm_up).
     """
-    _, is_new = SendingDomain.objects.get_or_create(
+    row, is_new = SendingDomain.objects.get_or_create(
         account_id=account_id, domain=domain, defaults={"warms_up_from": first_day or timezone.now().date()}
     )
+    if is_new:
+        record(Act.WARM_UP_STARTED, row, account_id=account_id, changes={"domain": domain, "reason": "its first mail"})
     return is_new
 
 

@@ -158,6 +158,12 @@ def mail_is_queued(stage: Stage) -> None:
     stage.alice.send(stage.inbox)
 
 
+@SCENES.leaves("delivery.tasks.send_outbound", "domain.warm_up_started", "message.sent", by="outbound worker")
+def the_first_mail_of_a_domain_is_queued(stage: Stage) -> None:
+    Inbox.objects.filter(pk=stage.live_inbox.pk).update(domain="new.example")
+    stage.live.send(stage.live_inbox)
+
+
 @SCENES.leaves("delivery.tasks.send_outbound", "message.failed", by="outbound worker")
 def mail_of_a_paused_inbox_is_queued(stage: Stage) -> None:
     stage.alice.send(stage.inbox)

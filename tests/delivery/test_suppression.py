@@ -42,6 +42,8 @@ class TestCauses:
         for cause in (weak, strong, weak):
             suppress(target, Wanted("ann@shop.example", cause, f"by {cause}"))
         assert (stored().cause, stored().reason) == (strong, f"by {strong}")
+        (entry,) = AuditEntry.objects.filter(act="suppression.changed", changes__cause=[weak, strong])
+        assert (entry.object_pk, entry.changes["reason"]) == (stored().pk, [f"by {weak}", f"by {strong}"])
 
     def test_a_bounce_once_more_is_the_last_word(self, target: Target) -> None:
         for number in (1, 2):

@@ -95,6 +95,8 @@ class TestSetting:
             "suppression.changed",
             "suppression.added",
         ]
+        entry = AuditEntry.objects.get(act="suppression.changed")
+        assert (entry.actor_name, entry.changes["cause"]) == ("Alice", ["complaint", "manual"])
 
 
 class TestListing:
