@@ -12,6 +12,8 @@ from django.test import TransactionTestCase
 
 from inboxes import domain_keys
 from inboxes.models import Account
+from mailbot.api.rate_limits import counter
+from mailbot.lib import rates_redis
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests import agreement
 from tests.cast import Caller
@@ -159,6 +161,16 @@ def bob(acme: Account) -> Caller:
 def charlie(db: None) -> Caller:
     """A stranger: a key of another account."""
     return Caller(Account.objects.create(name="Elsewhere"), "Charlie")
+
+
+@pytest.fixture
+def exact_rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Rates are counted anew. A hit waits for a Redis that is late, as no call may: otherwise this process would count by itself, from
+    nothing."""
+    monkeypatch.setattr(rates_redis, "ANSWERS_WITHIN", 10.0)
+    counter.cache_clear()
+    yield
+    counter.cache_clear()
 
 
 @pytest.fixture
