@@ -3,18 +3,25 @@
 import gc
 import time
 from collections.abc import Generator, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+import time_machine
 from django.db import connection, transaction
 from django.test import TransactionTestCase
+from django.utils import timezone
 
 from inboxes import domain_keys
 from inboxes.models import Account
+from mailbot.api.rate_limits import counter
+from mailbot.lib import rates_redis
 from mailbot.lib.scope import OWNER, act_for_everybody_outside_of_requests, acting_within
 from tests import agreement
 from tests.cast import Caller
+from tests.clocks import without_the_databases
 from tests.dealing import deal
 from tests.delivery.inbound.reports import summary as bounces
 from tests.dns_zone import PublishedZone
@@ -26,6 +33,12 @@ from tests.stores import Store
 act_for_everybody_outside_of_requests()  # a test looks at all accounts; what it asks of the server is a request of its own
 
 TransactionTestCase._fixture_teardown = lambda self: empty_tables()  # type: ignore[attr-defined]
+
+# How long an example takes says more of the machine than of the code. The rest stays as hypothesis has it, here or in CI.
+hypothesis.settings.register_profile(
+    "unhurried", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 domain_keys.BITS = 1024  # a key of 2,048 bits takes 0.1 s; the test that wants one says so
 
@@ -159,6 +172,24 @@ def bob(acme: Account) -> Caller:
 def charlie(db: None) -> Caller:
     """A stranger: a key of another account."""
     return Caller(Account.objects.create(name="Elsewhere"), "Charlie")
+
+
+@pytest.fixture
+def today(monkeypatch: pytest.MonkeyPatch) -> Iterator[date]:
+    """It does not end while the test runs: the clock stands still."""
+    without_the_databases(monkeypatch)
+    with time_machine.travel(timezone.now(), tick=False):
+        yield timezone.now().date()
+
+
+@pytest.fixture
+def exact_rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Rates are counted anew. A hit waits for a Redis that is late, as no call may: otherwise this process would count by itself, from
+    nothing."""
+    monkeypatch.setattr(rates_redis, "ANSWERS_WITHIN", 10.0)
+    counter.cache_clear()
+    yield
+    counter.cache_clear()
 
 
 @pytest.fixture

@@ -49,8 +49,9 @@ def fetch(url: str, *, most: int, seconds: float, headers: Mapping[str, str] | N
     `headers` go to the host of `url` and to no other that it redirects to: they may be the key to an API.
     """
     host = host_of(url)
+    certificates = ssl.create_default_context()  # read first: what that takes is none of the server's time
     ends = time.monotonic() + seconds
-    with httpcore.ConnectionPool(network_backend=PublicOnly(ends), ssl_context=ssl.create_default_context()) as pool:
+    with httpcore.ConnectionPool(network_backend=PublicOnly(ends), ssl_context=certificates) as pool:
         for _ in range(MOST_REDIRECTS + 1):
             answer = _asked(pool, url, most, headers or {} if host_of(url) == host else {})
             if isinstance(answer, Fetched):

@@ -18,7 +18,10 @@ from mailbot.lib.ids import id_at
 from tests.audit.calendar import middle, now, start, written
 from tests.audit.trail import ACCOUNT
 
-pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps the trail in one table")
+pytestmark = [
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite keeps the trail in one table"),
+    pytest.mark.usefixtures("month_of_the_database"),
+]
 
 
 def parts_asked(rows: "QuerySet[AuditEntry]") -> set[str]:

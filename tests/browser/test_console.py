@@ -66,6 +66,7 @@ class Browser:
 
     @property
     def text(self) -> str:
+        self.page.wait_for_load_state("load")  # a click waits only until the next page begins
         return str(self.page.inner_text("body"))
 
     def is_as_wide_as_its_window(self) -> bool:

@@ -98,8 +98,7 @@ class TestInbox:
 
 
 class TestDomains:
-    def test_it_shows_how_far_a_warm_up_is_and_ends_it(self, live: Caller, operator: Any) -> None:
-        today = timezone.now().date()
+    def test_it_shows_how_far_a_warm_up_is_and_ends_it(self, today: date, live: Caller, operator: Any) -> None:
         domain = SendingDomain.objects.create(account=live.account, domain="acme.example", warms_up_from=today)
         domain.days.create(account=live.account, day=today, taken=7)
         assert f"since {today}: 50 recipients today" in page(operator, page_of(domain))
@@ -109,13 +108,13 @@ class TestDomains:
         assert domain.warms_up_from is None
         assert AuditEntry.objects.get(act="domain.warm_up_ended").changes["reason"] == "It is old."
 
-    def test_it_begins_one_anew(self, live: Caller, operator: Any) -> None:
+    def test_it_begins_one_anew(self, today: date, live: Caller, operator: Any) -> None:
         long_ago = date(2020, 1, 1)
         domain = SendingDomain.objects.create(account=live.account, domain="acme.example", warms_up_from=long_ago)
         assert "since 2020-01-01: done" in page(operator, page_of(domain))
         act(operator, "begin_warm_ups", domain, reason="Another provider.")
         domain.refresh_from_db()
-        assert domain.warms_up_from == timezone.now().date()
+        assert domain.warms_up_from == today
 
     def test_it_resumes_a_domain_with_a_clean_record(self, live: Caller, operator: Any) -> None:
         inbox = live.create_inbox()

@@ -180,6 +180,7 @@ class TestPage:
         assert len({answer.content for answer in answers}) == 1
         assert browser.post("/u/x", ONE_CLICK).status_code == 404
 
+    @pytest.mark.usefixtures("exact_rates")
     def test_who_tries_many_is_sent_away_and_good_links_work_on(
         self, path: str, browser: Client, settings: Any
     ) -> None:

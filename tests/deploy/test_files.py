@@ -223,6 +223,7 @@ class TestImage:
         assert int(found[0]) >= 11
 
     @pytest.mark.flows
+    @pytest.mark.timeout(180)
     def test_what_it_holds_is_enough(self, image: Path, tmp_path: Path) -> None:
         """Migrates, serves, and is found healthy by the image's own check, also where other hosts only are allowed."""
         environment = self._environment(tmp_path / "var")

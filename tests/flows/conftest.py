@@ -4,7 +4,9 @@ It runs mailbot's real settings, on the profile that DATABASE_URL and REDIS_URL 
 """
 
 import contextlib
+import itertools
 import os
+import random
 import secrets
 import signal
 import smtplib
@@ -32,9 +34,11 @@ STOPS_WITHIN = 10.0
 LOOKS_EVERY = 0.05
 LEASE = 8  # seconds, of the fragile server
 BUSY = 10  # seconds more, where two such tests share two cores
+FIRST_PORT, PORTS_EACH = 20_000, 1_000
 SERVERS = {"server", "fragile_server"}
 REDIS_NUMBERS = range(2, 16)  # 0 and 1 may be somebody's own
 LOG_SHOWN = 8_000  # characters of each process that a failed test shows
+_numbers = itertools.count(random.randrange(PORTS_EACH))  # anywhere: another run may be there too
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = READY_WITHIN) -> None:
@@ -47,12 +51,19 @@ def until(condition: Callable[[], bool], what: str, seconds: float = READY_WITHI
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nobody listens on, all different, each given once.
+
+    Who asks for them listens seconds later. So they are of this xdist worker alone, and none that the system gives to who asks for any
+    (ip_local_port_range).
+    """
+    first = FIRST_PORT + PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    found: list[int] = []
+    while len(found) < count:
+        port = first + next(_numbers) % PORTS_EACH
+        with contextlib.suppress(OSError), socket.socket() as trial:
+            trial.bind((HOST, port))
+            found.append(port)
+    return found
 
 
 def children(pid: int) -> list[int]:
@@ -199,6 +210,15 @@ class Server:
                 start_new_session=True,
             )
 
+    @contextlib.contextmanager
+    def held_still(self, name: str) -> Iterator[None]:
+        """It does nothing meanwhile, and then goes on: SIGSTOP."""
+        os.killpg(self.pid(name), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.pid(name), signal.SIGCONT)
+
     def set_clocks(self, seconds: int, *names: str) -> None:
         """Let the clocks of these processes, or of all, be so many seconds ahead. Not of every server."""
         for name in names or self.commands:
@@ -288,7 +308,11 @@ class Server:
             with self.http() as http:
                 if not inbox:
                     inbox.update(http.post("/inboxes", json={}).json()["data"])
-                    self.deliver(inbox["address"], "Subject: Are you there?\r\n\r\nYes?\r\n")
+                    try:
+                        self.deliver(inbox["address"], "Subject: Are you there?\r\n\r\nYes?\r\n")
+                    except (OSError, smtplib.SMTPException):  # the first look-up of a new process may be late
+                        inbox.clear()
+                        return False
                 return bool(http.get(f"/inboxes/{inbox['id']}/messages").json()["data"])
 
         return question

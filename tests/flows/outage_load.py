@@ -14,6 +14,7 @@ from tests.flows.load import messages
 
 SENDERS = 4
 PAUSE = 0.02  # seconds between two mails of a sender
+LOOKS_EVERY = 0.5  # seconds: a look is a page or more of the API
 PATIENCE = 60.0  # seconds for a reply: longer than any that a test accepts
 NO_REPLY = 0
 
@@ -103,9 +104,10 @@ def send(smtp: str, recipient: str, text: bytes) -> int:
 
 
 def assert_all_there_once(http: httpx.Client, inbox: dict[str, Any], load: Load, within: float) -> None:
-    """What was acknowledged becomes visible `within` seconds, once and byte for byte, and nothing that was never sent does."""
+    """What was acknowledged becomes visible, once and byte for byte, and nothing that was never sent does. `within` so many seconds
+    something more must be visible: how long all of it takes depends on how much it is."""
     sent, promised = {attempt.number for attempt in load.ledger}, set(load.acknowledged)
-    until(lambda: len(messages(http, inbox, direction="inbound")) >= len(promised), "all is visible", within)
+    _wait_until_visible(http, inbox, len(promised), within)
     filed = messages(http, inbox, direction="inbound")
     found = Counter(int(message["subject"].split()[1]) for message in filed)
     assert promised <= found.keys() <= sent
@@ -113,3 +115,12 @@ def assert_all_there_once(http: httpx.Client, inbox: dict[str, Any], load: Load,
     for message in filed:
         raw = http.get(f"/inboxes/{inbox['id']}/messages/{message['id']}/raw").content
         assert raw == text_of(int(message["subject"].split()[1]), load.size)
+
+
+def _wait_until_visible(http: httpx.Client, inbox: dict[str, Any], wanted: int, within: float) -> None:
+    seen, deadline = -1, 0.0
+    while (found := len(messages(http, inbox, direction="inbound"))) < wanted:
+        if found > seen:
+            seen, deadline = found, time.monotonic() + within
+        assert time.monotonic() < deadline, f"{seen} of {wanted} are visible, and no more for {within:.0f} s"
+        time.sleep(LOOKS_EVERY)

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(180)]
 
 
 def written(folder: Path) -> dict[str, bytes]:

@@ -10,8 +10,9 @@ import pytest
 from tests.flows.conftest import HOST, Server, free_ports, new_database, new_redis, until
 from tests.flows.private_servers import is_production
 
-pytestmark = pytest.mark.flows
+pytestmark = [pytest.mark.flows, pytest.mark.timeout(180)]
 LIMIT = 40
+EXACT = {"DJANGO_SETTINGS_MODULE": "tests.flows.exact_counting"}
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def webs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, lis
         second = f"http://{HOST}:{port}"
         try:
             server.prepare()
-            server.spawn("web:2", MAILBOT_PORT=str(port))
-            server.start("web")
+            server.spawn("web:2", MAILBOT_PORT=str(port), **EXACT)
+            server.start("web", **EXACT)
             until(lambda: _is_up(second), "the second web process serves")
             yield server, [server.url, second]
         finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.flows, pytest.mark.one_profile]
+pytestmark = [pytest.mark.flows, pytest.mark.one_profile, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEXT = "\n---- next block ----\n"
@@ -61,7 +61,12 @@ def folder(server, tmp_path):
 def outputs_of(commands: list[str], folder: Path) -> list[str]:
     script = f"\nprintf '%s' '{NEXT}'\n".join(commands)
     done = subprocess.run(
-        ["sh", "-eu", "-c", script], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=50, text=True
+        ["sh", "-eu", "-c", script],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=150,
+        text=True,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout.split(NEXT)

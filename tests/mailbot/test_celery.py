@@ -41,6 +41,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[list[str]], subprocess.Popen[str
 
 
 @pytest.mark.flows
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("command", [WORKER, BEAT], ids=["worker", "beat"])
 def test_it_never_gives_up_a_broker_that_is_away(
     start: Callable[[list[str]], subprocess.Popen[str]], command: list[str]

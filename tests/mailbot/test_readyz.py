@@ -23,7 +23,7 @@ from tests.stores import Store
 pytestmark = pytest.mark.django_db(transaction=True)
 is_postgresql = connection.vendor == "postgresql"
 IN_THE_DATABASE = {"database", "migrations", "workers"} | ({"walls"} if is_postgresql else set())
-ANSWERED_WITHIN = ANSWERS_WITHIN + 1.0  # seconds, with both cores busy
+ANSWERED_WITHIN = ANSWERS_WITHIN + 10.0  # seconds, with both cores busy; what hangs does so for longer
 
 
 @pytest.fixture(autouse=True)

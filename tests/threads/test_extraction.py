@@ -9,6 +9,7 @@ import pytest
 from threads.extraction import MAX_LINKS, find_codes, find_links, make_preview
 
 pytestmark = pytest.mark.one_profile
+PATIENCE = 5.0  # seconds of CPU; quadratic time on these sizes takes minutes
 
 CODES = [
     ("Your code", "Your verification code is 482913. It expires in 10 minutes.", ["482913"]),
@@ -141,8 +142,8 @@ ADVERSARIAL = [
 class TestAdversarialTexts:
     @pytest.mark.parametrize("text", ADVERSARIAL, ids=lambda text: repr(text[:12]))
     def test_it_takes_linear_time(self, text):
-        began = time.perf_counter()
+        began = time.thread_time()
         find_codes(text, text)
         find_links(text, text)
         make_preview(text)
-        assert time.perf_counter() - began < 3.0
+        assert time.thread_time() - began < PATIENCE

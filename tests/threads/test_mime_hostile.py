@@ -14,8 +14,8 @@ from threads.mime import Address, ParsedAttachment, ParsedMail, parse_mail
 
 pytestmark = pytest.mark.one_profile
 
-# The slowest takes a few tenths of a second alone; quadratic time on these sizes takes minutes.
-PATIENCE = 3.0
+# Seconds of CPU. The slowest takes a few tenths of one; quadratic time on these sizes takes minutes.
+PATIENCE = 5.0
 MEGABYTE = 1_000_000
 
 
@@ -122,9 +122,9 @@ def assert_sound(mail: ParsedMail) -> None:
 class TestHostileMail:
     @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())
     def test_it_is_read_soundly_and_soon(self, raw):
-        began = time.perf_counter()
+        began = time.thread_time()
         mail = parse_mail(raw)
-        assert time.perf_counter() - began < PATIENCE
+        assert time.thread_time() - began < PATIENCE
         assert_sound(mail)
 
     @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())

@@ -15,6 +15,7 @@ from threads.mime import parse_mail
 from threads.quoting import extract_new_html, extract_new_text
 
 pytestmark = pytest.mark.one_profile
+PATIENCE = 5.0  # seconds of CPU; quadratic time on these sizes takes minutes
 
 REPLIES = [
     "Hello\n\nOn Mon, Apr 2, 2012 at 6:26 PM, Ann <ann@example.com> wrote:\n\n> Hi\n",
@@ -58,9 +59,9 @@ class TestNewText:
     @pytest.mark.parametrize("line", ["On {:05d}:", "On " + "On " * 80 + "{:05d}:", "On a@b" + " " * 250 + "{:05d}:"])
     def test_it_takes_no_time_over_lines_that_might_announce_a_quote(self, line):
         text = "\n".join(line.format(number) for number in range(5_000))
-        began = time.perf_counter()
+        began = time.thread_time()
         assert extract_new_text(text)
-        assert time.perf_counter() - began < 3.0
+        assert time.thread_time() - began < PATIENCE
 
     def test_it_keeps_answers_between_quotes(self):
         text = "On Monday, Ann <ann@example.com> wrote:\n> One?\nYes.\n\n> Two?\nNo.\n"
@@ -146,15 +147,15 @@ HOSTILE_PAGES = [
 class TestHostileReplies:
     @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=lambda text: repr(text[:12]))
     def test_it_takes_bounded_time_for_texts(self, text):
-        began = time.perf_counter()
+        began = time.thread_time()
         extract_new_text(text)
-        assert time.perf_counter() - began < 3.0
+        assert time.thread_time() - began < PATIENCE
 
     @pytest.mark.parametrize("page", HOSTILE_PAGES, ids=lambda page: repr(page[:12]))
     def test_it_takes_bounded_time_for_pages(self, page):
-        began = time.perf_counter()
+        began = time.thread_time()
         extract_new_html(page)
-        assert time.perf_counter() - began < 3.0
+        assert time.thread_time() - began < PATIENCE
 
 
 @needs_corpus

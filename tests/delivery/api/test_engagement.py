@@ -1,13 +1,12 @@
 """GET /v1/engagement/events, /stats and /messages/{message_id}"""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from delivery.models import OutboundMail
 from delivery.outbound.outcomes import Report
@@ -98,7 +97,7 @@ class TestEvents:
 
 
 class TestStats:
-    def test_it_counts_and_shares(self, alice: Caller, inbox: Inbox) -> None:
+    def test_it_counts_and_shares(self, today: date, alice: Caller, inbox: Inbox) -> None:
         first, second = send(alice, inbox), send(alice, inbox)
         send(alice, inbox, f"bounce@{SIMULATOR}")
         send(alice, inbox, f"complaint@{SIMULATOR}")
@@ -126,7 +125,6 @@ class TestStats:
             "open_rate": 0.3333,
             "click_rate": 0.3333,
         }
-        today = timezone.now().date()
         assert (found["period"], found["from"], found["to"]) == ("7d", str(today - timedelta(days=6)), str(today))
         assert found["days"] == [{"day": str(today), **counts}]
 

@@ -20,6 +20,7 @@ from mailbot.lib.scope import OWNER, acting_within
 from tests.delivery.inbound.conftest import PATIENCE, Client, stored_mails
 
 MAIL = b"Subject: kept\r\n\r\nwhatever happens\r\n"
+SHORT = 2  # seconds; the look-up of an inbox, which may open a connection, has no more either
 
 
 class TestPromise:
@@ -71,7 +72,7 @@ class TestPromise:
             go_on.wait(PATIENCE)
             return store_inbound_mail(mails)
 
-        client = start_smtp(store=store, database_timeout=0.2).client()
+        client = start_smtp(store=store, database_timeout=SHORT).client()
         assert client.deliver(inbox.address, MAIL).startswith("451 4.3.0 ")
         go_on.set()
 
@@ -91,7 +92,7 @@ class TestPromise:
 
 class TestDatabase:
     def test_it_says_451_while_the_table_is_locked_and_250_afterwards(self, start_smtp, inbox):
-        client = start_smtp(database_timeout=0.3).client()
+        client = start_smtp(database_timeout=SHORT).client()
         with transaction.atomic():  # on SQLite this alone is the lock
             if connection.vendor == "postgresql":
                 connection.cursor().execute("LOCK TABLE delivery_inboundmail IN ACCESS EXCLUSIVE MODE")
@@ -201,6 +202,7 @@ def smtp_process(transactional_db: None, tmp_path: Path) -> Iterator[Callable[..
 
 
 @pytest.mark.flows
+@pytest.mark.timeout(180)
 class TestProcess:
     def test_it_keeps_what_it_acknowledged_when_it_is_killed(self, smtp_process, inbox):
         process = smtp_process()

@@ -144,7 +144,7 @@ class TestManyAtOnce:
         sending._pool.cache_clear()
 
     def test_one_worker_has_many_on_their_way(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
-        esp.latency = 0.1
+        esp.latency = 0.5
         make_provider(live, esp, concurrency=16)
         for number in range(32):
             live.send(inbox, to=f"n{number}@example.com")
@@ -153,7 +153,7 @@ class TestManyAtOnce:
         assert esp.most_at_once > 4
 
     def test_a_provider_never_has_more_than_it_may(self, live: Caller, inbox: Inbox, esp: FakeEsp) -> None:
-        esp.latency = 0.05
+        esp.latency = 0.5
         make_provider(live, esp, concurrency=3)
         for number in range(12):
             live.send(inbox, to=f"n{number}@example.com")

@@ -15,12 +15,14 @@ from tests.cast import Caller, run_workers
 from tests.fake_esp.smtp import FakeSmartHost, fake_smart_host
 
 pytestmark = pytest.mark.one_profile
+PATIENCE = 10  # seconds for a host that answers
+SHORT = 2  # seconds for one that does not
 
 
 @pytest.fixture
 def host(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSmartHost]:
     settings.FETCH_ALLOW = ["127.0.0.0/8"]
-    monkeypatch.setattr(smtp, "TIMEOUT", 1)
+    monkeypatch.setattr(smtp, "TIMEOUT", PATIENCE)
     with fake_smart_host() as host:
         yield host
 
@@ -72,8 +74,16 @@ def test_it_is_handed_the_octets_and_the_envelope(live: Caller, inbox: Inbox, ho
     ],
 )
 def test_it_reads_the_answer_to_the_mail(
-    live: Caller, inbox: Inbox, host: FakeSmartHost, step: str, status: str, is_taken: bool
+    live: Caller,
+    inbox: Inbox,
+    host: FakeSmartHost,
+    step: str,
+    status: str,
+    is_taken: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if step == "hang":
+        monkeypatch.setattr(smtp, "TIMEOUT", SHORT)
     sent = live.send(inbox, to="ann@example.com", subject=f"Order [{step}]")
     run_workers()
     assert statuses(live, inbox, sent) == [status, status]

@@ -10,7 +10,6 @@ from django.utils import timezone
 from inboxes.models import Account, Inbox
 from inboxes.permissions import MESSAGES_READ
 from inboxes.quotas import sweep_quotas
-from mailbot.api.rate_limits import counter
 from mailbot.lib.rates import Rate
 from tests.cast import Caller
 from tests.mailing import deliver, mail
@@ -154,9 +153,9 @@ class TestStorage:
 
 
 class TestLimits:
+    @pytest.mark.usefixtures("exact_rates")
     def test_it_says_what_may_be_used(self, settings: Any, alice: Caller, acme: Account) -> None:
         Account.objects.filter(pk=acme.pk).update(daily_send_limit=100, storage_quota=1)
-        counter.cache_clear()
         settings.RATE_LIMIT_KEY = Rate.of("500/hour")
         with time_machine.travel(NOON, tick=False):
             alice.send(alice.create_inbox(), to=["a@example.com", "b@example.com"])

@@ -17,6 +17,8 @@ from tests.dns_server import FakeDNS, fake_dns
 from tests.dns_zone import PublishedZone, add_domain, statuses, verified_domain, verify
 
 PATH = "/v1/domains"
+PATIENCE = 5  # seconds for a DNS that answers
+SHORT = 1  # seconds for one that hangs
 
 
 def read(caller: Caller, domain: dict[str, Any]) -> dict[str, Any]:
@@ -234,7 +236,7 @@ class TestKeys:
 
 @pytest.fixture
 def server(settings: Any) -> Iterator[FakeDNS]:
-    settings.DNS_TIMEOUT = 0.5
+    settings.DNS_TIMEOUT = PATIENCE
     with fake_dns() as server:
         settings.DNS_SERVERS = [server.address]
         yield server
@@ -253,22 +255,24 @@ class TestTrouble:
         assert (dmarc["status"], dmarc["note"]) == ("verified", "As _dmarc.shop.org says for all its subdomains.")
         assert len(server.asked) <= len(domain["dns_records"]) + 1
 
-    def test_it_answers_in_time_when_dns_hangs(self, alice: Caller, server: FakeDNS) -> None:
+    def test_it_answers_in_time_when_dns_hangs(self, alice: Caller, server: FakeDNS, settings: Any) -> None:
+        settings.DNS_TIMEOUT = SHORT
         domain, server.manner = add_domain(alice), "hangs"
         asked_at = monotonic()
         answer = verify(alice, domain)
-        assert monotonic() - asked_at < 1.5
+        assert monotonic() - asked_at < len(domain["dns_records"]) * SHORT  # all are asked at once
         assert answer["data"]["status"] == "pending"
         assert set(statuses(answer["data"]).values()) == {"unknown"}
         assert "did not answer" in answer["next_step"]
 
     @pytest.mark.parametrize("manner", ["hangs", "fails"])
-    def test_it_takes_nothing_back_for_it(self, alice: Caller, server: FakeDNS, manner: str) -> None:
+    def test_it_takes_nothing_back_for_it(self, alice: Caller, server: FakeDNS, manner: str, settings: Any) -> None:
         domain = add_domain(alice)
         server.publish(self.zone_of(alice, domain))
         before = verify(alice, domain)["data"]
         assert before["status"] == "verified"
         server.manner = manner
+        settings.DNS_TIMEOUT = SHORT if manner == "hangs" else PATIENCE
         after = verify(alice, domain)["data"]
         assert after["status"] == "verified"
         assert statuses(after) == statuses(before)

@@ -9,19 +9,12 @@ import pytest
 
 from mailbot.api.bad_keys import KeyGuard, network_of
 from mailbot.api.errors import ApiError
-from mailbot.api.rate_limits import counter
 from mailbot.lib.rates import Rate
 from tests.cast import Caller
 from tests.web import Web, running_web
 
+pytestmark = pytest.mark.usefixtures("exact_rates")
 HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
-
-
-@pytest.fixture(autouse=True)
-def new_counter() -> Iterator[None]:
-    counter.cache_clear()
-    yield
-    counter.cache_clear()
 
 
 @pytest.fixture
