@@ -63,8 +63,8 @@ def unknown_mail(caller: Caller, inbox: Inbox) -> OutboundMail:
     return OutboundMail.objects.get(pk=queued.pk)
 
 
-def failed_inbound(inbox: Inbox, subject: str = "Poison") -> InboundMail:
-    store(mail(Subject=subject), inbox)
+def failed_inbound(inbox: Inbox, subject: str = "Poison", **headers: str) -> InboundMail:
+    store(mail(Subject=subject, **headers), inbox)
     newest = InboundMail.objects.order_by("-pk")
     newest.filter(pk=newest[0].pk).update(state="failed", attempts=4, error="ValueError: it cannot be read")
     return newest[0]

@@ -121,16 +121,17 @@ def _forget_ours(row: InboundMail | None, card: RawObject | None, ours: set[str]
         RawObject.objects.filter(pk=card.pk).update(inbox_id=inboxes[0], other_inboxes=inboxes[1:], account_id=whose)
 
 
-def erase_inbound(erasure: Erasure, person: Person) -> Counter[str]:
-    """A batch of rows of the inbound queue of which there is no message."""
-    found = list(islice(inbound_of(person), BATCH))
-    if not found:
-        return Counter()
-    with transaction.atomic():
-        ids = [pk for pk, _ in found]
-        counted = _erase_sources(erasure.account_id, ids)
-        note_erased(erasure, ids)
-        failpoint("erasure.erased")
+def next_inbound(person: Person, after: str) -> dict[str, set[str]]:
+    """The next batch of rows of the inbound queue of which there is no message, and for which inboxes of the account each was."""
+    return dict(islice(inbound_of(person, after), BATCH))
+
+
+@transaction.atomic
+def erase_inbound(erasure: Erasure, mail_ids: Sequence[str]) -> Counter[str]:
+    """What went, by kind."""
+    counted = _erase_sources(erasure.account_id, mail_ids)
+    note_erased(erasure, mail_ids)
+    failpoint("erasure.erased")
     return counted
 
 

@@ -3,7 +3,9 @@ gone over too. The address makes room for the pseudonym."""
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -12,10 +14,10 @@ from django.apps import apps
 from django.db import models, transaction
 from django.db.models import QuerySet
 
-from delivery.erasing.finding import naming, provider_events_of, text_columns
+from delivery.erasing.finding import inboxes_told_of, naming, provider_events_of, text_columns
 from delivery.erasing.person import Person
 from delivery.models import ErasedObject, Erasure, ProviderEvent
-from delivery.outbound.loop_guard import forget_pairs
+from delivery.outbound.loop_guard import forget_pairs, pairs_with
 from inboxes.models import KeptAnswer
 from mailbot.api.renderers import dumps
 from mailbot.lib.bulk import batches
@@ -85,17 +87,11 @@ def inboxes_of(model: type[models.Model], keys: Iterable[Any]) -> set[str]:
     return found - {None, ""}
 
 
-def sweep_table(person: Person, model: type[models.Model]) -> int:
-    """A batch of one table, in a transaction of its own; how many rows it changed."""
-    found = [row.pk for row in islice(rows_naming(person, model), BATCH)]
-    if not found:
-        return 0
-    with transaction.atomic():
-        rows: Any = model._default_manager.filter(pk__in=found).order_by("pk")
-        for row in rows.select_for_update(no_key=True, of=("self",)).only("pk", *(f.name for f in columns_of(model))):
-            _rewrite(person, row)
-        failpoint("erasure.erased")
-    return len(found)
+def _rewrite_rows(person: Person, model: type[models.Model], keys: Collection[Any]) -> int:
+    rows: Any = model._default_manager.filter(pk__in=keys).order_by("pk")
+    for row in rows.select_for_update(no_key=True, of=("self",)).only("pk", *(f.name for f in columns_of(model))):
+        _rewrite(person, row)
+    return len(keys)
 
 
 def _rewrite(person: Person, row: models.Model) -> None:
@@ -117,17 +113,16 @@ def _rewrite(person: Person, row: models.Model) -> None:
 # --- What is of no account, and what is compressed -----------------------------------------------------------------------
 
 
-def sweep_provider_events(person: Person) -> int:
+def _remove_provider_events(keys: Collection[str]) -> int:
     """What an ESP told of the person goes; what became of it stands in events."""
-    found = [event.pk for event in islice(provider_events_of(person), BATCH)]
     with acting_for_everybody("what ESPs tell is of no account"):
-        return ProviderEvent.objects.filter(pk__in=found).delete()[0] if found else 0
+        return ProviderEvent.objects.filter(pk__in=keys).delete()[0]
 
 
-def sweep_answers(erasure: Erasure, person: Person) -> int:
+def _rewrite_answers(erasure: Erasure, person: Person, keys: Collection[Any]) -> int:
     """Kept answers to requests with an Idempotency-Key. The request still counts as done: only what the answer says of the person goes."""
     changed = 0
-    for kept in answers_naming(erasure.pk, person):
+    for kept in KeptAnswer.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk"):
         body = orjson.loads(zlib.decompress(kept.body))
         new = person.without(_emptied(body) if _shows_erased(erasure.pk, body) else body)
         changed += KeptAnswer.objects.filter(pk=kept.pk).update(body=zlib.compress(dumps(new), level=1))
@@ -165,17 +160,38 @@ def _emptied(value: Any, name: str = "") -> Any:
     return value
 
 
-def sweep(erasure: Erasure, person: Person) -> Counter[str]:
-    """A batch of the first table that has any; what it changed, by kind."""
+# --- A batch of any of them ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one kind, and the inboxes that they belong to. `work` takes the person out of them, and says of how many."""
+
+    kind: str
+    inbox_ids: set[str]
+    work: Callable[[], int]
+
+    @transaction.atomic
+    def run(self) -> Counter[str]:
+        """Do it. Of how many, by kind."""
+        counted = Counter({self.kind: self.work()})
+        failpoint("erasure.erased")
+        return counted
+
+
+def next_rows(erasure: Erasure, person: Person) -> Batch | None:
+    """The first kind of which there are any that name the person. Nothing is changed yet."""
     for model in tables():
-        if changed := sweep_table(person, model):
-            return Counter({kind_of(model): changed})
-    if changed := sweep_provider_events(person):
-        return Counter(provider_events=changed)
-    if changed := sweep_answers(erasure, person):
-        return Counter(kept_answers=changed)
-    changed = forget_pairs(person.account_id, person.address)
-    return Counter(loop_counts=changed) if changed else Counter()
+        if keys := [row.pk for row in islice(rows_naming(person, model), BATCH)]:
+            return Batch(kind_of(model), inboxes_of(model, keys), partial(_rewrite_rows, person, model, keys))
+    if events := list(islice(provider_events_of(person), BATCH)):
+        inboxes, keys = inboxes_told_of(person, events), [event.pk for event in events]
+        return Batch("provider_events", inboxes, partial(_remove_provider_events, keys))
+    if keys := [kept.pk for kept in islice(answers_naming(erasure.pk, person), BATCH)]:
+        return Batch("kept_answers", set(), partial(_rewrite_answers, erasure, person, keys))
+    if pairs_with(person.account_id, person.address).exists():
+        return Batch("loop_counts", set(), partial(forget_pairs, person.account_id, person.address))
+    return None
 
 
 def kind_of(model: type[models.Model]) -> str:

@@ -26,16 +26,15 @@ class Found(NamedTuple):
     inbox_ids: set[str]
 
 
-def replace_next(erasure: Erasure, person: Person, account_id: str, after: int) -> Found | None:
-    """Go over the entries behind a place. None where there are no more. Seal first (audit.sealing.seal_all)."""
-    found = find_next(erasure.pk, person, account_id, after)
-    if found and found.values:
+def replace(erasure: Erasure, person: Person, account_id: str, found: Found) -> None:
+    if found.values:
         reason = f"Erasure of {person.pseudonym} (GDPR, article 17): {erasure.pk}"
         replace_values(account_id, found.values, reason=reason)
-    return found
 
 
 def find_next(erasure_id: str, person: Person, account_id: str, after: int) -> Found | None:
+    """Go over the entries behind a place. None where there are no more. Seal first (audit.sealing.seal_all), and replace what is found
+    in the same transaction."""
     leaves = list(
         AuditLeaf.objects.filter(account_id=account_id, seq__gt=after)
         .order_by("seq")
@@ -51,7 +50,7 @@ def find_next(erasure_id: str, person: Person, account_id: str, after: int) -> F
         if new := _without(person, entry, erased, is_server=account_id == SERVER):
             values[seq] = new
             inboxes.add(entry.plain["inbox_id"])
-    return Found(leaves[-1][0], values, inboxes)
+    return Found(leaves[-1][0], values, inboxes - {""})
 
 
 def _erased_among(erasure_id: str, entries: Sequence[Told]) -> set[str]:

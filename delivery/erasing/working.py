@@ -10,7 +10,8 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -24,13 +25,22 @@ from audit.record import Act, record
 from audit.sealing import seal_all
 from audit.signing import KeyRefused
 from delivery.erasing.certificate import certificate_of, kept_rules_of
-from delivery.erasing.finding import Place, messages_of, waits_for_mail
-from delivery.erasing.mail import erase_inbound, erase_messages, is_leaving, next_messages, note_erased, take_over
+from delivery.erasing.finding import Place, inboxes_of_mail, messages_of, waits_for_mail
+from delivery.erasing.mail import (
+    erase_inbound,
+    erase_messages,
+    is_leaving,
+    next_inbound,
+    next_messages,
+    note_erased,
+    take_over,
+    unfinished_of,
+)
 from delivery.erasing.person import Person
 from delivery.erasing.planning import WHOLE_ACCOUNT, asked_of_holds, entries_of
-from delivery.erasing.records import sweep
-from delivery.erasing.suppressed import hash_suppressions
-from delivery.erasing.trail import SERVER, replace_next
+from delivery.erasing.records import next_rows
+from delivery.erasing.suppressed import hash_suppressions, suppressions_of
+from delivery.erasing.trail import SERVER, find_next, replace
 from delivery.models import ErasedObject, Erasure
 from delivery.raw_erasure import remove_leaving
 from inboxes.holds import Held, held_among, keep_out_holds
@@ -129,7 +139,7 @@ class _Work:
             self._count()
         self._delete_files()
         while self.erasure.state == Erasure.State.RUNNING:
-            self._refuse_if_held()
+            self._refuse_if_held(asked_of_holds(self.person))
             while self.steps[self.erasure.step]():
                 self._between_batches()
             self._go_on()
@@ -162,34 +172,37 @@ class _Work:
         messages = next_messages(self.person, Place.read(self.erasure.place))
         if not messages:
             return False
-        with transaction.atomic():
-            keep_out_holds([self.erasure.account_id])
-            self._hold()
-            self._refuse_if_held([messages[0].inbox_id])
+        shared = inboxes_of_mail(self.person, (message.source_id for message in messages))
+        with self._batch():
+            self._touch({messages[0].inbox_id, *shared})
             counted = erase_messages(self.erasure, self.person, messages)
             place = str(Place(messages[-1].inbox_id, messages[-1].sequence))
             self._note(counted, done=len(messages), place=place, files=self.erasure.files)
         return True
 
     def _inbound(self) -> bool:
-        with transaction.atomic():
-            self._hold()
-            counted = erase_inbound(self.erasure, self.person)
-            self._note(counted)
-        return bool(counted)
+        found = next_inbound(self.person, self.erasure.place)
+        if not found:
+            return False
+        with self._batch():
+            self._touch(set().union(*found.values()))
+            self._note(erase_inbound(self.erasure, list(found)), place=next(reversed(found)))
+        return True
 
     def _suppressions(self) -> bool:
-        with transaction.atomic():
-            self._hold()
+        with self._batch():
+            self._touch({entry.inbox_id for entry in suppressions_of(self.person) if entry.inbox_id})
             self._note(Counter(suppressions=hash_suppressions(self.person)))
         return False
 
     def _rows(self) -> bool:
-        with transaction.atomic():
-            self._hold()
-            counted = sweep(self.erasure, self.person)
-            self._note(counted)
-        return bool(counted)
+        batch = next_rows(self.erasure, self.person)
+        if batch is None:
+            return False
+        with self._batch():
+            self._touch(batch.inbox_ids)
+            self._note(batch.run())
+        return True
 
     def _trail(self) -> bool:
         return self._replace(self.erasure.account_id)
@@ -200,22 +213,23 @@ class _Work:
     def _replace(self, account_id: str) -> bool:
         if not self.erasure.place:
             seal_all()
-        with transaction.atomic():
-            self._hold()
-            found = replace_next(self.erasure, self.person, account_id, int(self.erasure.place or -1))
+        with self._batch():
+            found = find_next(self.erasure.pk, self.person, account_id, int(self.erasure.place or -1))
             if found is None:
                 return False
-            note_erased(self.erasure, found.inbox_ids - {""})
+            self._touch(found.inbox_ids)
+            replace(self.erasure, self.person, account_id, found)
             self._note(Counter(audit_entries=len(found.values)), done=len(found.values), place=str(found.seq))
         return True
 
     def _exports(self) -> bool:
         erased = ErasedObject.objects.filter(erasure_id=self.erasure.pk, object_id__startswith="inbox_")
         inboxes = list(erased.values_list("object_id", flat=True))
-        if not self.erasure.counts:
+        begun = unfinished_of(self.erasure.account_id, self.erasure.person)
+        if not any(one.counts for one in [self.erasure, *begun]):
             return False
-        with transaction.atomic():
-            self._hold()
+        with self._batch():
+            self._touch(inboxes)
             withdrawn = withdraw_exports(self.erasure.account_id, inboxes, {"erasure": self.erasure.pk})
             self._note(Counter(withdrawn_exports=withdrawn))
         return False
@@ -248,6 +262,26 @@ class _Work:
         self._save(certificate=certificate, **over)
         return False
 
+    # --- A batch ---
+
+    @contextmanager
+    def _batch(self) -> Iterator[None]:
+        """Its transaction: meanwhile no hold is placed. See `_touch`."""
+        with transaction.atomic():
+            keep_out_holds([self.erasure.account_id])
+            self._hold()
+            yield
+
+    def _touch(self, inbox_ids: Collection[str]) -> None:
+        """In a batch, before anything of these inboxes, or of none, is changed in it. Raises Held."""
+        self._refuse_if_held([*inbox_ids, WHOLE_ACCOUNT])
+        note_erased(self.erasure, inbox_ids)
+
+    def _refuse_if_held(self, inbox_ids: Iterable[str]) -> None:
+        held = held_among(self.erasure.account_id, inbox_ids)
+        if held:
+            raise Held(self.erasure.account_id, f"erase {self.person.pseudonym}", held)
+
     # --- The row ---
 
     def _count(self) -> None:
@@ -279,14 +313,6 @@ class _Work:
         for error in remove_unneeded(self.erasure.files).values():
             raise error
         self._save(files=[], lease_until=timezone.now() + LEASE)
-
-    def _refuse_if_held(self, inbox_ids: Sequence[str] | None = None) -> None:
-        """Raises Held. Without inboxes: at the head of a step, of all that it may touch."""
-        account_id = self.erasure.account_id
-        asked = asked_of_holds(self.person) if inbox_ids is None else [*inbox_ids, WHOLE_ACCOUNT]
-        held = held_among(account_id, asked)
-        if held:
-            raise Held(account_id, f"erase {self.person.pseudonym}", held)
 
     def _let_go(self, again: Any, **columns: Any) -> None:
         rows = Erasure.objects.filter(pk=self.erasure.pk, lease=self.erasure.lease, state=Erasure.State.RUNNING)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from delivery.models import LoopCount
 from delivery.suppression import is_simulated
@@ -79,9 +80,14 @@ def forget_old(now: datetime, limit: int = 1000) -> int:
     return len(old)
 
 
+def pairs_with(account_id: str, address: str) -> QuerySet[LoopCount]:
+    """The counters of mail to this address, of all inboxes of the account."""
+    return LoopCount.objects.filter(account_id=account_id, key=_key(address))
+
+
 def forget_pairs(account_id: str, address: str) -> int:
-    """Of mail to this address, of all inboxes of the account; how many counters."""
-    return LoopCount.objects.filter(account_id=account_id, key=_key(address)).delete()[0]
+    """How many there were."""
+    return pairs_with(account_id, address).delete()[0]
 
 
 def _limits(thread_id: str, addresses: Collection[str]) -> dict[str, int]:

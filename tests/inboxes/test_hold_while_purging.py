@@ -1,21 +1,29 @@
-"""A hold that is placed while a purge runs: one of them is first, and the other sees it."""
+"""A hold that is placed while something is removed: one of them is first, and the other sees it."""
 
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
+from audit.actors import acting_as_system
 from audit.models import AuditEntry
 from delivery import retention_parts
+from delivery.erasing import mail as mail_step
+from delivery.erasing import records
+from delivery.erasing.working import run_erasures
+from delivery.models import Erasure
 from inboxes.holds import Held, place, refusals_stay
 from inboxes.models import Inbox, LegalHold
 from inboxes.provisioning import purge_inbox
 from mailbot.lib.scope import act_for_everybody_outside_of_requests
 from tests.cast import Caller
+from tests.console import failed_inbound
+from tests.delivery.erasing.traces import ask
 from tests.mailing import deliver, mail
 from threads.models import Message
 
@@ -24,6 +32,7 @@ pytestmark = [
     pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time"),
 ]
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+CAROL = "carol@shop.example"
 CASE = {"matter": "Smith v. Shop", "reason": "A claim"}
 
 
@@ -34,6 +43,13 @@ def inbox(alice: Caller) -> Inbox:
     return inbox
 
 
+def until_somebody_waits() -> None:
+    ends = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
+            time.sleep(0.01)
+
+
 def slowly(work: Callable[[], object], begun: threading.Event, done: list[str]) -> None:
     """Do it in a transaction that stays open until somebody waits for it."""
     act_for_everybody_outside_of_requests()
@@ -41,10 +57,7 @@ def slowly(work: Callable[[], object], begun: threading.Event, done: list[str]) 
         with transaction.atomic():
             work()
             begun.set()
-            ends = time.monotonic() + 30
-            with connection.cursor() as cursor:
-                while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
-                    time.sleep(0.01)
+            until_somebody_waits()
         done.append("first")
     finally:
         connections.close_all()
@@ -121,6 +134,51 @@ def test_a_batch_of_retention_waits_for_a_hold(alice: Caller, inbox: Inbox) -> N
     )
     assert (removed, done) == ([0], ["first"])
     assert Message.objects.count() == 1
+
+
+@pytest.mark.parametrize("of_account", [False, True])
+@pytest.mark.parametrize("step", ["mail", "inbound", "rows"])
+def test_a_hold_waits_for_a_batch_of_an_erasure_and_the_next_one_is_refused(
+    alice: Caller, inbox: Inbox, monkeypatch: pytest.MonkeyPatch, step: str, of_account: bool
+) -> None:
+    begun, done = threading.Event(), list[str]()
+    for act in ("pause", "resume"):
+        deliver(mail(From=CAROL), inbox)
+        failed_inbound(inbox, From=CAROL)
+        alice.post(f"/v1/inboxes/{inbox.pk}/{act}", {"reason": f"{CAROL} asked"})
+    erasure = ask(alice.with_key(mode="live"), CAROL)
+
+    def in_a_batch(*_: Any) -> None:
+        if Erasure.objects.get().step != step:
+            return
+        if not done:
+            begun.set()
+            until_somebody_waits()
+        done.append("first")
+
+    for module in (mail_step, records):
+        monkeypatch.setattr(module, "failpoint", in_a_batch)
+        monkeypatch.setattr(module, "BATCH", 1)
+
+    def erased() -> None:
+        act_for_everybody_outside_of_requests()
+        try:
+            with acting_as_system("eraser"):
+                run_erasures(600)
+        finally:
+            connections.close_all()
+
+    worker = threading.Thread(target=erased)
+    worker.start()
+    assert begun.wait(30)
+    try:
+        place(alice.account, inbox=None if of_account else inbox, **CASE)
+        done.append("second")
+    finally:
+        worker.join()
+    assert done == ["first", "second"]
+    assert alice.get(f"/v1/erasures/{erasure['id']}").json()["data"]["state"] == "refused"
+    assert Erasure.objects.get().step == step
 
 
 def test_mail_that_comes_in_meanwhile_is_counted(alice: Caller, inbox: Inbox) -> None:

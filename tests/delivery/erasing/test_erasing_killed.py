@@ -123,7 +123,7 @@ def test_what_cannot_be_done_fails_and_forgets_who_it_was(
     def broken(*_: Any) -> None:
         raise RuntimeError(f"{CAROL} cannot be erased")
 
-    monkeypatch.setattr(working, "sweep", broken)
+    monkeypatch.setattr(working, "next_rows", broken)
     for _ in range(working.MOST_ATTEMPTS):
         work()
         lease_runs_out()
@@ -143,7 +143,7 @@ def test_another_one_ends_what_one_that_failed_had_begun(
         raise RuntimeError
 
     with monkeypatch.context() as patched:
-        patched.setattr(working, "sweep", broken)
+        patched.setattr(working, "next_rows", broken)
         patched.setattr(working._Work, "_delete_files", lambda self: None)
         for _ in range(working.MOST_ATTEMPTS):
             work()
