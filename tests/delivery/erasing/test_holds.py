@@ -29,8 +29,6 @@ from tests.mailing import store as take
 from tests.stores import Store
 from threads.models import Message
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 PATH = "/v1/erasures"
 CAROL = "carol@shop.example"
 MARKERS = (CAROL, "subjectmarker", "bodymarker")
