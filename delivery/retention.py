@@ -16,7 +16,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from audit.record import Act, Entry, record_many
-from delivery.models import InboundMail, ProviderEvent, RawObject
+from delivery.models import InboundMail, OutboundMail, ProviderEvent, RawObject
 from delivery.raw_erasure import let_go, sources_in_use
 from delivery.retention_parts import take_out, those_over
 from inboxes.holds import held_inboxes, is_held, keep_out_holds
@@ -102,12 +102,23 @@ def remove_old_provider_events(limit: int = BATCH) -> int:
         return 0
     before = timezone.now() - timedelta(days=settings.INBOUND_RETENTION_DAYS)
     old = ProviderEvent.objects.filter(~is_held("mail__inbox_id", "mail__account_id"), processed_at__lt=before)
-    events = _told.next_free(old.only("pk", "kind", "recipient"), limit, _held_news)
-    found = [event.pk for event in events]
-    ProviderEvent.objects.filter(
-        pk__in=found, processed_at__lt=before
-    ).delete()  # an operator may try one again just now
-    return len(found)
+    events = _told.next_free(old.only("pk", "kind", "recipient", "mail"), limit, _held_news)
+    with transaction.atomic():
+        keep_out_holds(_accounts_told_of(events))
+        held = _held_news(events)
+        found = [event.pk for event in events if event.pk not in held]
+        # `old` once more: a hold may have come, and an operator may try one again just now.
+        gone = list(old.filter(pk__in=found).values_list("pk", flat=True))
+        ProviderEvent.objects.filter(pk__in=gone, processed_at__lt=before).delete()
+    return len(gone)
+
+
+def _accounts_told_of(events: Iterable[ProviderEvent]) -> set[str]:
+    rows = list(events)
+    named = set[str]().union(*(event.addressed for event in rows))
+    sent = OutboundMail.objects.filter(pk__in={event.mail_id for event in rows if event.mail_id})
+    addressed = Inbox.objects.filter(address__in=named) if named else Inbox.objects.none()
+    return {*sent.values_list("account_id", flat=True), *addressed.values_list("account_id", flat=True)}
 
 
 def _held_news(events: Sequence[ProviderEvent]) -> set[str]:

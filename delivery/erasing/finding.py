@@ -178,14 +178,23 @@ def text_columns(model: type[Model], without: Iterable[str] = ()) -> list[Field[
 
 
 def provider_events_of(person: Person) -> Iterator[ProviderEvent]:
-    """What ESPs told of the person to providers of the account, or of its mail."""
+    """What ESPs told of the person to providers of the account, or of its mail; by a provider that all accounts share, also of mail that
+    came in for it, once that is fetched or will not be."""
     columns = ("recipient", "reason", "data", "payload", "error")
     with acting_for_everybody("what ESPs tell is of no account"):
-        whose = Q(provider__account_id=person.account_id) | Q(mail__account_id=person.account_id)
-        rows = ProviderEvent.objects.filter(whose).filter(naming(person, columns)).order_by("pk")
-        for event in rows.iterator(chunk_size=READ):
-            if person.is_named_in([getattr(event, column) for column in columns]):
+        own = Q(provider__account_id=person.account_id) | Q(mail__account_id=person.account_id)
+        shared = Q(provider__account=None, kind=ProviderEvent.Kind.INBOUND, processed_at__isnull=False)
+        rows = ProviderEvent.objects.filter(own | shared).filter(naming(person, columns)).order_by("pk")
+        for event in rows.select_related("provider").iterator(chunk_size=READ):
+            is_ours = event.provider.account_id or event.mail_id or _is_for(person, event)
+            if is_ours and person.is_named_in([getattr(event, column) for column in columns]):
                 yield event
+
+
+def _is_for(person: Person, event: ProviderEvent) -> bool:
+    """For inboxes of the account alone: what was for another one's too is its as well."""
+    owners = Inbox.objects.filter(address__in=event.addressed).values_list("account_id", flat=True)
+    return set(owners) == {person.account_id}
 
 
 def inboxes_told_of(person: Person, events: Iterable[ProviderEvent]) -> set[str]:

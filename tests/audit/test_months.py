@@ -28,6 +28,7 @@ from mailbot.lib.wall_inspection import Level, inspect
 from tests.audit.calendar import middle, now, start, written
 from tests.audit.trail import ACCOUNT, entry_at, sealed, tamper, write
 from tests.emptying import empty_tables
+from tests.waiting import until_somebody_waits
 
 pytestmark = [
     pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite keeps the trail in one table"),
@@ -314,7 +315,7 @@ class TestLocks:
         other.execute("SELECT mailbot_audit_add_month(%s)", [late.first_day])
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(beside, works[work])
-            wait_for_a_waiting_session(other)
+            until_somebody_waits(other.execute)
             other.commit()
             assert working.result(timeout=20) == len(keys)
         assert set(places()) == {late.name}
@@ -326,7 +327,7 @@ class TestLocks:
             making = pool.submit(
                 beside, lambda: refused("SELECT mailbot_audit_add_month(%s)", late.first_day, scope=EVERYBODY)
             )
-            wait_for_a_waiting_session(other)
+            until_somebody_waits(other.execute)
             other.execute("ANALYZE audit_auditentry")
             other.commit()
             assert making.result(timeout=20) is False
@@ -350,16 +351,3 @@ def beside(work: Callable[[], Any]) -> Any:
             return work()
     finally:
         connection.close()
-
-
-def wait_for_a_waiting_session(other: "psycopg.Connection[Any]") -> None:
-    """Who looks is not the one that waits."""
-    waiting = """
-        SELECT count(*) FROM pg_locks WHERE NOT granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    """
-    for _ in range(500):
-        if other.execute(waiting).fetchone() != (0,):
-            return
-        time.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")

@@ -1,7 +1,6 @@
 """A purge waits for whoever is just writing down what became of a mail; neither is sent away because of the other."""
 
 import threading
-import time
 
 import pytest
 from django.db import connection, connections, transaction
@@ -9,13 +8,12 @@ from django.db import connection, connections, transaction
 from delivery.models import OutboundMail, Recipient
 from inboxes.models import Inbox
 from tests.cast import Caller
+from tests.waiting import until_somebody_waits
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time"),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time"),
 ]
-
-WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def settle_slowly(mail: OutboundMail, begun: threading.Event, done: list[str]) -> None:
@@ -24,10 +22,7 @@ def settle_slowly(mail: OutboundMail, begun: threading.Event, done: list[str]) -
         with transaction.atomic():
             OutboundMail.objects.filter(pk=mail.pk).update(error="settled")
             begun.set()
-            ends = time.monotonic() + 30
-            with connection.cursor() as cursor:
-                while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
-                    time.sleep(0.01)
+            until_somebody_waits()
             Inbox.objects.select_for_update(no_key=True).get(pk=mail.inbox_id)
             Recipient.objects.filter(mail=mail).update(reason="settled")
         done.append("settled")

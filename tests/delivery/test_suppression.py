@@ -3,7 +3,6 @@
 import threading
 from datetime import timedelta
 from itertools import combinations
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from delivery.suppression_reports import suppress_reported
 from inboxes.models import Account, Inbox
 from mailbot.lib.scope import EVERYBODY, acting_within
 from tests.cast import Caller
+from tests.waiting import until_somebody_waits
 from threads.events import EventType
 
 STRONGER = ["import", "hard_bounce", "manual", "unsubscribe", "complaint"]
@@ -188,7 +188,7 @@ class TestWriters:
         with transaction.atomic():
             suppress(target, Wanted(last, "import"))  # as an import, which goes by the digests
             news.start()
-            wait_until_somebody_waits()
+            until_somebody_waits()
             suppress(target, Wanted(first, "import"))
         news.join()
         assert not problems
@@ -196,14 +196,3 @@ class TestWriters:
             (first, "hard_bounce"),
             (last, "hard_bounce"),
         ]
-
-
-def wait_until_somebody_waits() -> None:
-    ends = monotonic() + 20
-    while monotonic() < ends:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone():
-                return
-        sleep(0.01)
-    raise AssertionError("Nobody waits.")

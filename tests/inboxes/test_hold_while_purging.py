@@ -16,22 +16,23 @@ from delivery import retention_parts
 from delivery.erasing import mail as mail_step
 from delivery.erasing import records
 from delivery.erasing.working import run_erasures
-from delivery.models import Erasure
+from delivery.models import Erasure, ProviderEvent
+from delivery.retention import remove_old_provider_events
 from inboxes.holds import Held, place, refusals_stay
-from inboxes.models import Inbox, LegalHold
+from inboxes.models import Inbox, LegalHold, Provider
 from inboxes.provisioning import purge_inbox
 from mailbot.lib.scope import act_for_everybody_outside_of_requests
 from tests.cast import Caller
-from tests.console import failed_inbound
+from tests.console import failed_inbound, unknown_mail
 from tests.delivery.erasing.traces import ask
 from tests.mailing import deliver, mail
+from tests.waiting import until_somebody_waits
 from threads.models import Message
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time"),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time"),
 ]
-WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 CAROL = "carol@shop.example"
 CASE = {"matter": "Smith v. Shop", "reason": "A claim"}
 
@@ -41,13 +42,6 @@ def inbox(alice: Caller) -> Inbox:
     inbox = alice.create_inbox()
     deliver(mail(), inbox)
     return inbox
-
-
-def until_somebody_waits() -> None:
-    ends = time.monotonic() + 30
-    with connection.cursor() as cursor:
-        while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
-            time.sleep(0.01)
 
 
 def slowly(work: Callable[[], object], begun: threading.Event, done: list[str]) -> None:
@@ -179,6 +173,27 @@ def test_a_hold_waits_for_a_batch_of_an_erasure_and_the_next_one_is_refused(
     assert done == ["first", "second"]
     assert alice.get(f"/v1/erasures/{erasure['id']}").json()["data"]["state"] == "refused"
     assert Erasure.objects.get().step == step
+
+
+@pytest.mark.parametrize("kind", ["inbound", "tracking"])
+def test_what_an_esp_told_waits_for_a_hold(alice: Caller, inbox: Inbox, settings: Any, kind: str) -> None:
+    settings.INBOUND_RETENTION_DAYS = 30
+    provider = Provider.objects.create(account=alice.account, name="Mine", esp="postmark")
+    live_alice = alice.with_key(mode="live")
+    live = live_alice.create_inbox()
+    of = {"mail": unknown_mail(live_alice, live)} if kind == "tracking" else {"recipient": live.address}
+    at = timezone.now() - timedelta(days=31)
+    event = ProviderEvent.objects.create(
+        provider=provider, kind=kind, key="1", state="processed", processed_at=at, **of
+    )
+    removed, done = list[int](), list[str]()
+    beside(
+        lambda: place(alice.account, inbox=live, **CASE),
+        lambda: removed.append(remove_old_provider_events()),
+        done,
+    )
+    assert (removed, done) == ([0], ["first"])
+    assert ProviderEvent.objects.get() == event
 
 
 def test_mail_that_comes_in_meanwhile_is_counted(alice: Caller, inbox: Inbox) -> None:

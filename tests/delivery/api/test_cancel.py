@@ -1,7 +1,6 @@
 """POST /v1/inboxes/{inbox_id}/messages/{message_id}/cancel"""
 
 import threading
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from inboxes.models import Inbox
 from tests.cast import Caller, run_workers
 from tests.file_server import file_server
 from tests.mailing import deliver, mail
+from tests.waiting import until_somebody_waits
 
 
 @pytest.fixture
@@ -101,11 +101,8 @@ class TestWho:
         assert cancel(reader, inbox, alice.send(inbox, send_at=later())).status_code == 403
 
 
-WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer at a time")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
 def test_who_cancels_and_who_has_fetched_do_not_wait_for_each_other(
     alice: Caller, inbox: Inbox, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,10 +112,7 @@ def test_who_cancels_and_who_has_fetched_do_not_wait_for_each_other(
 
     def apply_slowly(*arguments: Any) -> None:
         begun.set()
-        ends = time.monotonic() + 30
-        with connection.cursor() as cursor:
-            while time.monotonic() < ends and cursor.execute(WAITS).fetchone() == (0,):
-                time.sleep(0.01)
+        until_somebody_waits()
         whole(*arguments)
 
     def cancel_slowly() -> None:

@@ -98,6 +98,7 @@ def everywhere(alice: Caller, bob: Caller, inbox: Inbox, store: Store) -> Iterat
     alice.post(f"/v1/inboxes/{inbox.pk}/resume", {"reason": f"mailto:{SPELLINGS[2]} is fine"})
     Caller(alice.account, f"agent of {CAROL}", "live").get("/v1/inboxes")
     _provider_events(alice.account)
+    _shared_provider_event(inbox)
     InboundMail.objects.filter(pk=InboundMail.objects.earliest("pk").pk).update(error=f"from {CAROL}")
     alice.delete(f"/v1/inboxes/{ended.pk}")
     exports = [
@@ -125,6 +126,20 @@ def _provider_events(account: Account) -> None:
             state=state,
             processed_at=timezone.now(),
         )
+
+
+def _shared_provider_event(inbox: Inbox) -> None:
+    """Mail that came in by a provider that all accounts share."""
+    provider = Provider.objects.create(name="Everybody's", esp="mailgun")
+    ProviderEvent.objects.create(
+        provider=provider,
+        kind="inbound",
+        key="shared",
+        recipient=inbox.address,
+        payload={"from": SPELLINGS[0], "body-plain": "bodymarker"},
+        state="failed",
+        processed_at=timezone.now(),
+    )
 
 
 class TestErasing:
