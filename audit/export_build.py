@@ -33,6 +33,7 @@ from mailbot.lib.failpoints import failpoint
 FORMAT = "mailbot.export/1"
 TABLE_FILE, MANIFEST_FILE = "audit.csv", "manifest.json"
 AT_ONCE = 500  # entries
+HEADS_AT_ONCE = 100  # each takes some queries
 _SEQ = re.compile(rb'"seq":(\d+)\}$')
 
 
@@ -209,6 +210,11 @@ class Build:
         self.writer.file(MANIFEST_FILE, [canonical(self.manifest()), b"\n"])
         return iter(())
 
+    def _earlier(self) -> Iterator[dict[str, Any]]:
+        for heads in batches(given_heads(self.export.account_id, self.part.head.size), HEADS_AT_ONCE):
+            yield from self.part.earlier(heads)
+            self.hold()
+
     def manifest(self) -> dict[str, Any]:
         export = self.export
         about = {
@@ -225,8 +231,7 @@ class Build:
             "request_id": export.request_id,
         }
         made_by = f"mailbot {settings.VERSION}"
-        earlier = self.part.earlier(given_heads(export.account_id, self.part.head.size))
-        audit = {**(export.trail or {}), "earlier": earlier}
+        audit = {**(export.trail or {}), "earlier": list(self._earlier())}
         return {"format": FORMAT, "made_by": made_by, "export": about, "audit": audit, "files": self.writer.sums}
 
 

@@ -33,7 +33,7 @@ How to check it
 3. "holds" and exit code 0: each file is what the manifest says, and each entry is what was sealed. "BAD" and exit
    code 1: it names what is wrong.
 4. Do you have heads that you kept from before? Give them with --head FILE: with exit code 0 nobody has taken back
-   what they were of. Exit code 3: of the newest of them this export does not tell it, and it says what does.
+   what they were of. Exit code 3: of some of them this export does not tell it, and the program says what does.
    Keep the head of this export (manifest.json, audit.head) for the next time.
 {complete}
 The format is described in docs/audit/format.md of the source, octet for octet, for whoever wants to write

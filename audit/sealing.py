@@ -14,14 +14,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from django.db import IntegrityError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from audit.leaves import COLUMNS, SALT_OCTETS, Salts, Told, hash_at, told_of, unplaced
 from audit.lookups import rows_of
 from audit.merkle import Frontier
 from audit.models import AuditHead, AuditLeaf, AuditNode, AuditTree, AuditUnsealed
-from audit.signing import SigningKey, key_in_use, signed_head
+from audit.signing import KeyRefused, SigningKey, key_in_use, signed_head
 from audit.tree import columns_of, kept, stored_frontier
 from mailbot.lib.bulk import bulk_insert, bulk_set, new_row
 from mailbot.lib.failpoints import failpoint
@@ -33,6 +33,9 @@ BATCH = 1000  # entries
 SQLITE_BATCH = 250  # others wait to write meanwhile
 LEAST = -(2**63)  # of all keys
 LOCK = 0x6D62_7365_616C  # any number that nobody else locks
+
+
+NO_FAULT_OF_A_TREE = (KeyRefused, OperationalError, InterfaceError)
 
 
 class Prepared(NamedTuple):
@@ -72,24 +75,32 @@ def _batches(seconds: float | None, *, wait: bool) -> Iterator[int]:
             except Overtaken:
                 if not wait:
                     return
-            except IntegrityError:
-                yield sum(_by_account(prepared, wait=wait))
-                first = prepared[-1].told.key + 1  # what no tree has taken waits
+            except NO_FAULT_OF_A_TREE:
+                raise
+            except Exception:
+                number, is_overtaken = _place_by_account(prepared, wait=wait)
+                yield number
+                if not is_overtaken:
+                    first = prepared[-1].told.key + 1  # what no tree has taken waits
+                elif not wait:
+                    return
 
 
-def _by_account(prepared: Iterable[Prepared], *, wait: bool) -> Iterator[int]:
-    """A tree that was tampered with may take no more, and keeps no other one from growing."""
+def _place_by_account(prepared: Iterable[Prepared], *, wait: bool) -> tuple[int, bool]:
+    """A tree that was tampered with may take no more, and keeps no other one from growing. How many have their place, and whether another
+    sealer had some of the others."""
+    number, is_overtaken = 0, False
     for account_id, entries in _grouped(prepared).items():
         try:
-            yield place(entries, wait=wait)
-        except IntegrityError:
-            log.exception(
-                "%d entries of %s have no place: its tree is not as it grew. See verify_audit.",
-                len(entries),
-                account_id or "the server",
-            )
+            number += place(entries, wait=wait)
         except Overtaken:
-            continue
+            is_overtaken = True
+        except NO_FAULT_OF_A_TREE:
+            raise
+        except Exception:
+            whose = account_id or "the server"
+            log.exception("%d entries of %s have no place: its tree is not as it grew.", len(entries), whose)
+    return number, is_overtaken
 
 
 def _grouped(prepared: Iterable[Prepared]) -> dict[str, list[Prepared]]:

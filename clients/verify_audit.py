@@ -6,8 +6,8 @@
 It says whether the entries are those that were sealed, and names the first that is changed, missing, added or moved. With --key the heads
 must be signed by that key or by one that follows from it; with --head the export must go on from heads that you kept, as far as it can
 tell; with --certificate the certificate of an erasure must be signed by one of these keys, and the export go on from its head. Exit
-code 0: it holds; 1: it does not; 2: it cannot be read; 3: it holds, but whether it goes on from the newest head that you gave, this export
-does not tell. The format is described in docs/audit/format.md.
+code 0: it holds; 1: it does not; 2: it cannot be read; 3: it holds, but whether it goes on from all heads that you gave, this export does
+not tell. The format is described in docs/audit/format.md.
 """
 
 from __future__ import annotations
@@ -304,6 +304,7 @@ class Verification:
             raise Unreadable(f"The format is {self.told['format']}, and this program reads {FORMAT}.")
         self.head, self.files = self.told["head"], manifest.get("files", {})
         self.keys = checked_keys(self.told["keys"], pinned, self.say)
+        self.known_keys = checked_keys(self.told["keys"], None, lambda *_: None)
         self.tree = Tree()
         self.entries = self.replaced = 0
         self.removed: list[tuple[int, int]] = []
@@ -350,6 +351,9 @@ class Verification:
 
     def check_earlier(self, earlier: Any) -> None:
         head, path = earlier["head"], [bytes.fromhex(hash_) for hash_ in earlier["consistency"]]
+        counts = is_head_signed(head, self.keys)
+        if not counts and is_head_signed(head, self.known_keys):
+            return  # by a key from before the one that was given: nothing is known of it
         self.check_head(head, "An earlier head")
         root, newest = bytes.fromhex(head["root"]), bytes.fromhex(self.head["root"])
         if is_consistent(head["size"], root, self.head["size"], newest, path):
@@ -402,19 +406,22 @@ class Verification:
         try:
             if leaf_hash(leaf_of(line, seq)).hex() != line["hash"]:
                 self.bad.append((line, seq, id_))
-                if len(self.bad) > COMPARED:
+                if len(self.bad) == COMPARED:
+                    self.name_the_bad()
+                elif len(self.bad) > COMPARED:
                     self.say("changed", seq, CHANGED, id_)
                 return
+            strange = strange_in(line)
+            self.note(line, seq, id_)
         except (KeyError, TypeError, ValueError, AttributeError):
             self.say("changed", seq, "The entry is none of this format.", id_)
             return
-        if strange := strange_in(line):
+        if strange:
             self.say("changed", seq, f"The line is not of this format; nobody sealed {', '.join(strange)}.", id_)
         if canonical(line) + b"\n" != raw:
             self.say("changed", seq, "The line is not in canonical form.", id_)
         if line["entry"]["account_id"] != self.told["account_id"]:
             self.say("added", seq, "The entry is of another account.", id_)
-        self.note(line, seq, id_)
 
     def name_the_bad(self) -> None:
         """Among the first of them: were they changed, or have they another one's place?"""
@@ -452,9 +459,10 @@ class Verification:
 
     def fill(self, end: Any) -> bool:
         """Put the hashes of the proof where entries are not in the export. False where there are none that fit."""
-        part = self.next_gap()
-        if part is None or self.broken or part["start"] != self.tree.size or part["end"] != end:
+        part = self.gap_at(self.tree.size)
+        if part is None or part["end"] != end:
             return False
+        self.pending = None
         levels, hashes = list(cover(part["start"], part["end"])), [bytes.fromhex(hash_) for hash_ in part["hashes"]]
         if len(levels) != len(hashes):
             return False
@@ -462,6 +470,16 @@ class Verification:
         for level, hash_ in zip(levels, hashes):  # noqa: B905 (Python 3.9)
             self.push(hash_, level)
         return True
+
+    pending: Any = None  # what the proof has next
+
+    def gap_at(self, start: Any) -> Any:
+        """The one of the proof that begins there; one that begins later waits."""
+        while self.pending is None or self.pending["start"] < start:
+            self.pending = self.next_gap()
+            if self.pending is None:
+                return None
+        return self.pending if self.pending["start"] == start else None
 
     def next_gap(self) -> Any:
         for _, part in self.proof:
@@ -495,7 +513,8 @@ class Verification:
                 None,
                 f"The manifest counts {self.told['entries']} entries, and {self.entries} are there.",
             )
-        self.name_the_bad()
+        if len(self.bad) < COMPARED:
+            self.name_the_bad()
         self.check_said()
         self.check_kept()
 
@@ -529,10 +548,9 @@ class Verification:
                 )
 
     def untold(self) -> list[int]:
-        """Sizes of heads that were kept and of which this export says nothing. Where it goes on from one, it has what those before had."""
+        """Sizes of heads that were kept and of which this export says nothing."""
         ours = {head["size"] for head in self.kept if head["account_id"] == self.told["account_id"]}
-        newest = max(ours & set(self.kept_roots), default=0)
-        return sorted(size for size in ours if newest < size <= self.head["size"])
+        return sorted(size for size in ours - set(self.kept_roots) if size <= self.head["size"])
 
 
 def joined(ranges: Any) -> Any:
@@ -554,8 +572,19 @@ def first_outside(start: Any, end: Any, ranges: Any) -> Any:
 
 
 def read_heads(path: Any) -> Any:
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.lstrip().startswith("{")]
+    """Of a file with a head a line, and the numbers of lines that begin as a head does and are none, such as half of one."""
+    heads, wrong = [], []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.lstrip().startswith(b"{"):
+                continue
+            try:
+                head = json.loads(line.decode())
+                bytes.fromhex(head["root"] + head["signature"])
+                heads.append({**head, "size": int(head["size"]), "account_id": head["account_id"] + ""})
+            except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+                wrong.append(number)
+    return heads, wrong
 
 
 def read_certificate(path: Any) -> Any:
@@ -574,10 +603,12 @@ def main(arguments: Any = None) -> int:
     parser.add_argument("--json", action="store_true", help="write the findings as JSON")
     given = parser.parse_args(arguments)
     try:
-        kept = read_heads(given.head) if given.head else []
+        kept, wrong = read_heads(given.head) if given.head else ([], [])
         certificate = read_certificate(given.certificate) if given.certificate else None
         kept += [certificate["head"]] if certificate else []
         run = Verification(Export(given.export), bytes.fromhex(given.key) if given.key else None, kept)
+        for number in wrong:
+            run.say("signature", None, f"{Path(given.head).name}, line {number} is no head.")
         if certificate:
             run.check_certificate(certificate)
         findings = run.run()
@@ -602,7 +633,8 @@ def tell(run: Any, findings: Any, given: Any) -> None:
     if not run.told["complete"]:
         print("It has some of the entries of the account: that none of its kind was left out cannot be told from it.")
     if run.untold():
-        sizes = ", ".join(map(str, run.untold()))
+        first, more = run.untold()[:MOST], len(run.untold()[MOST:])
+        sizes = ", ".join(map(str, first)) + (f" and {more} more" if more else "")
         print(
             f"Whether it goes on from the heads that you kept of size {sizes} cannot be told from it: ask the server,"
         )

@@ -115,8 +115,11 @@ def suppress(target: Target, wanted: Wanted) -> tuple[Suppression, bool]:
 
 @transaction.atomic
 def suppress_many(wanted: Sequence[tuple[Target, Wanted]]) -> list[Suppression]:
-    """The same for several, without the trail, which the caller writes; the entries that were added."""
+    """The same for several; the entries that were added, of which the caller writes the trail."""
     stored = _store(wanted)
+    known = {entry.pk: entry for entry in stored.entries}
+    changed = [(known[pk], changes) for pk, changes in stored.changed.items() if changes]
+    record_many([_entry(Act.SUPPRESSION_CHANGED, entry, **changes) for entry, changes in changed])
     return [entry for entry in stored.entries if entry.pk in stored.added]
 
 

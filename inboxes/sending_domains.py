@@ -68,13 +68,12 @@ def _reset(domain: SendingDomain) -> datetime:
 
 
 @transaction.atomic
-def begin_warm_up(account_id: str, domain: str, first_day: date | None = None) -> bool:
-    """From this day on (today, UTC) it sends as many a day as its warm-up has. Whether it begins only now: safe to repeat.
-
-    Called with the first mail of a domain, and by whoever adds one earlier; an operator ends it sooner (delivery.outbound.warm_up).
+def begin_warm_up(account_id: str, domain: str) -> bool:
+    """With the first mail of a domain: from today on (UTC) it sends as many a day as its warm-up has. Whether it begins only now: safe to
+    repeat. An operator ends it sooner (delivery.outbound.warm_up).
     """
     row, is_new = SendingDomain.objects.get_or_create(
-        account_id=account_id, domain=domain, defaults={"warms_up_from": first_day or timezone.now().date()}
+        account_id=account_id, domain=domain, defaults={"warms_up_from": timezone.now().date()}
     )
     if is_new:
         record(Act.WARM_UP_STARTED, row, account_id=account_id, changes={"domain": domain, "reason": "its first mail"})

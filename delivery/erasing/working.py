@@ -138,8 +138,13 @@ class _Work:
             take_over(self.erasure)
             self._count()
         self._delete_files()
+        if (self.erasure.step, self.erasure.place) == (FIRST, ""):
+            self._hold()
+            self._refuse_if_held(
+                asked_of_holds(self.person)
+            )  # before anything goes; each batch asks of what it touches
         while self.erasure.state == Erasure.State.RUNNING:
-            self._refuse_if_held(asked_of_holds(self.person))
+            self._refuse_if_held([WHOLE_ACCOUNT])
             while self.steps[self.erasure.step]():
                 self._between_batches()
             self._go_on()

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from audit import sealing
 from audit.merkle import is_consistent, is_included
 from audit.models import AuditEntry, AuditHead, AuditLeaf, AuditTree, AuditUnsealed
 from audit.sealing import Overtaken, place, prepare, seal, seal_all
@@ -109,10 +110,14 @@ class TestGone:
         told = [finding.what for finding in gone_unsealed()]
         assert told == [f"An entry was removed before it was sealed (row {key})." for key in removed]
 
-    def test_a_tree_that_takes_no_more_keeps_no_other_from_growing(self, caplog: Any):
-        """Somebody put an entry in between, and the place behind the last one is taken."""
+    @pytest.mark.parametrize("how", ["the next place is taken", "no frontier", "no number is left"])
+    def test_a_tree_that_takes_no_more_keeps_no_other_from_growing(self, caplog: Any, how: str):
         sealed(5)
-        forge_between(2)
+        if how == "the next place is taken":
+            forge_between(2)
+        else:
+            columns = {"frontier": b""} if how == "no frontier" else {"size": 2**63 - 1}
+            AuditTree.objects.filter(pk=ACCOUNT).update(**columns)
         write(2)
         write(3, "account_of_another")
         assert seal_all() == 3
@@ -120,6 +125,23 @@ class TestGone:
         assert "2 entries of account_of_the_trail have no place" in caplog.text
         assert AuditUnsealed.objects.count() == 2
         assert verify("account_of_another").holds
+
+    def test_what_another_sealer_had_first_keeps_nothing_from_being_sealed(self, monkeypatch: pytest.MonkeyPatch):
+        """Of a batch with a tree that takes no more."""
+        sealed(5)
+        forge_between(2)
+        write(1)
+        write(3, "account_of_another")
+        tries = iter([ValueError, None, Overtaken])
+
+        def placed(prepared: Any, **options: Any) -> int:
+            if (fault := next(tries, None)) is not None:
+                raise fault
+            return place(prepared, **options)
+
+        monkeypatch.setattr(sealing, "place", placed)
+        seal_all()
+        assert AuditTree.objects.get(pk="account_of_another").size == 3
 
     def test_while_none_is_gone_it_asks_no_more_than_before(self, django_assert_num_queries: Any):
         write(2)

@@ -138,6 +138,11 @@ class TestEntries:
         finding = first_finding()
         assert (finding.kind, finding.seq, finding.id) == (Kind.ADDED, 3, entry.public_id)
 
+    def test_the_first_of_many_is_named_first(self):
+        sealed(500)
+        tamper("UPDATE audit_auditentry SET actor_id = 'mallory' WHERE id >= %s", entry_at(10).pk)
+        assert (first_finding().kind, first_finding().seq) == (Kind.CHANGED, 10)
+
     def test_two_that_changed_places_are_named(self):
         sealed(5)
         for one, other in ((1, 1000), (3, 1), (1000, 3)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from audit.bundle import ENTRIES_FILE, PROOF_FILE, AuditPart, NothingSealed
 from audit.models import AuditEntry, AuditHead, AuditKey
@@ -201,6 +202,35 @@ class TestTampering:
         assert (finding["kind"], finding["seq"]) == ("changed", 1)
         assert where.replace("entry", "note").replace("line", "note") in finding["what"]
 
+    def test_what_is_none_of_the_format_hides_nothing(self, bundle: Bundle):
+        sealed(5)
+        lines = bundle.write(whole()).lines()
+        lines[1]["salts"] = 5
+        lines[2]["replaced"] = {"actor_name": {"commitment": "00"}}
+        lines[4]["entry"]["action"] = "message.sent"
+        bundle.put(lines)
+        assert [(one["kind"], one["seq"]) for one in bundle.findings()][:3] == [
+            ("changed", 1),
+            ("changed", 2),
+            ("changed", 4),
+        ]
+
+    def test_the_first_of_many_is_named_first(self, bundle: Bundle):
+        sealed(500)
+        lines = bundle.write(whole()).lines()
+        for line in lines[10:]:
+            line["entry"]["action"] = "message.sent"
+        bundle.put(lines)
+        assert bundle.first() == ("changed", 10)
+
+    def test_behind_a_gap_that_is_lost_the_others_are_not_blamed(self, bundle: Bundle):
+        sealed(100)
+        bundle.write(some(*range(0, 100, 10)))
+        proof = (bundle.folder / PROOF_FILE).read_bytes().splitlines(keepends=True)
+        (bundle.folder / PROOF_FILE).write_bytes(b"".join(proof[:2] + proof[3:]))
+        bundle.close()
+        assert [(one["kind"], one["seq"]) for one in bundle.findings()] == [("missing", 21)]
+
     def test_a_replacement_that_nobody_recorded_is_named(self, bundle: Bundle):
         sealed(3)
         lines = bundle.write(whole()).lines()
@@ -288,5 +318,28 @@ class TestProgram:
         assert told.returncode == 3
         assert "the heads that you kept of size 7 cannot be told" in told.stdout
         assert json.loads(self.run(bundle.folder, "--head", kept, "--json").stdout)["untold_heads"] == [7]
-        bundle.write(some(100), heads[1])
+        bundle.write(some(100), *heads[:2])
         assert self.run(bundle.folder, "--head", kept).returncode == 0
+
+    def test_a_line_that_is_no_head_is_named_and_the_others_count(self, bundle: Bundle, tmp_path: Path):
+        sealed(3)
+        head = json.dumps(head_as_json(AuditHead.objects.get(account_id=ACCOUNT)))
+        bundle.write(whole())
+        kept = tmp_path / "heads.jsonl"
+        kept.write_bytes(head[:50].encode() + b"\n" + head.encode() + b"\n{\xff}\n" + b'{"size": 1}\n')
+        told = self.run(bundle.folder, "--head", kept)
+        assert told.returncode == 1
+        assert [line for line in (1, 2, 3, 4) if f"heads.jsonl, line {line} is no head" in told.stdout] == [1, 3, 4]
+
+    def test_heads_of_before_another_key_are_no_fault_for_who_knows_the_new_one(self, bundle: Bundle, settings: Any):
+        sealed(3)
+        earlier = AuditHead.objects.get(account_id=ACCOUNT)
+        settings.AUDIT_KEYS, settings.AUDIT_KEY_IS_IN_FILE = ["another", *settings.AUDIT_KEYS], False
+        call_command("rotate_audit_key", verbosity=0)
+        sealed(300)
+        bundle.write(some(100), earlier)
+        old, new = (bytes(key.public_key).hex() for key in AuditKey.objects.order_by("pk"))
+        assert [self.run(bundle.folder, "--key", key).returncode for key in (old, new)] == [0, 0]
+        bundle.manifest["audit"]["earlier"][0]["head"]["root"] = "00" * 32
+        bundle.close()
+        assert [self.run(bundle.folder, "--key", key).returncode for key in (old, new)] == [1, 1]

@@ -232,6 +232,12 @@ class TestImporting:
         assert self.run(alice, entries=entries)["added"] == 2
         assert self.run(alice, entries=entries) == {"total": 2, "added": 0, "known": 2, "invalid": 0, "refused": []}
 
+    def test_a_stronger_cause_for_one_that_is_there_is_in_the_trail(self, alice: Caller) -> None:
+        self.run(alice, entries=["ann@shop.example", "ben@shop.example"])
+        self.run(alice, entries=[{"address": "ann@shop.example", "cause": "complaint"}, "ben@shop.example"])
+        (entry,) = alice.get("/v1/audit-log", action="suppression.changed").json()["data"]
+        assert entry["changes"]["cause"] == ["import", "complaint"]
+
     @pytest.mark.parametrize(
         "body",
         [
