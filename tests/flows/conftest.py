@@ -144,9 +144,9 @@ class Server:
         return smtp_greets(HOST, self.smtp_port)
 
     @contextlib.contextmanager
-    def in_data(self, recipient: str) -> Iterator[smtplib.SMTP]:
-        """A client that has been told to send its mail."""
-        with smtplib.SMTP(HOST, self.smtp_port, timeout=30) as client:
+    def in_data(self, recipient: str, seconds: float = 30) -> Iterator[smtplib.SMTP]:
+        """A client that has been told to send its mail, and waits so long for a reply."""
+        with smtplib.SMTP(HOST, self.smtp_port, timeout=seconds) as client:
             client.ehlo()
             client.mail("flows@example.com")
             client.rcpt(recipient)

@@ -28,6 +28,7 @@ VISIBLE_WITHIN = LEASE + 15.0  # the sweep, and two busy cores
 CONNECTIONS = 10  # of the web process's pool
 QUEUED = 16 * 1024 * 1024  # octets of mail that smtp may hold
 SIZE = 4 * 1024 * 1024  # octets of one mail: few clients, because what each connection reads ahead comes on top
+LARGE_SAYS_WITHIN = 90.0  # seconds for a reply: such mail has a minute to be stored
 LINE = b"as long as lines of a mail mostly are, and many of them\r\n"
 
 
@@ -44,7 +45,7 @@ def server(
     limits = {
         "MAILBOT_SMTP_MAX_QUEUED_OCTETS": str(QUEUED),
         "MAILBOT_INBOUND_LEASE": str(LEASE),
-        "MAILBOT_RAW_TO_STORE_ABOVE": str(2 * SIZE),  # large mail would have longer to be stored
+        "MAILBOT_RAW_TO_STORE_ABOVE": str(2 * SIZE),
     }
     environment = {**own_redis, "DATABASE_URL": postgres.url, **limits}
     server = OutageServer(tmp_path_factory.mktemp("var"), environment)
@@ -104,7 +105,8 @@ def test_it_holds_a_bounded_number_of_octets_while_postgresql_hangs(
     before = server.memory("smtp")
     server.forget_peak("smtp")
     with ExitStack() as stack:
-        clients = [stack.enter_context(server.in_data(inbox["address"])) for _ in range(6 * QUEUED // SIZE)]
+        opened = (server.in_data(inbox["address"], LARGE_SAYS_WITHIN) for _ in range(6 * QUEUED // SIZE))
+        clients = [stack.enter_context(client) for client in opened]
         with postgres.held_still():
             for words in (
                 b"Subject: large\r\n\r\n" + LINE * (SIZE // len(LINE)),
