@@ -33,8 +33,6 @@ BATCH = 1000  # entries
 SQLITE_BATCH = 250  # others wait to write meanwhile
 LEAST = -(2**63)  # of all keys
 LOCK = 0x6D62_7365_616C  # any number that nobody else locks
-
-
 NO_FAULT_OF_A_TREE = (KeyRefused, OperationalError, InterfaceError)
 
 

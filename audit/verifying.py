@@ -83,8 +83,7 @@ class _Verification:
         result.unsealed = AuditEntry.objects.filter(
             account_id=result.account_id, pk__in=AuditUnsealed.objects.values("pk")
         ).count()
-        if len(self.bad) < COMPARED:
-            self._name_the_bad()
+        self._name_the_bad()
         result.root = bytes(self.head.root) if self.head else Frontier().root()
         result.findings = in_order(self.found)[:MOST]
         return result
@@ -252,9 +251,7 @@ class _Verification:
             self._check_gone(leaf)
         elif leaf.salts is None or not _is_as_sealed(leaf, leaf.told, leaf.salts):
             self.bad.append(leaf)
-            if len(self.bad) == COMPARED:
-                self._name_the_bad()
-            elif len(self.bad) > COMPARED:
+            if len(self.bad) > COMPARED:
                 self._say(Kind.CHANGED, CHANGED, leaf.seq, leaf.told.id)
         elif leaf.salts.replaced:
             self._check_replaced(leaf, leaf.told, leaf.salts)
@@ -286,7 +283,7 @@ class _Verification:
         for leaf in self.bad[:COMPARED]:
             assert leaf.told is not None
             kind, what, seq = self._name(leaf, leaf.told)
-            self._say(kind, what, seq, leaf.told.id)
+            self.found.append(Finding(kind, what, seq, leaf.told.id))  # however much has been said of later ones
 
     def _name(self, leaf: Leaf, told: Told) -> tuple[Kind, str, int]:
         if leaf.salts is None:

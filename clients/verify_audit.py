@@ -351,8 +351,7 @@ class Verification:
 
     def check_earlier(self, earlier: Any) -> None:
         head, path = earlier["head"], [bytes.fromhex(hash_) for hash_ in earlier["consistency"]]
-        counts = is_head_signed(head, self.keys)
-        if not counts and is_head_signed(head, self.known_keys):
+        if not is_head_signed(head, self.keys) and is_head_signed(head, self.known_keys):
             return  # by a key from before the one that was given: nothing is known of it
         self.check_head(head, "An earlier head")
         root, newest = bytes.fromhex(head["root"]), bytes.fromhex(self.head["root"])
@@ -406,9 +405,7 @@ class Verification:
         try:
             if leaf_hash(leaf_of(line, seq)).hex() != line["hash"]:
                 self.bad.append((line, seq, id_))
-                if len(self.bad) == COMPARED:
-                    self.name_the_bad()
-                elif len(self.bad) > COMPARED:
+                if len(self.bad) > COMPARED:
                     self.say("changed", seq, CHANGED, id_)
                 return
             strange = strange_in(line)
@@ -427,7 +424,8 @@ class Verification:
         """Among the first of them: were they changed, or have they another one's place?"""
         for line, seq, id_ in self.bad[:COMPARED]:
             kind, at, what = self.named(line, seq)
-            self.say(kind, at, what, id_)
+            # However much has been said of later ones.
+            self.findings.append({"kind": kind, "seq": at, "id": id_, "what": what})
 
     def named(self, line: Any, seq: Any) -> Any:
         def has_place(of: Any, other: Any, place: Any) -> bool:
@@ -513,8 +511,7 @@ class Verification:
                 None,
                 f"The manifest counts {self.told['entries']} entries, and {self.entries} are there.",
             )
-        if len(self.bad) < COMPARED:
-            self.name_the_bad()
+        self.name_the_bad()
         self.check_said()
         self.check_kept()
 
